@@ -1,0 +1,47 @@
+"""kit: which version of this model should I deploy, and what do I give up?
+
+The public names; each is imported when it is first used, so that `import kit` loads no torch.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "kit.spec": ("Budget", "Ref", "Run", "SpecError", "Training", "Undefined", "Variant"),
+    "kit.registry": (
+        "register_architecture",
+        "register_measurement",
+        "register_metric",
+        "register_runtime",
+        "register_scheme",
+        "register_task",
+    ),
+    "kit.tasks.own": ("task_from_frame", "task_from_text"),
+    "kit.compression.rounding": ("map_linear_weights",),
+    "kit.measurements": ("Cost", "Features", "Latency", "Memory", "Quality"),
+    "kit.study": ("Study",),
+    "kit.harnesses": ("compare_architectures", "evaluate_shift", "sweep_quantization"),
+    "kit.checks": ("check",),
+    "kit.analysis.recommend": ("recommend",),
+    "kit.report.publish": ("publish",),
+    "kit.results": ("load",),
+}
+_NAMES = {name: home for home, names in _HOMES.items() for name in names}
+_MODULES = {"assets": "kit.assets", "plot": "kit.report.plot", "environment": "kit.environment"}
+__all__ = sorted([*_NAMES, *_MODULES])  # noqa: PLE0605 (computed from one table)
+
+
+def __getattr__(name: str) -> Any:
+    if name in _NAMES:
+        return getattr(importlib.import_module(_NAMES[name]), name)
+    if name in _MODULES:
+        return importlib.import_module(_MODULES[name])
+    raise AttributeError(f"module 'kit' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return __all__

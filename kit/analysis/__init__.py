@@ -1,0 +1,8 @@
+"""Numbers from artifacts: pure functions over saved arrays. No model and no torch here.
+
+Importing the package registers the kit's metrics; `kit.analysis.score` applies them.
+"""
+
+from kit.analysis import calibration as calibration
+from kit.analysis import costs as costs
+from kit.analysis import metrics as metrics

@@ -1,0 +1,254 @@
+"""How far a number could be off: intervals over items, clusters and launches.
+
+All intervals are two-sided 95%. Items that share a cluster (a passage, an author) are not
+independent, so the cluster is resampled or squared, not the item. Closed forms serve where a
+bootstrap is poor (few clusters) or slow (many).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from kit.spec import Undefined
+
+Array = np.ndarray[Any, np.dtype[Any]]
+RESAMPLES = 1000
+FEW, MANY = 50, 20_000
+"""Numbers of clusters (or items) below and above which the bootstrap gives way to t intervals."""
+
+
+class Interval(NamedTuple):
+    """Bounds, what they are over (items, clusters, seeds, launches), or why there are none."""
+
+    low: float = math.nan
+    high: float = math.nan
+    over: str = ""
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Ratio:
+    """A metric as a ratio of sums over items: `numerator.sum() / denominator.sum()`.
+
+    With columns [n, k], k ratios whose mean is the value (balanced accuracy: a ratio a class). A
+    metric that is such a ratio gets intervals, paired differences and pooling for nothing.
+
+    Attributes:
+        numerator: [n] or [n, k].
+        denominator: the same shape; columns that sum to zero are left out.
+    """
+
+    numerator: Array
+    denominator: Array
+
+    def of(self, items: Array | None) -> Ratio:
+        """Returns the ratio over some items (indices or a mask); None is all."""
+        return self if items is None else Ratio(self.numerator[items], self.denominator[items])
+
+    def sums(self, codes: Array, count: int) -> tuple[Array, Array]:
+        """Returns both sides summed by cluster, [count, k] each."""
+        parts = []
+        for side in (self.numerator, self.denominator):
+            columns = np.asarray(side, dtype=np.float64).reshape(len(codes), -1)
+            sums = [np.bincount(codes, column, minlength=count) for column in columns.T]
+            parts.append(np.stack(sums, axis=1))
+        return parts[0], parts[1]
+
+    @property
+    def value(self) -> float:
+        """The mean of the ratios whose denominator is not zero.
+
+        Raises:
+            Undefined: all denominators are zero.
+        """
+        top, bottom = self.numerator.sum(axis=0), self.denominator.sum(axis=0)
+        if not np.any(bottom):
+            raise Undefined("the denominator is zero")
+        return float(mean_ratio(np.atleast_1d(top), np.atleast_1d(bottom)))
+
+    def pseudo_values(self) -> Array:
+        """Returns one value an item whose mean is `value` and whose spread is its influence [n].
+
+        The delta method: of a mean these are the values themselves.
+        """
+        top = np.asarray(self.numerator, dtype=np.float64).reshape(len(self.numerator), -1)
+        bottom = np.asarray(self.denominator, dtype=np.float64).reshape(top.shape)
+        if top.shape[1] == 1 and (bottom == 1).all():
+            return top[:, 0]  # exactly: a difference of two runs must be zero where they agree
+        total = bottom.sum(axis=0)
+        top, bottom, total = top[:, total != 0], bottom[:, total != 0], total[total != 0]
+        ratios = top.sum(axis=0) / total
+        influence = len(top) * ((top - ratios * bottom) / total).mean(axis=1)
+        return np.asarray(ratios.mean() + influence)
+
+
+def mean_ratio(top: Array, bottom: Array) -> Array:
+    """Returns the mean over the last axis of top/bottom where bottom is not zero."""
+    there = bottom != 0
+    ratios = np.divide(top, bottom, out=np.zeros(np.shape(top)), where=there)
+    return np.asarray(ratios.sum(axis=-1) / np.maximum(there.sum(axis=-1), 1))
+
+
+def t_quantile(probability: float, df: float) -> float:
+    """Returns the quantile of Student's t."""
+    from scipy.special import stdtrit
+
+    return float(stdtrit(df, probability))
+
+
+def standard_error(values: Array, codes: Array, count: int) -> float:
+    """Returns the cluster-robust standard error of the mean of `values`.
+
+    CR1 (Liang and Zeger 1986, with the factor G / (G - 1)); clusters of one item give s / sqrt(n).
+
+    Args:
+        values: [n].
+        codes: cluster of each item, 0..count-1.
+        count: number of clusters, at least 2.
+    """
+    sums = np.bincount(codes, values - values.mean(), minlength=count)
+    return float(np.sqrt(count / (count - 1) * (sums**2).sum()) / len(values))
+
+
+def robust(values: Array, codes: Array, count: int) -> Interval:
+    """Returns the t interval of a mean with cluster-robust error."""
+    half = t_quantile(0.975, count - 1) * standard_error(values, codes, count)
+    mean = float(values.mean())
+    return Interval(mean - half, mean + half, _over(codes, count))
+
+
+def _over(codes: Array, count: int) -> str:
+    return "items" if count == len(codes) else "clusters"
+
+
+def wilson(values: Array, codes: Array, count: int) -> Interval:
+    """Returns Wilson's interval of a proportion; with clusters, at the effective sample size.
+
+    n is divided by the design effect of the cluster-robust variance and z becomes t (Dean and
+    Pagano 2015); where all items agree the clusters count as the sample.
+
+    Args:
+        values: [n] of 0 and 1.
+        codes: cluster of each item, 0..count-1.
+        count: number of clusters.
+    """
+    share, n, z = float(values.mean()), float(len(values)), 1.959963984540054
+    if count < len(values):
+        if count < 2:
+            return Interval(note="all items are in one cluster: no interval")
+        variance, z = standard_error(values, codes, count) ** 2, t_quantile(0.975, count - 1)
+        n = min(n, share * (1 - share) / variance) if 0 < share < 1 and variance else float(count)
+    centre = (share + z * z / (2 * n)) / (1 + z * z / n)
+    half = z / (1 + z * z / n) * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
+    low = 0.0 if share == 0 else centre - half
+    return Interval(low, 1.0 if share == 1 else centre + half, _over(codes, count))
+
+
+def bootstrap(ratio: Ratio, codes: Array, count: int, rng: np.random.Generator) -> Interval:
+    """Returns the percentile interval of a ratio, resampling clusters as one matrix product."""
+    if count < 2:
+        return Interval(note="one item or cluster: no interval")
+    if not FEW <= count <= MANY:
+        return _spread(robust(ratio.pseudo_values(), codes, count))
+    top, bottom = ratio.sums(codes, count)
+    values = []
+    for chunk in np.array_split(np.arange(RESAMPLES), max(1, RESAMPLES * count // 2_000_000)):
+        drawn = rng.integers(0, count, (len(chunk), count)) + count * np.arange(len(chunk))[:, None]
+        times = np.bincount(drawn.ravel(), minlength=drawn.size).reshape(drawn.shape)
+        times = times.astype(np.float64)
+        values.append(mean_ratio(times @ top, times @ bottom))
+    low, high = np.quantile(np.concatenate(values), [0.025, 0.975])
+    return _spread(Interval(float(low), float(high), _over(codes, count)))
+
+
+def _spread(interval: Interval) -> Interval:
+    """A sample without spread says nothing of its error; a width of zero would claim it knows."""
+    if interval.low < interval.high:
+        return interval
+    return Interval(note="all items have the same value: no interval")
+
+
+def resampled(
+    function: Callable[[Array], float], codes: Array, count: int, rng: np.random.Generator
+) -> Interval:
+    """Returns the percentile interval of a metric of the whole sample, called on each resample.
+
+    Args:
+        function: item indices -> value.
+        codes: cluster of each item, 0..count-1.
+        count: number of clusters.
+        rng: draws the clusters.
+    """
+    if count < 2:
+        return Interval(note="one item or cluster: no interval")
+    order = np.argsort(codes, kind="stable")
+    sizes = np.bincount(codes, minlength=count)
+    starts = np.cumsum(sizes) - sizes
+    times = int(np.clip(2e8 / len(codes), 200, RESAMPLES))
+    values = []
+    for _ in range(times):
+        drawn = rng.integers(0, count, count)
+        lengths = sizes[drawn]
+        first = np.repeat(starts[drawn] - (np.cumsum(lengths) - lengths), lengths)
+        try:
+            values.append(function(order[first + np.arange(lengths.sum())]))
+        except Undefined:
+            continue
+    values = [value for value in values if math.isfinite(value)]
+    if len(values) < 0.95 * times:
+        return Interval(
+            note=f"undefined on {times - len(values)} of {times} resamples: no interval"
+        )
+    low, high = np.quantile(values, [0.025, 0.975])
+    return _spread(Interval(float(low), float(high), _over(codes, count)))
+
+
+class Launches(NamedTuple):
+    """What launches say: their geometric mean, its interval, and the test against `null`."""
+
+    value: float
+    interval: Interval
+    p_value: float = math.nan
+    mde: float = math.nan
+
+
+def launches(values: Array, null: float | None = None) -> Launches:
+    """Returns the geometric mean over launches with the t interval of their logarithms.
+
+    The launch is the unit of replication: calls within one share its luck (memory layout, threads).
+    Values that are not all positive are averaged as they are.
+
+    Args:
+        values: one a launch.
+        null: the value under no difference; gives a p-value and the smallest share by which the
+            value could have differed and been seen with 80% power.
+    """
+    logs = bool((values > 0).all())
+    x = np.log(values) if logs else values
+    back = np.exp if logs else np.asarray
+    n, mean = len(x), float(x.mean())
+    value = float(back(mean))
+    if n < 3:
+        return Launches(value, Interval(note=f"{n} launches: no interval below 3"))
+    error = float(x.std(ddof=1) / math.sqrt(n))
+    half = t_quantile(0.975, n - 1) * error
+    interval = Interval(float(back(mean - half)), float(back(mean + half)), "launches")
+    if null is None or not logs:
+        return Launches(value, interval)
+    shift = mean - math.log(null)
+    power = t_quantile(0.975, n - 1) + t_quantile(0.8, n - 1)
+    return Launches(value, interval, t_test(shift, error, n - 1), math.expm1(power * error))
+
+
+def t_test(shift: float, error: float, df: float) -> float:
+    """Returns the two-sided p-value of a mean `shift` with its standard error."""
+    from scipy.special import stdtr
+
+    if error == 0:
+        return 1.0 if shift == 0 else 0.0
+    return float(2 * stdtr(df, -abs(shift) / error))

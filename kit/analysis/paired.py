@@ -1,0 +1,178 @@
+"""Is the variant different from the baseline? Item by item, on the items both have seen."""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from kit.analysis.evaluate import Estimate, Sample
+from kit.analysis.intervals import Array, Interval, standard_error, t_quantile, t_test
+from kit.registry import Entry
+
+Estimates = Mapping[int, tuple[Sample, list[Estimate]]]
+"""Of one variant, metric and measurement, by seed."""
+
+
+@dataclass(frozen=True)
+class Change:
+    """A mean paired difference, variant minus baseline.
+
+    Attributes:
+        value: the difference.
+        interval: two-sided 95%.
+        p_value: two-sided, of no difference.
+        mde: the smallest true difference that would have been seen in 80% of such studies.
+        lost: items right before and wrong after; -1 where nothing is right or wrong.
+        gained: the reverse.
+    """
+
+    value: float
+    interval: Interval
+    p_value: float
+    mde: float
+    lost: int = -1
+    gained: int = -1
+
+
+def change(differences: Array, codes: Array, count: int, *, binary: bool) -> Change:
+    """Returns the mean change with its interval, by cluster-robust t (singletons: the paired t).
+
+    Differences of right and wrong get two pseudo-items, +1 and -1 (Bonett and Price 2012), so that
+    no flips do not claim a width of zero, and McNemar's exact test where items are independent.
+    With three seeds or more the spread between seeds is added to the error and Satterthwaite's
+    degrees of freedom are used: the interval then covers training again, too.
+
+    Args:
+        differences: [seeds, items].
+        codes: cluster of each item, 0..count-1.
+        count: number of clusters.
+        binary: the metric is right or wrong.
+    """
+    seeds = len(differences)
+    items = differences.mean(axis=0)
+    value = float(items.mean())
+    over = "items" if count == len(items) else "clusters"
+    lost = gained = -1
+    if binary and seeds == 1:
+        lost, gained = int((items < 0).sum()), int((items > 0).sum())
+    if binary:
+        items = np.append(items, [1.0, -1.0])
+        codes, count = np.append(codes, [count, count + 1]), count + 2
+    if count < 2:
+        note = "one item or cluster: no interval"
+        return Change(value, Interval(note=note), math.nan, math.nan, lost, gained)
+    variance, df = standard_error(items, codes, count) ** 2, float(count - 1)
+    note = "" if np.any(differences) else "the same on every item"
+    if seeds >= 3:
+        between = float(differences.mean(axis=1).var(ddof=1)) / seeds
+        if variance + between > 0:
+            df = (variance + between) ** 2 / (variance**2 / df + between**2 / (seeds - 1))
+        variance, over = variance + between, "seeds"
+    error, centre = math.sqrt(variance), float(items.mean())
+    half = t_quantile(0.975, df) * error
+    low, high = centre - half, centre + half
+    p_value = t_test(centre, error, df)
+    if lost >= 0 and over == "items":
+        p_value = mcnemar(lost, gained)
+    if binary:
+        low, high = max(low, -1.0), min(high, 1.0)
+    mde = (t_quantile(0.975, df) + t_quantile(0.8, df)) * error if error else math.nan
+    return Change(value, Interval(low, high, over, note), p_value, mde, lost, gained)
+
+
+def mcnemar(lost: int, gained: int) -> float:
+    """Returns McNemar's exact two-sided p-value of the flips each way."""
+    from scipy.stats import binomtest
+
+    return float(binomtest(lost, lost + gained).pvalue) if lost + gained else 1.0
+
+
+def holm(p_values: Array) -> Array:
+    """Returns p-values adjusted by Holm's step-down rule (1979)."""
+    order = np.argsort(p_values)
+    stepped = p_values[order] * np.arange(len(p_values), 0, -1)
+    made = np.empty(len(p_values))
+    made[order] = np.minimum(np.maximum.accumulate(stepped), 1)
+    return made
+
+
+def adjust(rows: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Returns the rows with `p_adjusted` by Holm.
+
+    A family is one metric of one study, at the level it is read: pooled rows, or rows of single
+    seeds together.
+    """
+    made = [dict(row) for row in rows]
+    families = defaultdict(list)
+    for row in made:
+        if not math.isnan(row["p_value"]):
+            families[row["metric"], row["seed"] == "all"].append(row)
+    for family in families.values():
+        adjusted = holm(np.array([row["p_value"] for row in family]))
+        for row, p_value in zip(family, adjusted, strict=True):
+            row["p_adjusted"] = float(p_value)
+    return made
+
+
+class Unpaired(Exception):
+    """Why two runs have no paired difference."""
+
+
+def paired(
+    entry: Entry, ours: Estimates, theirs: Estimates, pairs: Sequence[tuple[int, int]]
+) -> tuple[Change, int, list[str]]:
+    """Returns the change, the number of shared items, and notes.
+
+    Raises:
+        Unpaired: one side has no value an item, or they share none.
+    """
+    if not theirs:
+        raise Unpaired("the baseline was not measured here")
+    if not pairs:
+        raise Unpaired("the variant and the baseline share no seed")
+    for seeds, who, at in ((ours, "variant", 0), (theirs, "baseline", 1)):
+        for seed in {pair[at] for pair in pairs}:
+            first = seeds[seed][1][0]
+            if first.ratio is None:
+                raise Unpaired(f"{who}, seed {seed}: {first.note or 'no value an item'}")
+    sides = [side for a, b in pairs for side in (ours[a], theirs[b])]
+    items = [sample.artifact.columns["item"] for sample, _ in sides]
+    shared, picks = _shared(items)
+    if not len(shared):
+        raise Unpaired("the variant and the baseline share no item")
+    notes = (
+        [f"{len(items[0]) - len(shared)} items not shared"] if len(shared) < len(items[0]) else []
+    )
+    protocols = {sample.protocol for sample, _ in sides}
+    if len(protocols) > 1:
+        notes.append("protocols differ: " + " and ".join(sorted(protocols)))
+    values = [
+        estimates[0].ratio.of(pick).pseudo_values()
+        for (_, estimates), pick in zip(sides, picks, strict=True)
+        if estimates[0].ratio is not None
+    ]
+    differences = np.stack([a - b for a, b in zip(values[::2], values[1::2], strict=True)])
+    codes, count = sides[0][0].clusters
+    if picks[0] is not None:
+        kept, codes = np.unique(codes[picks[0]], return_inverse=True)
+        count = len(kept)
+    binary = entry.traits["interval"] == "wilson"
+    return change(differences, codes, count, binary=binary), len(shared), notes
+
+
+def _shared(items: Sequence[Array]) -> tuple[Array, list[Array | None]]:
+    """Returns the ids all have, in the first one's order, and where each has them (None: all)."""
+    import pandas as pd
+
+    if all(np.array_equal(items[0], other) for other in items[1:]):
+        return items[0], [None] * len(items)
+    indexes = [pd.Index(ids.astype(object)) for ids in items]
+    if not all(index.is_unique for index in indexes):
+        raise Unpaired("an item id stands twice in a run")
+    shared = items[0][np.logical_and.reduce([indexes[0].isin(index) for index in indexes])]
+    return shared, [index.get_indexer(shared.astype(object)) for index in indexes]

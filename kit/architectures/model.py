@@ -1,0 +1,236 @@
+"""A model of any kind behind one class, made from a Ref, saved and loaded."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from kit import registry
+from kit.architectures.tokenizers import ByteTokenizer, HFTokenizer, Tokenizer
+from kit.spec import Ref, SpecError
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+    from kit.tasks.task import Task
+
+WEIGHTS = "model.safetensors"
+
+
+@dataclass
+class Model:
+    """What `make_model` returns.
+
+    Attributes:
+        module: `causal`: input_ids [b, t] -> logits [b, t, v]. `classifier`: input_ids and
+            attention_mask [b, t] -> logits [b, classes]; the kit's own also has
+            `features(input_ids, attention_mask)` -> [b, d]. `predictor`: texts -> float32 scores
+            [n, classes].
+        kind: `causal`, `classifier` or `predictor`.
+        tokenizer: None for predictors.
+        labels: the task's class names, in the order of the columns; empty for causal models.
+        probabilities: of predictors, whether the scores are log probabilities.
+    """
+
+    module: Any
+    kind: str
+    tokenizer: Tokenizer | None
+    labels: tuple[str, ...] = ()
+    probabilities: bool | None = None
+
+
+def make_model(ref: Ref, task: Task | None, *, seed: int, fit: bool = True) -> Model:
+    """Builds an architecture, with random weights where it is not pretrained.
+
+    Args:
+        ref: the architecture; a causal one needs its width (see `budget.solve_width`).
+        task: gives a classifier its labels and a predictor its training split; causal models
+            need it for n-grams alone.
+        seed: of the random weights; the global generator is left as it was.
+        fit: whether an n-gram model is fitted on the whole training split at once; say False
+            where `train` or `load_weights` follows.
+
+    Raises:
+        SpecError: an argument is missing or wrong, the function returned no module, or the labels
+            do not match.
+    """
+    ref = registry.architectures.canonical(ref)
+    entry = registry.architectures.get(ref.name)
+    kind = entry.traits["kind"]
+    makers = {
+        "causal": _make_causal,
+        "encoder": _make_classifier,
+        "predictor": _make_predictor,
+        "pretrained": _make_pretrained,
+    }
+    if kind not in makers:
+        raise SpecError(f"{ref.name} is of kind {kind!r}; this kit builds {', '.join(makers)}")
+    with seeded(seed):
+        model = makers[kind](ref, entry, task)
+    if fit and task is not None and model.kind == "causal" and hasattr(model.module, "fit"):
+        assert model.tokenizer is not None
+        texts = list(task.split("train")["text"])
+        separator = model.tokenizer.separator_id
+        model.module.fit([[separator, *ids] for ids in model.tokenizer.encode(texts)])
+    return model
+
+
+def shell(ref: Ref, task: Task | None) -> Model:
+    """Returns the model without its module, for runtimes that bring their own graph.
+
+    Args:
+        ref: a causal architecture, an encoder or a pretrained model.
+        task: gives a classifier its labels.
+    """
+    ref = registry.architectures.canonical(ref)
+    entry = registry.architectures.get(ref.name)
+    if entry.traits["kind"] == "pretrained":
+        from kit.architectures import pretrained
+
+        place = ref.args["source"], ref.args.get("revision")
+        folder, kind = pretrained.locate(*place), pretrained.kind_of(*place)
+        if kind == "causal":
+            return Model(None, kind, HFTokenizer(folder))
+        names = pretrained.label_names(pretrained.read_config(folder))
+        return Model(None, kind, HFTokenizer(folder), tuple(names) if task is None else task.labels)
+    if entry.traits["kind"] == "causal":
+        return Model(None, "causal", _tokenizer(entry))
+    return Model(None, "classifier", _tokenizer(entry), _needed(ref, task).labels)
+
+
+@contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """Seeds torch's generator inside the block and restores it afterwards."""
+    import torch
+
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)
+        yield
+
+
+def _make_causal(ref: Ref, entry: registry.Entry, task: Task | None) -> Model:
+    del task
+    tokenizer = _tokenizer(entry)
+    module = _call(ref, entry, vocab_size=tokenizer.vocab_size)
+    return Model(module, "causal", tokenizer)
+
+
+def _make_classifier(ref: Ref, entry: registry.Entry, task: Task | None) -> Model:
+    import torch
+
+    from kit.architectures.modules import Classifier, hidden
+
+    labels = _needed(ref, task).labels
+    tokenizer = _tokenizer(entry)
+    encoder = _call(ref, entry, vocab_size=tokenizer.vocab_size)
+    ids = torch.tensor([[1, 1]])
+    encoder.eval()
+    with torch.no_grad():
+        states = hidden(encoder(input_ids=ids, attention_mask=torch.ones_like(ids)))
+    shape = tuple(getattr(states, "shape", ()))
+    if len(shape) != 3 or shape[:2] != (1, 2):
+        raise SpecError(
+            f"{ref.name} returned hidden states of shape {shape} for input_ids of shape (1, 2); "
+            "expected (1, 2, width)"
+        )
+    return Model(Classifier(encoder, shape[2], len(labels)), "classifier", tokenizer, labels)
+
+
+def _make_predictor(ref: Ref, entry: registry.Entry, task: Task | None) -> Model:
+    task = _needed(ref, task)
+    supplied = {}
+    if "train" in inspect.signature(entry.function).parameters:
+        supplied["train"] = task.split("train")
+    predict = entry.function(**supplied, **ref.args)
+    scores = predict(["a"])
+    if getattr(scores, "shape", None) != (1, len(task.labels)):
+        raise SpecError(
+            f"{ref.name} returned scores of shape {getattr(scores, 'shape', None)} for one text; "
+            f"expected (1, {len(task.labels)}) for the labels {', '.join(task.labels)}"
+        )
+    rated = bool(entry.traits.get("probabilities", False))
+    return Model(predict, "predictor", None, task.labels, rated)
+
+
+def _make_pretrained(ref: Ref, entry: registry.Entry, task: Task | None) -> Model:
+    from kit.architectures import pretrained
+    from kit.architectures.modules import Columns
+
+    source, revision = ref.args["source"], ref.args.get("revision")
+    folder = pretrained.locate(source, revision)
+    kind = pretrained.kind_of(source, revision)
+    module = entry.function(**ref.args)
+    tokenizer = HFTokenizer(folder)
+    if kind == "causal":
+        return Model(module, kind, tokenizer)
+    names = pretrained.label_names(module.config.to_dict())
+    labels = tuple(names) if task is None else task.labels
+    columns = pretrained.columns_of(names, labels, ref.args.get("labels"), source)
+    return Model(Columns(module, columns), kind, tokenizer, labels)
+
+
+def _needed(ref: Ref, task: Task | None) -> Task:
+    if task is None or not task.labels:
+        what = "no task" if task is None else f"the task {task.ref.name}, which has no labels"
+        raise SpecError(f"{ref.name} was given {what}; expected a classification task")
+    return task
+
+
+def _tokenizer(entry: registry.Entry) -> Tokenizer:
+    make = entry.traits.get("tokenizer")
+    return ByteTokenizer() if make is None else make()
+
+
+def _call(ref: Ref, entry: registry.Entry, vocab_size: int) -> nn.Module:
+    """Calls an architecture's function with what it asks for and checks that a module returns."""
+    from torch import nn
+
+    parameters = inspect.signature(entry.function).parameters
+    supplied = {"vocab_size": vocab_size} if "vocab_size" in parameters else {}
+    empty = inspect.Parameter.empty
+    for name in ("width", "feed_forward"):
+        if name in parameters and name not in ref.args and parameters[name].default is empty:
+            raise SpecError(
+                f"{ref.name} has no {name}: give one, Ref({ref.name!r}, {name}=...), or train it "
+                "with Budget(parameters=...)"
+            )
+    try:
+        module = entry.function(**supplied, **ref.args)
+    except ValueError as error:
+        raise SpecError(f"{ref}: {error}") from error
+    if not isinstance(module, nn.Module):
+        raise SpecError(f"{ref.name} returned a {type(module).__name__}; expected an nn.Module")
+    return module
+
+
+def logits(output: Any) -> torch.Tensor:
+    """Returns the logits of a model's output: the tensor itself, or its `.logits`."""
+    found: torch.Tensor = getattr(output, "logits", output)
+    return found
+
+
+def save_model(model: Model, folder: Path) -> None:
+    """Writes a module's weights into a folder as safetensors, tied matrices once."""
+    from safetensors.torch import save_model as save
+
+    save(model.module, str(Path(folder) / WEIGHTS))
+
+
+def load_weights(model: Model, folder: Path) -> None:
+    """Reads what `save_model` wrote into a model made from the same Ref.
+
+    Raises:
+        FileNotFoundError: the folder holds no weights.
+        RuntimeError: they are of another model.
+    """
+    from safetensors.torch import load_model as load
+
+    path = Path(folder) / WEIGHTS
+    if not path.is_file():
+        raise FileNotFoundError(f"{folder} holds no {WEIGHTS}; train the variant first")
+    load(model.module, str(path))

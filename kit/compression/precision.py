@@ -1,0 +1,49 @@
+"""Lower precision that the machine computes in: bfloat16, and int8 by torchao."""
+
+from __future__ import annotations
+
+import copy
+import warnings
+from typing import TYPE_CHECKING
+
+from kit.registry import register_scheme
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+@register_scheme(
+    stage="torch",
+    version=1,
+    dtype="bfloat16",
+    runtimes=("eager", "compiled"),
+    tolerance=0.05,
+)
+def bf16(model: nn.Module) -> nn.Module:
+    """Computes in bfloat16: half the bytes, 8 bits of mantissa."""
+    import torch
+
+    return copy.deepcopy(model).to(torch.bfloat16)
+
+
+@register_scheme(stage="torch", version=1, runtimes=("compiled",), tolerance=0.1)
+def torchao_int8(model: nn.Module) -> nn.Module:
+    """Int8 weights and dynamic int8 activations in linear layers, by torchao.
+
+    `Int8DynamicActivationInt8WeightConfig`: per-token activations, per-channel weights. Its kernels
+    pay only under `torch.compile`, so it runs on no other runtime.
+    """
+    import torch
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # CPU builds lack some of its .so files: harmless
+        from torchao.quantization import Int8DynamicActivationInt8WeightConfig, quantize_
+
+        copied = copy.deepcopy(model).eval()
+        quantize_(copied, Int8DynamicActivationInt8WeightConfig())
+    copied.stored_bits = {  # type: ignore[assignment]
+        f"{name}.weight": 8 + 32 / module.in_features
+        for name, module in copied.named_modules()
+        if isinstance(module, torch.nn.Linear)
+    }
+    return copied

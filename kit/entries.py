@@ -1,0 +1,262 @@
+"""One class for all registries, and what an entry is.
+
+What is registered is a function with keyword arguments; what is specified is a `Ref(name, args)`.
+Positional parameters are supplied by the kit, keyword-only parameters are the Ref's arguments.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import inspect
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from kit.source import source_hash
+from kit.spec import Ref, SpecError
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def suggest(name: str, choices: Iterable[str], what: str) -> str:
+    """Returns one sentence that names an unknown value, the nearest valid one and the list."""
+    known = sorted(choices)
+    near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    hint = f" Did you mean {near[0]!r}?" if near else ""
+    return f"unknown {what} {name!r}.{hint} There {'are' if known else 'is none'}: {', '.join(known)}"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One registered function and what its registry knows about it."""
+
+    name: str
+    function: Callable[..., Any]
+    owner: tuple[str, str]
+    declared_version: int | str | None
+    aliases: Mapping[str, Mapping[str, Any]]
+    traits: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def version(self) -> str:
+        """The integer raised by hand in a package, else the hash of the definition."""
+        if self.declared_version is not None:
+            return str(self.declared_version)
+        return "1" if self.in_kit else source_hash(self.function)
+
+    @property
+    def in_kit(self) -> bool:
+        return self.owner[0].split(".")[0] == "kit"
+
+    @property
+    def summary(self) -> str:
+        """First line of the docstring, for lists."""
+        return (inspect.getdoc(self.function) or "").split("\n", maxsplit=1)[0]
+
+
+class Registry:
+    """The functions of one kind, by name.
+
+    Args:
+        kind: the noun for messages: `architecture`, `scheme`, ...
+        package: the module that registers the kit's own entries, imported on first use.
+        supplied: names of the positional parameters the kit can fill; None allows any.
+        open_arguments: positional parameters that a Ref may fix and that the kit solves otherwise.
+        prefixes: name prefixes that stand for an entry: `{"hf:": ("pretrained", "source")}`.
+    """
+
+    def __init__(
+        self,
+        kind: str,
+        package: str,
+        supplied: Iterable[str] | None,
+        open_arguments: Iterable[str] = (),
+        prefixes: Mapping[str, tuple[str, str]] | None = None,
+    ) -> None:
+        self.kind = kind
+        self._package = package
+        self._supplied = None if supplied is None else frozenset(supplied)
+        self._open = tuple(open_arguments)
+        self._prefixes = dict(prefixes or {})
+        self._entries: dict[str, Entry] = {}
+        self._aliases: dict[str, Ref] = {}
+        self._models: dict[str, type[BaseModel]] = {}
+        self._loaded = False
+
+    def _load(self) -> None:
+        if not self._loaded:
+            self._loaded = True
+            importlib.import_module(self._package)
+
+    def names(self) -> list[str]:
+        """Returns the registered names, sorted."""
+        self._load()
+        return sorted(self._entries)
+
+    def aliases(self) -> dict[str, Ref]:
+        """Returns the short names and what they stand for."""
+        self._load()
+        return dict(self._aliases)
+
+    def get(self, name: str) -> Entry:
+        """Returns the entry of a name.
+
+        Raises:
+            SpecError: no such name; the message has the nearest one and the list.
+        """
+        self._load()
+        if name in self._entries:
+            return self._entries[name]
+        raise SpecError(suggest(name, [*self._entries, *self._aliases], self.kind))
+
+    def register(
+        self,
+        function: F,
+        *,
+        name: str | None = None,
+        version: int | str | None = None,
+        aliases: Mapping[str, Mapping[str, Any]] | None = None,
+        owner: tuple[str, str] | None = None,
+        **traits: Any,
+    ) -> F:
+        """Adds a function. Running the same definition again replaces it; another owner raises.
+
+        Args:
+            function: what is called; its name is the key unless `name` is given.
+            name: another key.
+            version: raised by hand when results change; None hashes a notebook's definition.
+            aliases: short names and the arguments they stand for.
+            owner: module and qualified name of who registers, where it is not the function.
+            **traits: what the kind knows about it.
+        """
+        key = name or function.__name__
+        owner = owner or (function.__module__, function.__qualname__)
+        if owner[0].split(".")[0] != "kit":
+            self._load()
+        entry = Entry(key, function, owner, version, dict(aliases or {}), traits)
+        self.add(entry)
+        return function
+
+    def add(self, entry: Entry) -> None:
+        """Puts a finished entry in, as a worker does with what the driver sent."""
+        taken = self._entries.get(entry.name)
+        if taken is not None and taken.owner != entry.owner:
+            raise SpecError(
+                f"{self.kind} {entry.name!r} belongs to {'.'.join(taken.owner)}; "
+                f"{'.'.join(entry.owner)} needs another name"
+            )
+        for alias in entry.aliases:
+            other = self._aliases.get(alias)
+            if alias in self._entries or (other is not None and other.name != entry.name):
+                raise SpecError(f"{self.kind} alias {alias!r} of {entry.name!r} is taken")
+        if self._supplied is not None:
+            for parameter in positional(entry.function):
+                if parameter not in self._supplied and parameter not in self._open:
+                    raise SpecError(
+                        f"{self.kind} {entry.name}: positional {parameter!r} is not supplied by the "
+                        f"kit (it supplies {', '.join(sorted(self._supplied))}); put it after `*` "
+                        "to make it an argument"
+                    )
+        self._entries[entry.name] = entry
+        self._models.pop(entry.name, None)
+        for alias, args in entry.aliases.items():
+            self._aliases[alias] = Ref(entry.name, **args)
+
+    def canonical(self, ref: Ref | str) -> Ref:
+        """Returns the Ref with its alias resolved, its values checked and its defaults filled in.
+
+        Raises:
+            SpecError: unknown name or argument, or a value of the wrong type or out of range.
+        """
+        self._load()
+        if isinstance(ref, str):
+            ref = Ref(ref)
+        elif not isinstance(ref, Ref):
+            raise SpecError(f"expected the name of a {self.kind} or a Ref, got {ref!r}")
+        for prefix, (name, argument) in self._prefixes.items():
+            if ref.name.startswith(prefix):
+                ref = Ref(name, **{**ref.args, argument: ref.name.removeprefix(prefix)})
+        if ref.name in self._aliases and ref.name not in self._entries:
+            alias = self._aliases[ref.name]
+            ref = alias.replace(**ref.args)
+        entry = self.get(ref.name)
+        return Ref(ref.name, **self._checked(entry, ref.args))
+
+    def short(self, ref: Ref) -> str:
+        """Returns the alias of a canonical Ref, or its name with what is not default."""
+        for alias, target in self._aliases.items():
+            if target.name == ref.name and self.canonical(target) == ref:
+                return alias
+        try:
+            defaults = self.canonical(ref.name).args
+        except SpecError:
+            defaults = {}
+        shown = {
+            key: value
+            for key, value in ref.args.items()
+            if (key not in defaults or defaults[key] != value) and key not in self._open
+        }
+        return str(Ref(ref.name, **shown)) if shown else ref.name
+
+    def _checked(self, entry: Entry, args: Mapping[str, Any]) -> dict[str, Any]:
+        from pydantic import ValidationError
+
+        model = self._models.get(entry.name)
+        if model is None:
+            model = self._models[entry.name] = _arguments_model(entry, self._open)
+        unknown = [key for key in args if key not in model.model_fields]
+        if unknown:
+            sentence = suggest(unknown[0], model.model_fields, "argument")
+            raise SpecError(f"{self.kind} {entry.name}: {sentence}")
+        try:
+            values = model(**args)
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(str(part) for part in first["loc"])
+            given = "nothing" if first["type"] == "missing" else repr(first["input"])
+            expected = first["msg"].removeprefix("Value error, ")
+            message = f"{self.kind} {entry.name}: {where} is {given}; {expected}"
+            raise SpecError(message) from None
+        return {
+            key: getattr(values, key)
+            for key in model.model_fields
+            if not (key in self._open and getattr(values, key) is None)
+        }
+
+
+def positional(function: Callable[..., Any]) -> list[str]:
+    kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    return [p.name for p in inspect.signature(function).parameters.values() if p.kind in kinds]
+
+
+def _arguments_model(entry: Entry, open_arguments: tuple[str, ...]) -> type[BaseModel]:
+    """Builds the pydantic model of a function's arguments from its annotations."""
+    from pydantic import ConfigDict, create_model
+
+    fields: dict[str, Any] = {}
+    scope = getattr(entry.function, "__globals__", {})
+    for parameter in inspect.signature(entry.function).parameters.values():
+        is_open = parameter.name in open_arguments
+        if not is_open and parameter.kind is not inspect.Parameter.KEYWORD_ONLY:
+            continue
+        annotation = parameter.annotation
+        if isinstance(annotation, str):
+            annotation = eval(annotation, scope)  # noqa: S307 (the definition's own text)
+        if annotation is inspect.Parameter.empty:
+            annotation = Any
+        default = parameter.default
+        if is_open:
+            fields[parameter.name] = (annotation | None, None)
+        else:
+            fields[parameter.name] = (
+                annotation,
+                ... if default is inspect.Parameter.empty else default,
+            )
+    config = ConfigDict(
+        arbitrary_types_allowed=True, extra="forbid", validate_default=True, protected_namespaces=()
+    )
+    return create_model(f"{entry.name}_arguments", __config__=config, **fields)

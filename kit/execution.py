@@ -1,0 +1,218 @@
+"""Doing the runs of a study: builds first, then side by side what may be, alone what must be."""
+
+from __future__ import annotations
+
+import contextlib
+import queue
+import time
+import traceback
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import Any
+
+from kit import build, environment, registry, store
+from kit.measurements.bench import Bench, Raw
+from kit.measurements.latency import Driver
+from kit.spec import Run, SpecError, Undefined, Variant
+from kit.workers import Worker, WorkerError, inline, kill_all
+
+Opener = Callable[..., contextlib.AbstractContextManager[Any]]
+
+
+class Execution:
+    """Runs what is pending and saves each artifact, or why there is none, as soon as it is known.
+
+    Args:
+        ids: pending runs and their ids.
+        executor: `local` (worker processes) or `inline` (this process, for debugging).
+        workers: processes for quality runs.
+        on_error: `row` keeps a failure as a row and goes on; `raise` raises the first.
+        time_limit: seconds that one call of a worker may take.
+    """
+
+    def __init__(
+        self,
+        ids: Mapping[Run, str],
+        *,
+        executor: str,
+        workers: int,
+        on_error: str,
+        time_limit: float,
+    ) -> None:
+        from tqdm.auto import tqdm
+
+        self._ids = dict(ids)
+        self._on_error = on_error
+        self._count = workers if executor == "local" else 1
+        self._bar = tqdm(total=len(ids), unit="run", mininterval=1.0)
+        self._stopped = False
+        self._open: Opener = inline
+        if executor == "local":
+            self._open = partial(Worker, timeout=time_limit, progress=self._show)
+
+    def run(self) -> None:
+        """Does everything; on an interrupt the workers end and what is done stays."""
+        try:
+            pending = [run for run in self._ids if not self._refused(run)]
+            pending = self._builds(pending)
+            where = {run: _where(run) for run in pending}
+            self._side_by_side([run for run in pending if where[run] == "worker"])
+            for run in pending:
+                if where[run] == "fresh":
+                    self._one_fresh(run)
+            driven = [run for run in pending if where[run] == "driver"]
+            if driven:
+                with store.timing_lock():
+                    for run in driven:
+                        self._one_driven(run)
+        except BaseException:
+            self._stop()
+            raise
+        finally:
+            self._bar.close()
+
+    def _stop(self) -> None:
+        """Ends the workers; what they did not finish is no failure."""
+        self._stopped = True
+        kill_all()
+
+    def _show(self, text: str) -> None:
+        self._bar.set_postfix_str(text, refresh=False)
+        self._bar.update(0)
+        if time.monotonic() - self._bar.last_print_t > 1:
+            self._bar.refresh()
+
+    def _refused(self, run: Run) -> bool:
+        """Keeps the reason of a run that cannot work here, before anything is started."""
+        reason = build.conflict(run.variant)
+        against = run.measurement.args.get("against")
+        if reason is None and isinstance(against, Variant):
+            reason = build.conflict(against)
+        if reason is None:
+            return False
+        self._failed(run, Undefined(reason))
+        return True
+
+    @contextlib.contextmanager
+    def _kept(self, runs: Sequence[Run]) -> Iterator[None]:
+        """Turns a failure into the kept failure of every run that needed what failed."""
+        try:
+            yield
+        except Exception as error:
+            for run in runs:
+                self._failed(run, error)
+
+    def _failed(self, run: Run, error: Exception) -> None:
+        if self._stopped:
+            return
+        undefined = isinstance(error, Undefined)
+        if self._on_error == "raise" and not undefined:
+            raise error
+        log = getattr(error, "log", "") or "".join(traceback.format_exception(error))
+        message = f"{run.variant.name}: {error}"
+        if isinstance(error, SpecError | Undefined):
+            message = str(error)
+        store.save_failure(self._ids[run], message, log, undefined=undefined)
+        self._bar.update()
+
+    def _save(self, run: Run, raw: Raw) -> None:
+        about = {"machine": environment.machine(), "machine_key": environment.machine_key()}
+        info = {**raw.info, **about, "saved": time.time_ns()}
+        store.save(store.Artifact(run, self._ids[run], raw.kind, raw.columns, info))
+        self._bar.update()
+
+    def _builds(self, pending: Sequence[Run]) -> list[Run]:
+        """Trains and exports what is missing, one after another on all cores.
+
+        Returns the runs whose builds are there.
+        """
+        threads = environment.machine()["threads"]
+        needed: dict[Variant, list[Run]] = {}
+        for run in pending:
+            against = run.measurement.args.get("against")
+            for variant in (run.variant, against):
+                if isinstance(variant, Variant):
+                    needed.setdefault(variant, []).append(run)
+        failed: set[Run] = set()
+        for variant, runs in needed.items():
+            waiting = [run for run in runs if run not in failed]
+            with self._kept(waiting):
+                try:
+                    if build.needs_build(variant):
+                        with self._open(Bench, threads=threads) as worker:
+                            worker.call("prepare", variant)
+                except Exception:
+                    failed.update(waiting)
+                    raise
+        return [run for run in pending if run not in failed]
+
+    def _side_by_side(self, runs: Sequence[Run]) -> None:
+        """Measures worker runs, those of one variant together; a crash costs the run it hit."""
+        groups: dict[tuple[Variant, Any], list[Run]] = {}
+        for run in runs:
+            threads = run.measurement.args.get("threads") or 1
+            groups.setdefault((run.variant, threads), []).append(run)
+        waiting: queue.SimpleQueue[tuple[int, list[Run]]] = queue.SimpleQueue()
+        for (_, threads), members in groups.items():
+            waiting.put((threads, members))
+
+        def drain() -> None:
+            with contextlib.ExitStack() as stack:
+                worker, held = None, 0
+                while True:
+                    try:
+                        threads, members = waiting.get_nowait()
+                    except queue.Empty:
+                        return
+                    for run in members:
+                        if worker is None or held != threads:
+                            stack.close()
+                            worker = stack.enter_context(self._open(Bench, threads=threads))
+                            held = threads
+                        with self._kept([run]):
+                            try:
+                                self._save(run, worker.call("measure", run))
+                            except WorkerError:
+                                worker = None
+                                raise
+
+        if self._count == 1:
+            drain()
+            return
+        with ThreadPoolExecutor(self._count) as pool:
+            futures = [pool.submit(drain) for _ in range(self._count)]
+            try:
+                for future in futures:
+                    future.result()
+            except BaseException:
+                with contextlib.suppress(queue.Empty):
+                    while True:
+                        waiting.get_nowait()
+                self._stop()
+                raise
+
+    def _one_fresh(self, run: Run) -> None:
+        threads = run.measurement.args.get("threads") or 1
+        with self._kept([run]), self._open(Bench, threads=threads) as worker:
+            self._save(run, worker.call("measure", run))
+
+    def _one_driven(self, run: Run) -> None:
+        run_id = self._ids[run]
+        entry = registry.measurements.get(run.measurement.name)
+        driver = Driver(
+            run.variant,
+            self._open,
+            store.parts(run_id),
+            partial(store.save_part, run_id),
+            lambda text: self._show(f"{run.variant.name}: {text}"),
+        )
+        start = time.perf_counter()
+        with self._kept([run]):
+            raw = entry.function(driver, **run.measurement.args)
+            seconds = round(time.perf_counter() - start, 3)
+            self._save(run, Raw(raw.kind, raw.columns, {**raw.info, "seconds": seconds}))
+
+
+def _where(run: Run) -> str:
+    return str(registry.measurements.get(run.measurement.name).traits["where"])

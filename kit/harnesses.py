@@ -1,0 +1,236 @@
+"""The functions a notebook calls: each names a composition and returns a Study."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from kit import build, presets, registry
+from kit.measurements import Cost, Features, Latency, Memory, Quality
+from kit.spec import Budget, Ref, Run, SpecError, Training, Variant
+from kit.study import Study
+from kit.tasks import describe
+
+Named = str | Ref
+NULL_MODEL_KINDS = ("predictor",)
+
+
+def evaluate_shift(
+    variants: Sequence[Variant | Named],
+    tasks: Sequence[Named],
+    baseline: Variant | Named,
+    *,
+    splits: Sequence[str] | None = None,
+    limit: int | None = None,
+    seeds: int = 1,
+    measurements: Sequence[Ref] = (),
+    name: str = "shift",
+) -> Study:
+    """Quality in distribution and on every shift of the tasks, and how far each shift is.
+
+    Args:
+        variants: what to compare; a name stands for a pretrained model or a null model.
+        tasks: names or Refs.
+        baseline: one of the variants; paired numbers are against it.
+        splits: the test split and every shift's test part where not given.
+        limit: items a split, the first by content hash; the preset's number where not given.
+        seeds: seeds of each trained variant, from 0.
+        measurements: asked of every variant that is no null model, such as `Latency(task)`.
+        name: of the study, in tables.
+
+    Raises:
+        SpecError: an unknown name, or a baseline that is not among the variants.
+    """
+    base = _variant(baseline)
+    found = [_variant(variant) for variant in variants]
+    if base not in found:
+        names = ", ".join(variant.name for variant in found)
+        raise SpecError(f"baseline {base.name!r} is not among the variants: {names}")
+    runs = [
+        Run(variant, Quality(task, split, limit))
+        for task in map(registry.tasks.canonical, tasks)
+        for variant in _seeded(found, seeds)
+        for split in splits or _test_splits(task)
+    ]
+    for task in map(registry.tasks.canonical, tasks):
+        if build.gives_features(base):
+            runs += [Run(base, Features(task, s, limit or 500)) for s in _test_splits(task)]
+    real = [v for v in found if build.kind_of(v) not in NULL_MODEL_KINDS]
+    runs += [Run(variant, measurement) for measurement in measurements for variant in real]
+    return Study(name, runs, base)
+
+
+def sweep_quantization(
+    base: Variant,
+    tasks: Sequence[Named],
+    schemes: Sequence[Named | Sequence[Named]],
+    runtimes: Sequence[Named] = ("eager", "compiled", "onnx"),
+    *,
+    splits: Sequence[str] | None = None,
+    limit: int | None = None,
+    seeds: int = 1,
+    latency: Mapping[str, Any] | None = None,
+    name: str = "quantization",
+) -> Study:
+    """Every scheme on every runtime where it works: quality, time and memory against the base.
+
+    Simulated schemes run on eager alone and are not timed. Combinations that cannot work, and bf16
+    where this machine multiplies it more slowly than fp32, are left out and listed by `plan()`;
+    ask for such a variant by name and it becomes an `undefined` row with the reason.
+
+    Args:
+        base: the uncompressed variant on eager.
+        tasks: names or Refs; the first one's texts are timed.
+        schemes: each a name, a Ref, or several of these in order; fp32 is always there.
+        runtimes: names or Refs.
+        splits: the test split and every shift's test part where not given.
+        limit: items a split; the preset's number where not given.
+        seeds: seeds of a trained base, from 0.
+        latency: arguments of `Latency`, such as `{"batch_sizes": (1,)}`.
+        name: of the study, in tables.
+
+    Raises:
+        SpecError: an unknown name.
+    """
+    variants, left_out = [base], {}
+    for given in ((), *schemes):
+        chain = (given,) if isinstance(given, str | Ref) else tuple(given)
+        for runtime in runtimes:
+            variant = base.replace(schemes=chain, runtime=runtime)
+            simulated = any(_trait(ref, "simulated") for ref in variant.schemes)
+            if simulated and variant.runtime.name != "eager":
+                left_out[variant.name] = "simulated: an error study, on eager alone"
+            elif reason := build.conflict(variant):
+                left_out[variant.name] = reason
+            else:
+                variants.append(variant)
+    refs = [registry.tasks.canonical(task) for task in tasks]
+    runs = []
+    for variant in dict.fromkeys(variants):
+        for task in refs:
+            for seeded in _seeded([variant], seeds):
+                runs += [Run(seeded, Quality(task, s, limit)) for s in splits or _test_splits(task)]
+        runs.append(Run(variant, Memory(refs[0])))
+        if not any(_trait(ref, "simulated") for ref in variant.schemes):
+            runs.append(Run(variant, Latency(refs[0], **(latency or {}))))
+    return Study(name, runs, base, left_out)
+
+
+def compare_architectures(
+    architectures: Sequence[Named],
+    baseline: Named,
+    budget: Budget,
+    tasks: Sequence[Named],
+    *,
+    seeds: int = 1,
+    rates: Sequence[float] = (1e-3, 3e-3, 1e-2),
+    batch_size: int = 4,
+    length: int = 256,
+    trial_steps: int = 64,
+    null_models: Sequence[Named] = ("ngram",),
+    limit: int | None = None,
+    latency: Mapping[str, Any] | None = None,
+    name: str = "architectures",
+) -> Study:
+    """Small language models from scratch on the same text, at equal parameters and tokens.
+
+    Equal: non-embedding parameters within 3% (the width, then the feed-forward size, is solved for
+    them), the same bytes in the same order, batches and steps, rates tried. Not equal: FLOPs a
+    token, seconds, bytes of state; these are measured.
+
+    Args:
+        architectures: causal architectures by name or Ref.
+        baseline: one of them.
+        budget: `parameters` and `tokens`.
+        tasks: language tasks; each model is trained on the first.
+        seeds: of each model, from 0.
+        rates: learning rates tried in short trials on validation.
+        batch_size: windows an optimizer step.
+        length: tokens a window.
+        trial_steps: optimizer steps of a trial.
+        null_models: fitted on the same text and not timed.
+        limit: documents a split; the preset's number where not given.
+        latency: arguments of `Latency`; by default one batch of one window: prefill.
+        name: of the study, in tables.
+
+    Raises:
+        SpecError: an unknown name, no such budget, or a baseline that is not compared.
+    """
+    from kit.architectures.budget import solve_width
+
+    refs = [registry.tasks.canonical(task) for task in tasks]
+    training = Training(
+        refs[0],
+        budget=budget,
+        rates=tuple(rates),
+        batch_size=batch_size,
+        length=length,
+        trial_steps=trial_steps,
+        weight_decay=0.1,
+        warmup=0.1,
+    )
+
+    def variant(named: Named) -> Variant:
+        entry = registry.architectures.get(registry.architectures.canonical(named).name)
+        make = entry.traits.get("tokenizer")
+        size = make().vocab_size if make else 256
+        return Variant(solve_width(registry.architectures.canonical(named), budget, size), training)
+
+    base = variant(baseline)
+    found = [variant(named) for named in architectures]
+    if base not in found:
+        raise SpecError(
+            f"baseline {base.name!r} is not among: {', '.join(v.name for v in found)}"
+        )
+    nulls = [variant(named) for named in null_models]
+    runs = [
+        Run(seeded, Quality(task, split, limit))
+        for seeded in [*_seeded(found, seeds), *nulls]
+        for task in refs
+        for split in _test_splits(task)
+    ]
+    runs += [Run(seeded, Cost()) for seeded in [*_seeded(found, seeds), *nulls]]
+    timing = {"batch_sizes": (1,), "lengths": (length,), **(latency or {})}
+    runs += [Run(v, Latency(refs[0], **timing)) for v in found]
+    return Study(name, runs, base)
+
+
+def classifier(
+    architecture: Named = "minilm", task: Named = "sentiment", **training: Any
+) -> Variant:
+    """Returns an encoder fine-tuned end to end on a task, at the preset's size.
+
+    Args:
+        architecture: an encoder by name or Ref.
+        task: a classification task.
+        **training: fields of `Training` to set otherwise.
+    """
+    preset = presets.preset()
+    budget = Budget(epochs=preset["epochs"], examples=preset["training_examples"])
+    ref = registry.tasks.canonical(task)
+    return Variant(
+        registry.architectures.canonical(architecture),
+        Training(ref, **{"budget": budget, "rates": (1e-4,), **training}),
+    )
+
+
+def _variant(given: Variant | Named) -> Variant:
+    return given if isinstance(given, Variant) else Variant(registry.architectures.canonical(given))
+
+
+def _seeded(variants: Iterable[Variant], seeds: int) -> list[Variant]:
+    """Returns each trained variant once a seed; what is not trained has no seed to vary."""
+    return [
+        variant.replace(seed=variant.seed + extra)
+        for variant in variants
+        for extra in range(seeds if build.is_trained(variant) else 1)
+    ]
+
+
+def _test_splits(task: Ref) -> list[str]:
+    sizes = describe(task)["sizes"]
+    return [s for s in sizes if s not in ("train", "validation") and not s.endswith("/validation")]
+
+
+def _trait(scheme: Ref, trait: str) -> Any:
+    return registry.schemes.get(scheme.name).traits[trait]

@@ -1,0 +1,61 @@
+"""What a worker holds: at most one runner, on which runs are measured."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Annotated, Any
+
+import numpy as np
+from pydantic import BeforeValidator, SkipValidation
+
+from kit import build, registry
+from kit.spec import Ref, Run, Variant
+
+TaskRef = Annotated[SkipValidation[Ref], BeforeValidator(registry.tasks.canonical)]
+"""An argument that names a task: checked and made canonical like every other Ref."""
+
+Columns = Mapping[str, np.ndarray]
+
+
+@dataclass(frozen=True)
+class Raw:
+    """What a measurement gives: the artifact's kind and columns, and what else is known."""
+
+    kind: str
+    columns: Columns
+    info: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Bench:
+    """The target of quality, cost and memory workers."""
+
+    def __init__(self) -> None:
+        self._runner: build.Runner | None = None
+        self._held: tuple[Variant, int, Ref | None] | None = None
+
+    def prepare(self, variant: Variant) -> None:
+        """Builds the weights and graphs of a variant."""
+        build.prepare(variant)
+
+    def measure(self, run: Run) -> Raw:
+        """Measures one run; the runner is kept for the next run of the same variant.
+
+        Raises:
+            Undefined: this variant cannot be measured so.
+            TypeError: the registered function did not return a `Raw`.
+        """
+        start = time.perf_counter()
+        threads = int(run.measurement.args.get("threads") or 1)
+        wanted = (run.variant, threads, run.measurement.args.get("task"))
+        if self._runner is None or self._held != wanted:
+            self._runner = None  # frees the old one before the new one is loaded
+            self._runner = build.Runner(*wanted)
+            self._held = wanted
+        entry = registry.measurements.get(run.measurement.name)
+        raw = entry.function(self._runner, **run.measurement.args)
+        if not isinstance(raw, Raw):
+            raise TypeError(f"{entry.name} returned a {type(raw).__name__}; expected kit's Raw")
+        seconds = round(time.perf_counter() - start, 3)
+        return Raw(raw.kind, raw.columns, {**raw.info, "seconds": seconds})

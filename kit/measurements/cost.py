@@ -1,0 +1,68 @@
+"""What a model is made of and what making it took: counts, not timings of a deployment."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from typing import Annotated
+
+import numpy as np
+from pydantic import Field
+
+from kit import build
+from kit.build import Runner
+from kit.measurements.bench import Raw
+from kit.registry import register_measurement
+from kit.spec import Ref, Undefined
+
+
+def Cost(context: int = 1024) -> Ref:
+    """Asks for parameters, state, FLOPs and what the training took.
+
+    Args:
+        context: tokens of context whose cache or state is counted.
+    """
+    return Ref("cost", context=context)
+
+
+@register_measurement(where="worker", artifacts=("cost",), version=1, seconds=3.0)
+def cost(runner: Runner, *, context: Annotated[int, Field(ge=1)] = 1024) -> Raw:
+    """Parameters, bytes of state at a context, FLOPs a token, and what the training took.
+
+    Args:
+        runner: the variant; its module is counted.
+        context: tokens whose cache or state is counted, for one sequence.
+    """
+    from kit.architectures.budget import count_parameters, flops_per_token, state_bytes
+
+    module = runner.model.module
+    rows: list[tuple[str, str, float, str]] = []
+    if runner.model.kind != "predictor" and module is not None:
+        total, non_embedding = count_parameters(module)
+        rows.append(("parameters", "", total, "parameters"))
+        rows.append(("non_embedding_parameters", "", non_embedding, "parameters"))
+        inputs = runner.pad([[1] * runner.length])
+        with contextlib.suppress(Undefined):
+            flops = flops_per_token(module, inputs)
+            rows.append(("flops_per_token", f"context={runner.length}", flops, "FLOPs"))
+    with contextlib.suppress(Undefined):
+        held = state_bytes(module, context) if runner.model.kind == "causal" else 0
+        if held:
+            rows.append(("state_bytes", f"context={context}", held, "bytes"))
+    if build.is_trained(runner.variant):
+        path = build.weights_folder(runner.variant) / "training.json"
+        training = json.loads(path.read_text(encoding="utf-8"))
+        units = {"seconds": "s", "flops": "FLOPs", "tokens": "tokens"}
+        made = {f"training_{key}": (training[key], unit) for key, unit in units.items()}
+        made["rate"] = (training["rate"], "1")
+        rows += [(k, "", value, unit) for k, (value, unit) in made.items() if value is not None]
+    quantity, condition, value, unit = zip(*rows, strict=True) if rows else ((), (), (), ())
+    return Raw(
+        "cost",
+        {
+            "quantity": np.array(quantity, dtype=str),
+            "condition": np.array(condition, dtype=str),
+            "value": np.array(value, np.float64),
+            "unit": np.array(unit, dtype=str),
+        },
+    )

@@ -1,0 +1,103 @@
+"""Bytes on disk, in memory after loading, and at the peak of a fresh process."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+from pydantic import Field
+
+from kit import tasks
+from kit.build import Runner
+from kit.measurements.bench import Raw, TaskRef
+from kit.registry import register_measurement
+from kit.spec import Ref, Undefined
+
+STATUS = Path("/proc/self/status")
+
+
+def Memory(task: str | Ref, **args: Any) -> Ref:
+    """Asks for the memory of a fresh process that loads a variant and answers one batch.
+
+    Args:
+        task: whose texts are answered.
+        **args: see `memory`.
+    """
+    return Ref("memory", task=task, **args)
+
+
+@register_measurement(where="fresh", artifacts=("memory",), version=1, seconds=10.0, once=True)
+def memory(
+    runner: Runner,
+    *,
+    task: TaskRef,
+    split: str = "test",
+    batch_size: Annotated[int, Field(ge=1)] = 32,
+    threads: Annotated[int, Field(ge=1)] = 1,
+) -> Raw:
+    """Bytes on disk, resident after loading, and peak while loading and answering one batch.
+
+    Resident and peak are over the same process after its imports, so that they are the variant's
+    own. The peak is the kernel's high-water mark of this process (`VmHWM`), which a child does not
+    inherit. Excluded: the libraries' own memory, and the file cache.
+
+    Args:
+        runner: the variant, loaded in this fresh process.
+        task: whose texts are answered.
+        split: which part of it.
+        batch_size: texts in the one batch.
+        threads: of the process.
+
+    Raises:
+        Undefined: no `/proc` on this system.
+    """
+    if not STATUS.exists():
+        raise Undefined("memory is read from /proc, which this system does not have")
+    resident = _status("VmRSS") - runner.imported_bytes
+    texts = list(tasks.load(task).split(split, batch_size)["text"])
+    if runner.model.kind == "causal":
+        runner.forward(runner.inputs(texts))
+    else:
+        runner.predict(texts, batch_size)
+    peak = _status("VmHWM") - runner.imported_bytes
+    disk, weights = _stored_bytes(runner)
+    quantities = {
+        "resident_bytes": resident,
+        "peak_bytes": peak,
+        "disk_bytes": disk,
+        "weight_bytes": weights,
+    }
+    return Raw(
+        "memory",
+        {
+            "quantity": np.array(list(quantities)),
+            "value": np.array(list(quantities.values()), np.float64),
+        },
+    )
+
+
+def _status(field: str) -> int:
+    line = next(row for row in STATUS.read_text().splitlines() if row.startswith(field))
+    return int(line.split()[1]) * 1024
+
+
+def _stored_bytes(runner: Runner) -> tuple[float, float]:
+    """Returns bytes on disk as deployed, and of the weights alone at their nominal bits.
+
+    For simulated schemes the second is what a real kernel's format would take; the first is what
+    the simulation itself stores.
+    """
+    if runner.graph is not None:
+        size = float(sum(path.stat().st_size for path in runner.graph.parent.glob("model.onnx*")))
+        return size, size
+    if runner.model.kind == "predictor":
+        return 0.0, 0.0
+    stored = getattr(runner.model.module, "stored_bits", {})
+    disk, weights = 0.0, 0.0
+    for name, parameter in runner.model.module.named_parameters():
+        plain = parameter.numel() * parameter.element_size()
+        nominal = parameter.numel() * stored[name] / 8 if name in stored else plain
+        weights += nominal
+        disk += plain if type(parameter.data).__module__.startswith("torch.") else nominal
+    return disk, weights

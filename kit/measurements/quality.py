@@ -1,0 +1,158 @@
+"""Predictions of one split, saved item by item."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Annotated, Any
+
+import numpy as np
+from pydantic import Field
+
+from kit import presets, registry, tasks
+from kit.build import Runner
+from kit.measurements.bench import Raw, TaskRef
+from kit.registry import register_measurement
+from kit.spec import Ref, SpecError
+from kit.workers import report
+
+Positive = Annotated[int, Field(ge=1)]
+
+
+def Quality(
+    task: str | Ref,
+    split: str = "test",
+    limit: int | None = None,
+    **args: Any,
+) -> Ref:
+    """Asks for the predictions on a split of a task.
+
+    Args:
+        task: name or Ref.
+        split: `test`, `validation`, a shift such as `amazon`, or `amazon/validation`.
+        limit: the first n items by content hash; the preset's number where not given.
+        **args: see `quality`.
+    """
+    if limit is None:
+        kind = registry.tasks.get(registry.tasks.canonical(task).name).traits["kind"]
+        limit = presets.preset()["items" if kind == "classification" else "documents"]
+    return Ref("quality", task=task, split=split, limit=limit, **args)
+
+
+@register_measurement(
+    where="worker", artifacts=("classification", "tokens"), version=1, seconds=15.0
+)
+def quality(
+    runner: Runner,
+    *,
+    task: TaskRef,
+    split: str = "test",
+    limit: Positive | None = None,
+    batch_size: Positive = 32,
+    threads: Positive = 1,
+    features: bool = False,
+    context: Positive = 256,
+    stride: Positive = 128,
+    max_bytes: Positive = 1024,
+) -> Raw:
+    """Predictions, item by item: logits of a classifier, negative log-likelihood of a language model.
+
+    Args:
+        runner: the variant, ready.
+        task: the data.
+        split: which part.
+        limit: the first n items by content hash.
+        batch_size: items a batch; changes only rounding.
+        threads: of the worker; one, so that the number of workers never changes a table.
+        features: also saves the pooled hidden vectors.
+        context: language models: tokens a window holds.
+        stride: language models: how far the window moves; what overlaps is context only.
+        max_bytes: language models: documents are cut there, the same text for every tokenizer.
+    """
+    data = tasks.load(task)
+    rows = data.split(split, limit)
+    columns = {"item": np.asarray(rows["id"]), "cluster": np.asarray(rows["cluster"])}
+    if data.kind == "language":
+        if runner.model.kind != "causal":
+            raise SpecError(f"{task.name} asks for a language model; {runner.variant.name} is none")
+        texts = [_cut(text, max_bytes) for text in rows["text"]]
+        tokens = _token_columns(runner, texts, batch_size, context, stride)
+        protocol = {"context": context, "stride": stride, "max_bytes": max_bytes}
+        return Raw("tokens", {**columns, **tokens}, {"protocol": protocol})
+    if runner.model.kind == "causal":
+        raise SpecError(f"{task.name} asks for a classifier; {runner.variant.name} gives tokens")
+    texts = list(rows["text"])
+    columns["label"] = np.asarray(rows["label"], np.int64)
+    columns |= {f"group:{name}": np.asarray(rows[name]).astype(str) for name in data.groups}
+    columns["logits"] = runner.predict(texts, batch_size)
+    if not np.isfinite(columns["logits"]).all():
+        raise ValueError(f"{runner.variant.name} gave NaN or infinite logits on {split}")
+    if columns["logits"].shape != (len(texts), len(data.labels)):
+        raise SpecError(
+            f"{runner.variant.name} gave logits of shape {columns['logits'].shape}; expected "
+            f"{(len(texts), len(data.labels))} for the labels {', '.join(data.labels)}"
+        )
+    if features:
+        columns["features"] = runner.features(texts, batch_size)
+    return Raw("classification", columns, {"rated": runner.model.probabilities is not False})
+
+
+def _token_columns(
+    runner: Runner, texts: list[str], batch_size: int, context: int, stride: int
+) -> dict[str, np.ndarray]:
+    """Scores documents by windows of `context` tokens that move by `stride`.
+
+    The first token of a document is predicted from the start token alone. Every token is scored
+    once, with at least `context - stride` tokens before it where the document has them.
+    """
+    if stride > context:
+        raise SpecError(f"stride={stride} is above context={context}: tokens would be skipped")
+    tokenizer = runner.model.tokenizer
+    assert tokenizer is not None
+    start = tokenizer.separator_id
+    documents = [[start, *ids] for ids in tokenizer.encode(texts)]
+    windows = [
+        (index, *window)
+        for index, ids in enumerate(documents)
+        for window in _windows(len(ids), context, stride)
+    ]
+    windows.sort(key=lambda window: (window[2] - window[1], window[0], window[1]))
+    nll = np.zeros(len(documents))
+    for first in range(0, len(windows), batch_size):
+        report(f"{first} of {len(windows)} windows")
+        batch = windows[first : first + batch_size]
+        ids = [documents[index][start:end] for index, start, end, _ in batch]
+        losses = _losses(runner.forward(runner.pad(ids)), ids)
+        for (index, start, _, scored), loss in zip(batch, losses, strict=True):
+            nll[index] += loss[scored - start - 1 :].sum()
+    if not np.isfinite(nll).all():
+        raise ValueError(f"{runner.variant.name} gave NaN or infinite logits")
+    return {
+        "nll": nll,
+        "tokens": np.array([len(ids) - 1 for ids in documents]),
+        "bytes": np.array([len(text.encode()) for text in texts]),
+    }
+
+
+def _cut(text: str, size: int) -> str:
+    """Returns the text without NUL bytes, cut after `size` bytes at the end of a character."""
+    data = text.replace("\0", "").encode("utf-8", errors="replace")
+    return data[:size].decode("utf-8", errors="ignore")
+
+
+def _windows(size: int, context: int, stride: int) -> Iterator[tuple[int, int, int]]:
+    """Yields start, end and the first scored position of each window over `size` tokens."""
+    scored, start = 1, 0
+    while scored < size:
+        end = min(start + context, size)
+        yield start, end, scored
+        scored, start = end, start + stride
+
+
+def _losses(logits: np.ndarray, ids: list[list[int]]) -> Iterator[np.ndarray]:
+    """Yields the negative log-likelihood of each window's tokens from the second on, in nats."""
+    import torch
+
+    scores = torch.log_softmax(torch.from_numpy(np.ascontiguousarray(logits)).double(), dim=-1)
+    for row, tokens in zip(scores, ids, strict=True):
+        targets = torch.tensor(tokens[1:])
+        yield -row[: len(targets)].gather(1, targets[:, None])[:, 0].numpy()

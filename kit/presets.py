@@ -1,0 +1,91 @@
+"""Three dicts of defaults: `smoke` for tests, `default` for a laptop, `full` for a night.
+
+A preset changes sizes and nothing else: the same code runs under all three, and an argument that
+a notebook gives by hand wins over them.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from difflib import get_close_matches
+from types import MappingProxyType
+from typing import Any
+
+from kit.spec import SpecError
+
+VARIABLE = "KIT_PRESET"
+
+# seeds: trainings of a classifier; causal_seeds: of each small language model
+# items: scored per split of a classification task (None: all); documents: of a language task
+# training_examples, epochs: of a fine-tuning; tokens: of a language model's training
+# launches, batch_sizes, lengths, seconds: of a timing (seconds a launch, condition and side;
+#   "task" is the task's own lengths)
+# workers: worker processes for quality runs
+_PRESETS: Mapping[str, Mapping[str, Any]] = {
+    "smoke": {
+        "seeds": 1,
+        "causal_seeds": 1,
+        "items": 64,
+        "documents": 8,
+        "training_examples": 256,
+        "epochs": 1,
+        "tokens": 16 * 4 * 256,
+        "launches": 2,
+        "batch_sizes": (1, 32),
+        "lengths": ("task",),
+        "seconds": 0.6,
+        "workers": 1,
+    },
+    "default": {
+        "seeds": 2,
+        "causal_seeds": 3,
+        "items": 500,
+        "documents": 100,
+        "training_examples": None,
+        "epochs": 1,
+        "tokens": 256_000,
+        "launches": 4,
+        "batch_sizes": (1, 32),
+        "lengths": ("task",),
+        "seconds": 1.5,
+        "workers": 2,
+    },
+    "full": {
+        "seeds": 5,
+        "causal_seeds": 5,
+        "items": None,
+        "documents": None,
+        "training_examples": None,
+        "epochs": 2,
+        "tokens": 4_000_000,
+        "launches": 8,
+        "batch_sizes": (1, 32),
+        "lengths": ("task", 32, 128),
+        "seconds": 3.0,
+        "workers": 2,
+    },
+}
+
+
+def preset_name() -> str:
+    """Name of the preset in force: `KIT_PRESET`, or `default`.
+
+    Raises:
+        SpecError: `KIT_PRESET` names no preset.
+    """
+    name = os.environ.get(VARIABLE) or "default"
+    if name not in _PRESETS:
+        near = get_close_matches(name, _PRESETS, n=1)
+        hint = f" Did you mean {near[0]!r}?" if near else ""
+        raise SpecError(f"{VARIABLE} is {name!r}; it must be one of {', '.join(_PRESETS)}.{hint}")
+    return name
+
+
+def preset() -> Mapping[str, Any]:
+    """Sizes of the preset in force, read-only; every preset has the same keys.
+
+    Raises:
+        SpecError: `KIT_PRESET` names no preset.
+    """
+    return MappingProxyType(dict(_PRESETS[preset_name()]))

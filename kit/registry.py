@@ -1,0 +1,251 @@
+"""The six registries, and a decorator for each: the one mechanism for everything that can be added.
+
+The registries fill themselves on the first look-up, so that importing the kit stays cheap.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from kit.entries import Entry, F, Registry, positional, suggest
+from kit.spec import TRAINING_VERSION, Ref, Run, SpecError, Variant, content_hash
+
+STAGES = ("torch", "exported", "cache")
+KINDS = ("causal", "encoder", "vision", "predictor", "pretrained")
+__all__ = ["Entry", "Registry", "suggest"]
+
+architectures = Registry(
+    "architecture",
+    "kit.architectures",
+    ("vocab_size", "train"),
+    ("width", "feed_forward"),
+    {"hf:": ("pretrained", "source")},
+)
+tasks = Registry("task", "kit.tasks", ())
+schemes = Registry("scheme", "kit.compression", ("model", "graph", "output"))
+runtimes = Registry("runtime", "kit.runtimes", ("model", "graph", "threads"))
+measurements = Registry("measurement", "kit.measurements", ("runner", "driver"))
+metrics = Registry("metric", "kit.analysis", None)
+REGISTRIES = {
+    "architectures": architectures,
+    "schemes": schemes,
+    "runtimes": runtimes,
+    "tasks": tasks,
+    "measurements": measurements,
+    "metrics": metrics,
+}
+
+
+def register_architecture(
+    *,
+    kind: str,
+    version: int | None = None,
+    aliases: Mapping[str, Mapping[str, Any]] | None = None,
+    tokenizer: Callable[[], Any] | None = None,
+    **traits: Any,
+) -> Callable[[F], F]:
+    """Registers a function that builds a model.
+
+    Args:
+        kind: `causal`, `encoder`, `vision`, `predictor` or `pretrained`; what it promises is in
+            CONTRIBUTING.md.
+        version: raise it when results change; notebook cells leave it out.
+        aliases: short names and their arguments.
+        tokenizer: makes the tokenizer; bytes by default.
+        **traits: `fitted=True` (has `fit` instead of gradient training), `width_multiple=n`.
+    """
+    if kind not in KINDS:
+        raise SpecError(suggest(kind, KINDS, "kind of architecture"))
+    return lambda function: architectures.register(
+        function, version=version, aliases=aliases, kind=kind, tokenizer=tokenizer, **traits
+    )
+
+
+def register_task(
+    *,
+    kind: str,
+    labels: Iterable[str] = (),
+    shifts: Mapping[str, str] | None = None,
+    groups: Iterable[str] = (),
+    rule: str = "",
+    version: int | str | None = None,
+    **traits: Any,
+) -> Callable[[F], F]:
+    """Registers a function that returns a `datasets.DatasetDict`.
+
+    Args:
+        kind: `classification` or `language`.
+        labels: class names in the order of the labels' numbers.
+        shifts: name of each shifted split and whether it is `near` or `far`.
+        groups: columns whose slices are reported.
+        rule: how near and far were told apart, in a sentence.
+        version: raise it when the data change.
+        **traits: passed on to `Registry.register`.
+    """
+    if kind not in ("classification", "language"):
+        raise SpecError(suggest(kind, ("classification", "language"), "kind of task"))
+    wrong = {name: how for name, how in (shifts or {}).items() if how not in ("near", "far")}
+    if wrong:
+        raise SpecError(f"shifts={wrong}: each shift is 'near' or 'far'")
+    return lambda function: tasks.register(
+        function,
+        version=version,
+        kind=kind,
+        labels=tuple(labels),
+        shifts=dict(shifts or {}),
+        groups=tuple(groups),
+        rule=rule,
+        **traits,
+    )
+
+
+def register_scheme(
+    *,
+    stage: str,
+    simulated: bool = False,
+    version: int | None = None,
+    aliases: Mapping[str, Mapping[str, Any]] | None = None,
+    runtimes: Iterable[str] = (),
+    tolerance: float = 1e-3,
+    **traits: Any,
+) -> Callable[[F], F]:
+    """Registers a compression.
+
+    Args:
+        stage: `torch` (module in, new module out), `exported` (`graph` in, `output` path out).
+        simulated: computes in fp32 with rounded weights: an error study, never a speed claim.
+        version: raise it when results change.
+        aliases: short names and their arguments.
+        runtimes: the only runtimes it works on; empty is all that its stage allows.
+        tolerance: largest difference between a runtime's output and eager's of the same model, as
+            a share of the largest logit, above which it may not be timed.
+        **traits: `dtype="bfloat16"` (refused where the machine is slow in it).
+    """
+    if stage not in STAGES:
+        raise SpecError(suggest(stage, STAGES, "stage"))
+    return lambda function: schemes.register(
+        function,
+        version=version,
+        aliases=aliases,
+        stage=stage,
+        simulated=simulated,
+        runtimes=tuple(runtimes),
+        tolerance=tolerance,
+        **traits,
+    )
+
+
+def register_runtime(*, version: int | None = None, **traits: Any) -> Callable[[F], F]:
+    """Registers what executes a model: `f(model)` or `f(graph)` gives `forward(inputs)`.
+
+    A runtime whose function takes `graph` gets the path of an exported ONNX graph.
+
+    Args:
+        version: raise it when results change.
+        **traits: passed on to `Registry.register`.
+    """
+
+    def register(function: F) -> F:
+        form = "graph" if "graph" in positional(function) else "module"
+        return runtimes.register(function, version=version, form=form, **traits)
+
+    return register
+
+
+def register_measurement(
+    *, where: str, artifacts: Iterable[str], version: int | None = None, **traits: Any
+) -> Callable[[F], F]:
+    """Registers a measurement: a function of a runner (or, for timings, a driver).
+
+    Args:
+        where: `worker` (gets a runner), `fresh` (a runner in a new process) or `driver` (starts
+            its own processes).
+        artifacts: kinds of artifact it may give.
+        version: raise it when results change.
+        **traits: `seconds=` a first guess of how long it takes; `once=True` measured for the
+            lowest seed alone.
+    """
+    if where not in ("worker", "fresh", "driver"):
+        raise SpecError(suggest(where, ("worker", "fresh", "driver"), "place for a measurement"))
+    return lambda function: measurements.register(
+        function, version=version, where=where, artifacts=tuple(artifacts), **traits
+    )
+
+
+def register_metric(
+    *,
+    artifact: str,
+    higher_is_better: bool | None,
+    unit: str,
+    interval: str | None = "bootstrap",
+    fit: Callable[..., Any] | None = None,
+    version: int | None = None,
+    **traits: Any,
+) -> Callable[[F], F]:
+    """Registers a pure function over the columns of an artifact.
+
+    Args:
+        artifact: the kind it reads; its parameters are named as that artifact's columns.
+        higher_is_better: direction; None where there is none.
+        unit: of the value.
+        interval: how its interval is had: `wilson`, `bootstrap`, `launches` or None.
+        fit: what is fitted on the validation split before.
+        version: raise it when results change.
+        **traits: see `kit.analysis.score`.
+    """
+    return lambda function: metrics.register(
+        function,
+        version=version,
+        artifact=artifact,
+        higher_is_better=higher_is_better,
+        unit=unit,
+        interval=interval,
+        fit=fit,
+        **traits,
+    )
+
+
+def check_stages(refs: tuple[Ref, ...]) -> None:
+    """Raises SpecError unless the schemes stand in the order of their stages."""
+    stages = [STAGES.index(schemes.get(ref.name).traits["stage"]) for ref in refs]
+    if stages != sorted(stages):
+        order = ", ".join(f"{ref.name} ({STAGES[s]})" for ref, s in zip(refs, stages, strict=True))
+        raise SpecError(f"schemes out of order: {order}; the order is {' < '.join(STAGES)}")
+
+
+def uses(value: Variant | Run) -> dict[str, str]:
+    """Returns the version of everything registered that a variant or run uses, by kind and name."""
+    if isinstance(value, Run):
+        found = {**uses(value.variant), **_version("measurements", value.measurement)}
+        for argument in value.measurement.args.values():
+            if isinstance(argument, Variant):
+                found |= uses(argument)
+            elif isinstance(argument, Ref):
+                found |= _version("tasks", argument)
+        return found
+    found = _version("architectures", value.architecture) | _version("runtimes", value.runtime)
+    for scheme in value.schemes:
+        found |= _version("schemes", scheme)
+    if value.training is not None:
+        found |= _version("tasks", value.training.task) | {"training": str(TRAINING_VERSION)}
+    return found
+
+
+def _version(kind: str, ref: Ref) -> dict[str, str]:
+    return {f"{kind}/{ref.name}": REGISTRIES[kind].get(ref.name).version}
+
+
+def user_entries() -> list[tuple[str, Entry]]:
+    """Returns what was registered outside the package, to be sent to workers by value."""
+    return [
+        (kind, entry)
+        for kind, registry in REGISTRIES.items()
+        for entry in registry._entries.values()
+        if not entry.in_kit or entry.owner != (entry.function.__module__, entry.function.__qualname__)
+    ]
+
+
+def code_version(value: Variant | Run) -> str:
+    """Returns one hash over `uses(value)`."""
+    return content_hash(uses(value))

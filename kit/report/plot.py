@@ -1,0 +1,301 @@
+"""Figures of tidy rows, in one style. They show `value`, `ci_low`, `ci_high`; they compute nothing.
+
+Each function takes the rows of `study.run()` or `kit.load(...)` and returns a matplotlib `Figure`.
+What could not be measured is said under the figure, with its reason. A table without the metric
+asked for raises a ValueError that names the metrics it has. `title` replaces the question above.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
+
+from kit.report import tables
+from kit.report.style import COLOURS, GREY, MARKERS, Figure, axis, dot, empty, name_points, styled
+
+_BARS = "Bars: intervals, each seed's where nothing else is given."
+
+
+@styled
+def quality(table: pd.DataFrame, metric: str = "accuracy", *, title: str = "") -> Figure:
+    """Draws quality by split: a row a variant, a panel a split, each with its interval."""
+    rows = tables.select(table, metric)
+    question = title or f"What {tables.words(metric)} is left on data it was not tuned for?"
+    return _dots(rows, question, tables.unmeasured(table, [metric]))[0]
+
+
+@styled
+def changes(
+    table: pd.DataFrame,
+    metric: str = "accuracy_change",
+    *,
+    margin: float | None = 0.01,
+    shift_margin: float | None = 0.02,
+    title: str = "",
+) -> Figure:
+    """Draws paired differences to the baseline, with the losses that would still be accepted.
+
+    Args:
+        table: rows.
+        metric: a `..._change` metric.
+        margin: accepted loss in distribution, in the metric's unit; None draws no line.
+        shift_margin: accepted loss on every shift.
+        title: instead of the question.
+    """
+    rows = tables.select(table, metric)
+    null = rows["architecture"].map(tables.is_null_model)
+    rows = rows if null.all() else rows[~null]
+    bases = ", ".join(dict.fromkeys(rows["baseline"]))
+    what = tables.words(metric.removesuffix("_change"))
+    question = title or f"How much {what} does each variant lose or gain against {bases}?"
+    notes = tables.unmeasured(table, [metric])
+    seen = tables.pooled(rows)["mde"].dropna()
+    if len(seen):
+        sizes = " to ".join(dict.fromkeys(map(tables.number, (seen.min(), seen.max()))))
+        notes.insert(0, f"Smallest difference these tests could see: {sizes}.")
+    if margin is not None or shift_margin is not None:
+        notes.insert(0, "Dashed: the loss that would be accepted. Null models are left out.")
+    figure, grid = _dots(rows, question, notes)
+    towards_loss = 1 if tables.higher_is_better(metric) is False else -1
+    for axes, where in zip(grid, tables.panels(rows).values(), strict=True):
+        accepted = margin if where == tables.PLACES[0] else shift_margin
+        axes.axvline(0, color="black", linewidth=1, zorder=1)
+        if accepted is not None:
+            axes.axvline(towards_loss * accepted, color=COLOURS[2], linestyle="--", zorder=1)
+    return figure
+
+
+@styled
+def tradeoff(
+    table: pd.DataFrame,
+    x: str = "speedup",
+    y: str = "accuracy",
+    *,
+    split: str = "test",
+    at: str = "batch_size=1",
+    title: str = "",
+) -> Figure:
+    """Draws quality against cost, both with intervals, and the front of what nothing beats.
+
+    Args:
+        table: rows.
+        x: metric of cost.
+        y: metric of quality, on `split`.
+        split: where quality was measured.
+        at: parts of the cost's condition, such as `batch_size=1;length=128`; what it leaves open is
+            taken from the first condition that fits, and said on the axis.
+        title: instead of the question.
+    """
+    goods, costs = tables.select(table, y), tables.select(table, x)
+    if split not in set(goods["split"]):
+        there = ", ".join(dict.fromkeys(goods["split"]))
+        raise ValueError(f"{y!r} was not measured on the split {split!r}; it was on {there}")
+    every, y_unit = tables.scaled(goods[goods["split"] == split])
+    goods, _ = _each(every)
+    costs, condition = _at(costs, at)
+    base = costs["baseline"].iloc[0]
+    costs, x_unit = _each(costs[costs["baseline"] == base])
+    both = [name for name in goods.index if name in costs.index]
+    if not both:
+        raise ValueError(f"no variant has both {y!r} on {split!r} and {x!r} at {condition!r}")
+    without = ", ".join(name for name in goods.index if name not in costs.index)
+    notes = [f"Line: the front, where no other variant is better in both. {_BARS}"]
+    notes += [f"No {tables.words(x)} here: {without}."] if without else []
+    question = title or f"Is {tables.words(x)} paid for with {tables.words(y)}?"
+    notes += tables.unmeasured(table[table["split"].isin([split, ""])], [x, y])
+    figure, (axes,) = empty(question, 7.5, 4.6, notes)
+    versus = f" against {base}" if base else ""
+    axes.set_xlabel(axis(x, x_unit, f"{versus}, {condition}" if condition else versus))
+    axes.set_ylabel(axis(y, y_unit, f" on {split}"))
+    bars = []
+    for name in both:
+        good, cost = goods.loc[name], costs.loc[name]
+        null = tables.is_null_model(good["architecture"])
+        dot(axes, cost["value"], good["value"], COLOURS[0], null=null)
+        bars.append([(cost["ci_low"], good["value"]), (cost["ci_high"], good["value"])])
+        for seed in tables.records(tables.barred(every[every["variant"] == name])):
+            bars.append([(cost["value"], seed["ci_low"]), (cost["value"], seed["ci_high"])])
+    for bar in bars:
+        axes.plot(*zip(*bar, strict=True), color=COLOURS[5], linewidth=1.3, zorder=2)
+    real = [name for name in both if not tables.is_null_model(goods.loc[name, "architecture"])]
+    points = [(costs.loc[name, "value"], goods.loc[name, "value"]) for name in real]
+    front = _front(points, tables.higher_is_better(x), tables.higher_is_better(y))
+    axes.plot([p[0] for p in front], [p[1] for p in front], color=COLOURS[2], zorder=1)
+    if x == "speedup":
+        axes.axvline(1, color="black", linewidth=0.8, zorder=1)
+    axes.margins(0.14)
+    named = [(costs.loc[name, "value"], goods.loc[name, "value"], name) for name in both]
+    name_points(figure, axes, named, [*bars, front] if len(front) > 1 else bars)
+    return figure
+
+
+@styled
+def bits(table: pd.DataFrame, metric: str = "accuracy", x: str = "", *, title: str = "") -> Figure:
+    """Draws quality against the size of the weights, a line a split.
+
+    Args:
+        table: rows.
+        metric: of quality.
+        x: a metric of size; by default `bits_per_weight`, or `weight_bytes` where that is absent.
+        title: instead of the question.
+    """
+    x = x or ("bits_per_weight" if "bits_per_weight" in set(table["metric"]) else "weight_bytes")
+    sizes, unit = _each(tables.select(table, x))
+    rows, y_unit = tables.scaled(tables.select(table, metric))
+    rows = rows.assign(_x=rows["variant"].map(sizes["value"]), _panel=tables.panel_names(rows))
+    rows = rows.dropna(subset=["_x"]).sort_values("_x", kind="stable")
+    if rows.empty:
+        raise ValueError(f"no variant has both {metric!r} and {x!r}")
+    question = title or f"How small can the weights be before {tables.words(metric)} falls?"
+    notes = [f"{_BARS} Lines join the variants of one runtime."]
+    figure, (axes,) = empty(question, 7.5, 4.6, notes + tables.unmeasured(table, [metric, x]))
+    axes.set_xscale("log", base=2)
+    axes.xaxis.set_major_locator(LogLocator(base=2, numticks=20))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.xaxis.set_minor_locator(NullLocator())
+    panels, lines = tables.panels(rows.sort_index()), []
+    for turn, (panel, where) in enumerate(panels.items()):
+        colour, style = COLOURS[turn % len(COLOURS)], "-" if where == tables.PLACES[0] else "--"
+        split = rows[rows["_panel"] == panel]
+        label = f"{panel} ({where})" if where else panel
+        for _, line in split.groupby(["architecture", "runtime"], sort=False):
+            at = line["_x"] * 1.012 ** (turn - (len(panels) - 1) / 2)
+            bars = tables.barred(line)
+            ends = at[bars.index], bars["ci_low"], bars["ci_high"]
+            axes.vlines(*ends, color=colour, alpha=0.6)
+            lines += [[(x, low), (x, high)] for x, low, high in zip(*ends, strict=True)]
+            main = tables.pooled(line)
+            axes.plot(
+                at[main.index],
+                main["value"],
+                style,
+                marker=MARKERS[turn % 7],
+                color=colour,
+                label=label,
+            )
+            lines.append(list(zip(main["_x"], main["value"], strict=True)))
+            label = ""
+    axes.set_xlabel(f"{tables.words(x)} ({unit})" if unit else tables.words(x))
+    axes.set_ylabel(axis(metric, y_unit))
+    axes.margins(0.1, 0.2)
+    figure.legend(loc="outside right upper")
+    name_points(figure, axes, _tops(rows), lines)
+    return figure
+
+
+@styled
+def curves(
+    frame: pd.DataFrame, x: str = "seconds", y: str = "validation_loss", *, title: str = ""
+) -> Figure:
+    """Draws training curves, a line a seed, a colour a variant.
+
+    Args:
+        frame: columns variant, seed, x and y; rows without y are left out.
+        x: `seconds` or `tokens`.
+        y: `validation_loss` or `train_loss`, in nats.
+        title: instead of the question.
+    """
+    missing = [name for name in ("variant", "seed", x, y) if name not in frame.columns]
+    if missing:
+        there = ", ".join(map(str, frame.columns))
+        raise ValueError(f"the training curves have no column {missing[0]!r}; there are {there}")
+    drawn = frame.dropna(subset=[x, y]).sort_values(x, kind="stable")
+    if drawn.empty:
+        raise ValueError(f"the training curves have no value of {y!r} to show")
+    question = title or f"Which variant learns most in the same {'time' if x == 'seconds' else x}?"
+    figure, (axes,) = empty(question, 7.5, 4.4, ["Each line is a seed."])
+    for turn, variant in enumerate(frame["variant"].unique()):
+        colour, dashes = COLOURS[turn % 7], ("-", "--", ":", "-.")[turn // 7 % 4]
+        label = str(variant)
+        for _, line in drawn[drawn["variant"] == variant].groupby("seed", sort=False):
+            mark = "." if len(line) < 9 else ""
+            axes.plot(line[x], line[y], dashes, color=colour, label=label, marker=mark)
+            label = ""
+    axes.set_xlabel("training time (s)" if x == "seconds" else f"training {x}")
+    axes.set_ylabel(f"{y.replace('_', ' ')} (nats; lower is better)")
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.10g}"))
+    figure.legend(loc="outside right upper")
+    return figure
+
+
+def _dots(rows: pd.DataFrame, question: str, notes: list[str]) -> tuple[Figure, list[Axes]]:
+    """Draws a row a variant and a panel a split: a large dot for all seeds, small ones for each."""
+    rows, unit = tables.scaled(rows)
+    names = [
+        f"{name} ({more})" if more else name
+        for name, more in zip(rows["variant"], tables.apart(rows), strict=True)
+    ]
+    null = rows["architecture"].map(tables.is_null_model)
+    rows = rows.assign(_name=names, _panel=tables.panel_names(rows), _null=null)
+    order = list(rows.sort_index().sort_values("_null", kind="stable")["_name"].unique())
+    panels, main = tables.panels(rows), tables.pooled(rows)
+    seeds = rows.drop(main.index)
+    ranks = sorted(seeds["seed"].unique(), key=int)
+    steps = {seed: rank / max(len(ranks) - 1, 1) for rank, seed in enumerate(ranks)}
+    over = " and ".join(filter(None, rows["interval"].unique()))
+    about = f"Bars: intervals over {over}." if over else "No intervals: too few repeats."
+    about += " Large: mean of the seeds; small: each seed." if len(seeds) else ""
+    about += " Hollow: a null model." if null.any() else ""
+    width = min(13.0, 2.2 + 0.075 * max(map(len, order)) + 1.9 * len(panels))
+    height = 1.6 + (0.46 if len(seeds) else 0.32) * len(order)
+    figure, grid = empty(question, width, height, [about, *notes], len(panels))
+    for turn, (axes, (panel, where)) in enumerate(zip(grid, panels.items(), strict=True)):
+        colour = COLOURS[turn % len(COLOURS)]
+        for part, below, small in ((seeds, 0.3, True), (main, 0.0, False)):
+            for row in tables.records(part[part["_panel"] == panel]):
+                y = order.index(row["_name"]) + below * (0.7 + 0.6 * steps.get(row["seed"], 0))
+                shade, thick = GREY if row["_null"] else colour, 0.9 if small else 2.0
+                axes.hlines(y, row["ci_low"], row["ci_high"], color=shade, linewidth=thick)
+                dot(axes, row["value"], y, colour, null=row["_null"], small=small)
+        axes.set_title(f"{panel or 'all data'}\n{where}".rstrip())
+        axes.tick_params(axis="y", length=0)
+        axes.spines["left"].set_visible(False)
+    grid[0].set_yticks(range(len(order)), order)
+    grid[0].set_ylim(len(order) - 0.4, -0.6)
+    grid[0].locator_params(axis="x", nbins=4)
+    caption = figure.get_layout_engine().get()["rect"][1]  # type: ignore[union-attr]
+    grid[0].set_xlabel(" ")  # keeps the height free
+    label = axis(rows["metric"].iloc[0], unit)
+    figure.text(0.5, caption, label, ha="center", va="bottom")
+    return figure, grid
+
+
+def _each(rows: pd.DataFrame) -> tuple[pd.DataFrame, str]:
+    """Returns one row a variant, pooled and in a readable unit, and the unit."""
+    rows, unit = tables.scaled(tables.pooled(rows))
+    return rows.drop_duplicates("variant").set_index("variant"), unit
+
+
+def _at(rows: pd.DataFrame, at: str) -> tuple[pd.DataFrame, str]:
+    """Returns the rows of the first condition that has the parts of `at`, and that condition."""
+    wanted = set(filter(None, at.split(";")))
+    texts = list(rows["condition"].unique())
+    fits = [text for text in texts if wanted <= set(text.split(";"))] if any(texts) else texts
+    if not fits:
+        raise ValueError(f"no row has the condition {at!r}; there are {', '.join(texts)}")
+    return rows[rows["condition"] == fits[0]], fits[0].replace(";", ", ")
+
+
+def _front(
+    points: Sequence[tuple[float, float]], x_up: bool | None, y_up: bool | None
+) -> list[tuple[float, float]]:
+    """Returns the points that no other beats in both; none where a metric has no direction."""
+    if x_up is None or y_up is None:
+        return []
+    sx, sy = (1 if x_up else -1), (1 if y_up else -1)
+    best: list[tuple[float, float]] = []
+    for x, y in sorted(points, key=lambda p: (-sx * p[0], -sy * p[1])):
+        if not best or sy * y > sy * best[-1][1]:
+            best.append((x, y))
+    return best
+
+
+def _tops(rows: pd.DataFrame) -> list[tuple[float, float, str]]:
+    """Returns each size's highest point and its schemes."""
+    groups = [at for _, at in rows.groupby("_x")]
+    tops = [float(at[["ci_high", "value"]].max().max()) for at in groups]
+    names = ["\n".join(at["schemes"].unique()) for at in groups]
+    return list(zip([at["_x"].iloc[0] for at in groups], tops, names, strict=True))

@@ -1,0 +1,268 @@
+"""Which rows a reader sees first, in what order and in which words. No statistics here."""
+
+from __future__ import annotations
+
+import math
+import textwrap
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+
+from kit import registry
+from kit.results import COLUMNS, parse_condition
+
+PLACES = ("in distribution", "near", "far", "")
+"""Where a split lies; empty where the task is not registered in this session."""
+HEADLINES = (
+    *("accuracy", "accuracy_change", "bits_per_byte", "bits_per_byte_change"),
+    *("speedup", "latency", "peak_bytes", "disk_bytes", "weight_bytes", "bits_per_weight"),
+    *("non_embedding_parameters", "state_bytes", "training_seconds"),
+)
+"""Metrics of a summary, in its order; a user's own metrics follow."""
+_WORDS = {
+    "bits_per_byte": "bits per byte",
+    "disk_bytes": "size on disk",
+    "ece": "calibration error (ECE)",
+    "nll": "negative log-likelihood",
+    "peak_bytes": "peak memory",
+    "resident_bytes": "resident memory",
+    "state_bytes": "decoding state",
+    "weight_bytes": "size of weights",
+}
+_SCALES = {
+    "bytes": ((1e6, "MB"), (1e3, "kB"), (1, "bytes")),
+    "s": ((1, "s"), (1e-3, "ms")),
+    "count": ((1e6, "million"), (1, "")),
+    "FLOP": ((1e15, "PFLOP"), (1e12, "TFLOP"), (1e9, "GFLOP"), (1e6, "MFLOP"), (1, "FLOP")),
+    "ratio": ((1, "times"),),
+    "1": ((1, ""),),
+}
+_SAME = ["variant", "task", "split", "condition", "baseline", "metric"]
+_NUMBERS = ["value", "ci_low", "ci_high"]
+
+
+def words(metric: str) -> str:
+    """Returns a metric's name as words."""
+    if metric.endswith("_change"):
+        return f"change in {words(metric.removesuffix('_change'))}"
+    return _WORDS.get(metric, metric.replace("_", " "))
+
+
+def number(value: float) -> str:
+    """Returns a number with about three significant digits, never in powers of ten if readable."""
+    if math.isnan(value):
+        return ""
+    size = abs(value)
+    if size and (size < 0.001 or size >= 1e7):
+        return f"{value:.2e}"
+    return f"{value:,.{0 if size >= 100 else 1 if size >= 10 else 2 if size >= 1 else 3}f}"
+
+
+def higher_is_better(metric: str) -> bool | None:
+    """Returns a metric's direction; None where it has none or is not registered here."""
+    try:
+        entry = registry.metrics.get(metric.removesuffix("_change"))
+    except ValueError:
+        return None
+    up: bool | None = entry.traits["higher_is_better"]
+    return up
+
+
+def is_null_model(architecture: str) -> bool:
+    """Says whether an architecture is fitted without gradients: a rule, a majority, counts."""
+    try:
+        traits = registry.architectures.get(architecture).traits
+    except ValueError:
+        return False
+    return traits.get("kind") == "predictor" or bool(traits.get("fitted"))
+
+
+def place(task: str, split: str) -> str:
+    """Returns where a split lies, one of `PLACES`."""
+    if split == "test":
+        return PLACES[0]
+    try:
+        shifts: Mapping[str, str] = registry.tasks.get(task).traits["shifts"]
+    except ValueError:
+        return ""
+    return shifts.get(split.removesuffix("/validation"), PLACES[0])
+
+
+def whole_splits(table: pd.DataFrame) -> pd.DataFrame:
+    """Returns the rows of whole test splits in order of `place`, once where two studies share them.
+
+    Raises:
+        ValueError: the table is not made of rows.
+    """
+    missing = [name for name in COLUMNS if name not in table.columns]
+    if missing:
+        raise ValueError(
+            f"column {missing[0]!r} is missing; expected the rows of study.run() or kit.load(...)"
+        )
+    tuning = table["split"].isin(["train", "validation"]) | table["split"].str.endswith(
+        "/validation"
+    )
+    rows = table[(table["group"] == "") & ~tuning].drop_duplicates([*_SAME, "seed"])
+    places = [place(*names) for names in zip(rows["task"], rows["split"], strict=True)]
+    rows = rows.reset_index(drop=True).assign(place=pd.Series(places, dtype=object))
+    return rows.sort_values("place", key=lambda c: c.map(PLACES.index), kind="stable")
+
+
+def select(table: pd.DataFrame, metric: str) -> pd.DataFrame:
+    """Returns the measured rows of a metric.
+
+    Raises:
+        ValueError: there are none; the metrics that are there are named.
+    """
+    rows = whole_splits(table)
+    good = rows[rows["status"] == "ok"]
+    if metric not in set(good["metric"]):
+        present = ", ".join(sorted(set(good["metric"]))) or "nothing"
+        raise ValueError(f"no measured rows of the metric {metric!r}; the table has {present}")
+    return good[good["metric"] == metric]
+
+
+def records(rows: pd.DataFrame) -> list[dict[Hashable, Any]]:
+    """Returns rows as dictionaries."""
+    return rows.to_dict("records")
+
+
+def pooled(rows: pd.DataFrame) -> pd.DataFrame:
+    """Returns one row a cell: pooled over seeds where that is there, else of the lowest seed."""
+    seeds = rows["seed"].map(lambda seed: -1 if seed == "all" else int(seed))
+    ordered = rows.assign(_seed=seeds).sort_values("_seed", kind="stable")
+    return rows.loc[ordered.drop_duplicates(_SAME).index.sort_values()] if len(rows) else rows
+
+
+def barred(rows: pd.DataFrame) -> pd.DataFrame:
+    """Returns the rows whose intervals are drawn: the pooled one of a cell, else each seed's."""
+    own = rows[rows["ci_low"].notna()]
+    together = own["seed"] == "all"
+    cells = own.set_index(_SAME).index
+    return own[together | ~cells.isin(cells[together])]
+
+
+def scaled(rows: pd.DataFrame) -> tuple[pd.DataFrame, str]:
+    """Returns rows of one metric in a unit that reads well, and the unit's name."""
+    unit = str(rows["unit"].iloc[0])
+    largest = float(rows["value"].abs().max())
+    scales = _SCALES.get(unit, ((1, unit),))
+    factor, name = next((s for s in scales if largest >= s[0]), scales[-1])
+    return rows.assign(**{column: rows[column] / factor for column in _NUMBERS}), name
+
+
+def differing(conditions: Iterable[str]) -> dict[str, str]:
+    """Returns for each condition the parts in which the conditions differ, as text."""
+    parts = {text: parse_condition(text) for text in dict.fromkeys(conditions)}
+    keys = sorted({key for one in parts.values() for key in one})
+    vary = [key for key in keys if len({str(one.get(key)) for one in parts.values()}) > 1]
+    return {
+        text: " ".join(f"{key}={one[key]}" for key in vary if key in one)
+        for text, one in parts.items()
+    }
+
+
+def panel_names(rows: pd.DataFrame) -> pd.Series:
+    """Returns each row's split, with its task where there are several."""
+    several = rows["task"].nunique() > 1
+    return rows["task"] + ": " + rows["split"] if several else rows["split"]
+
+
+def panels(rows: pd.DataFrame) -> dict[str, str]:
+    """Returns the splits, with their task where there are several, and their places."""
+    return dict(zip(panel_names(rows), rows["place"], strict=True))
+
+
+def apart(rows: pd.DataFrame) -> list[str]:
+    """Returns for each row of one metric what tells it from others beside variant and split."""
+    conditions = differing(rows["condition"])
+    several = rows["baseline"].nunique() > 1
+    return [
+        f"{conditions[text]} {f'vs {base}' if several and base else ''}".strip()
+        for text, base in zip(rows["condition"], rows["baseline"], strict=True)
+    ]
+
+
+def unmeasured(table: pd.DataFrame, metrics: Sequence[str] = ()) -> list[str]:
+    """Returns a sentence for each reason why numbers are not there: which, and why.
+
+    Args:
+        table: rows.
+        metrics: those of interest; empty for all.
+    """
+    rows = whole_splits(table)
+    rows = rows[rows["status"] != "ok"]
+    if metrics:
+        rows = rows[rows["metric"].isin(metrics)]
+    sentences = []
+    for note, found in rows.groupby("note", sort=False):
+        variants, splits, names = (_few(found[name]) for name in ("variant", "split", "metric"))
+        what = ("" if len(metrics) == 1 else f"{names} of ") + variants
+        what += f" on {splits}" if splits else ""
+        reason = textwrap.shorten(str(note), 200, placeholder=" ...").rstrip(".")
+        sentences.append(f"Not measured: {what}, because {reason}.")
+    return sentences
+
+
+def _few(values: pd.Series, most: int = 4) -> str:
+    names = [str(value) for value in dict.fromkeys(values) if value]
+    more = [f"{len(names) - most} more"] if len(names) > most else []
+    return ", ".join([*names[:most], *more])
+
+
+def summary(table: pd.DataFrame, metrics: Sequence[str] | None = None) -> pd.DataFrame:
+    """Returns a compact table to read: a row a variant, a column a metric, split and condition.
+
+    Cells are text: `value [low, high]`, or `mean (seed / seed)` where the seeds are too few for an
+    interval; `undefined` or `error` where there is a reason instead of a number.
+
+    Args:
+        table: rows of `study.run()` or `kit.load`.
+        metrics: shown in this order; by default the headline metrics and those of the user.
+    """
+    rows = whole_splits(table)
+    present = list(dict.fromkeys(rows["metric"]))
+    if metrics is None:
+        known = registry.metrics.names()
+        own = [n for n in present if n in known and not registry.metrics.get(n).in_kit]
+        metrics = [name for name in (*HEADLINES, *own) if name in present] or present
+    made = pd.DataFrame(index=pd.Index(table["variant"].unique(), name="variant"))
+    for metric in metrics:
+        chosen = rows[rows["metric"] == metric]
+        if len(chosen):
+            chosen, unit = scaled(chosen)
+            for label, column in chosen.groupby(_headings(chosen, unit), sort=False):
+                cells = {name: _cell(cell) for name, cell in column.groupby("variant")}
+                made[label] = [cells.get(name, "") for name in made.index]
+    return made
+
+
+def _headings(rows: pd.DataFrame, unit: str) -> pd.Series:
+    """Returns the column that each row of one metric belongs in."""
+    tasks = rows["task"].nunique() > 1
+    made = []
+    for row, more in zip(records(rows), apart(rows), strict=True):
+        name = words(row["metric"]) + (f" ({unit})" if unit not in ("", "share") else "")
+        split = f"{row['task']} {row['split']}" if tasks and row["split"] else row["split"]
+        split += f" ({row['place']})" if split and row["place"] else ""
+        made.append(f"{name} {more}".strip() + (f": {split}" if split else ""))
+    return pd.Series(made, index=rows.index, dtype=object)
+
+
+def _cell(rows: pd.DataFrame) -> str:
+    together = rows[rows["seed"] == "all"]
+    if len(together) and len(rows) > len(together):
+        each = " / ".join(number(value) for value in rows["value"][rows["seed"] != "all"])
+        lone = together["ci_low"].isna().all() and (together["status"] == "ok").all()
+        return _cell(together) + (f" ({each})" if lone else "")
+    texts = []
+    for row in records(rows):
+        text = row["status"]
+        if text == "ok":
+            sign = "+" if row["metric"].endswith("_change") and row["value"] > 0 else ""
+            text = sign + number(row["value"])
+            if not math.isnan(row["ci_low"]):
+                text += f" [{number(row['ci_low'])}, {number(row['ci_high'])}]"
+        texts.append(text)
+    return " / ".join(dict.fromkeys(texts))

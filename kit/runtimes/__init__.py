@@ -1,0 +1,5 @@
+"""Runtimes: what executes a model. Importing this package registers them."""
+
+from kit.runtimes import compiled, eager, onnx
+
+__all__ = ["compiled", "eager", "onnx"]

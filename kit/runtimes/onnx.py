@@ -1,0 +1,71 @@
+"""ONNX Runtime, and the export that feeds it."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from kit.registry import register_runtime
+
+if TYPE_CHECKING:
+    import numpy as np
+    from torch import Tensor, nn
+
+EXPORT_VERSION = 1
+"""Raised when `export` makes another graph of the same model."""
+
+
+@register_runtime(version=1)
+def onnx(graph: Path, threads: int) -> Callable[[Mapping[str, Tensor]], np.ndarray]:
+    """ONNX Runtime on the CPU, all graph optimizations on."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    session = onnxruntime.InferenceSession(
+        str(graph), options, providers=["CPUExecutionProvider"]
+    )
+    names = [node.name for node in session.get_inputs()]
+
+    def forward(inputs: Mapping[str, Tensor]) -> np.ndarray:
+        outputs: list[Any] = session.run(None, {name: inputs[name].numpy() for name in names})
+        return outputs[0]
+
+    return forward
+
+
+def export(model: nn.Module, inputs: Mapping[str, Tensor], path: Path) -> None:
+    """Writes a module as an ONNX graph with dynamic batch and length (torch's dynamo path).
+
+    Args:
+        model: module in fp32; its attention is set to the eager form for the export.
+        inputs: example inputs by name, each [batch, length] with batch and length above 1.
+        path: the file to write.
+    """
+    import copy
+
+    import torch
+
+    module = copy.deepcopy(model).eval()
+    for part in module.modules():
+        config = getattr(part, "config", None)
+        if config is not None and hasattr(part, "set_attn_implementation"):
+            part.set_attn_implementation("eager")
+    dimensions = {0: torch.export.Dim("batch", min=1), 1: torch.export.Dim("length", min=1)}
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+    with warnings.catch_warnings(), torch.no_grad():
+        warnings.simplefilter("ignore")
+        program = torch.onnx.export(
+            module,
+            kwargs=dict(inputs),
+            dynamo=True,
+            dynamic_shapes={name: dimensions for name in inputs},
+            verbose=False,
+        )
+    assert program is not None
+    program.save(str(path))

@@ -1,0 +1,170 @@
+"""The hash of a definition made in a notebook: what it says, and what it reaches.
+
+A comment, a docstring or a moved cell must not invalidate a night's work; an edited helper or
+constant must. So the hash is over syntax trees and plain values, never over text or positions.
+"""
+
+from __future__ import annotations
+
+import ast
+import dis
+import hashlib
+import inspect
+import linecache
+import types
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from kit.spec import Ref, SpecError
+
+PLAIN = (type(None), bool, int, float, complex, str, bytes, range)
+
+
+def source_hash(thing: Callable[..., Any] | type) -> str:
+    """Returns 16 hexadecimal digits over a function's or class's definition and what it reaches.
+
+    Reached are the functions and classes of the same module and the plain globals it reads;
+    imported modules and their members count by name, arrays by dtype, shape and bytes.
+
+    Raises:
+        SpecError: it reads a global that has no stable content; make it an argument.
+    """
+    digest = hashlib.sha256()
+    for line in sorted(_lines(thing, thing.__module__, {})):
+        digest.update(line.encode() + b"\0")
+    return digest.hexdigest()[:16]
+
+
+def _lines(thing: Any, home: str, seen: dict[int, str]) -> Iterator[str]:
+    """Yields one line a definition or value that `thing` reaches, each once."""
+    if id(thing) in seen:
+        return
+    seen[id(thing)] = thing.__qualname__
+    node = _definition(thing)
+    yield f"{thing.__qualname__}={ast.dump(_without_docstrings(node))}"
+    scope = _scope(thing)
+    values = {name: scope[name] for name in _global_names(thing, node) if name in scope}
+    for function in _functions(thing):
+        values |= {f"{function.__qualname__}.{k}": v for k, v in _captured(function).items()}
+    for name, value in values.items():
+        yield from _value_lines(name, value, home, seen)
+
+
+def _value_lines(name: str, value: Any, home: str, seen: dict[int, str]) -> Iterator[str]:
+    if isinstance(value, types.ModuleType):
+        yield f"{name}=module {value.__name__}"
+    elif isinstance(value, types.FunctionType | type):
+        if value.__module__ == home:
+            yield from _lines(value, home, seen)
+        else:
+            yield f"{name}={value.__module__}.{value.__qualname__}"
+    elif isinstance(value, PLAIN):
+        yield f"{name}={value!r}"
+    elif isinstance(value, Ref) or type(value).__module__ == "kit.spec":
+        yield f"{name}={value!r}"
+    elif isinstance(value, tuple | list):
+        for index, member in enumerate(value):
+            yield from _value_lines(f"{name}[{index}]", member, home, seen)
+    elif isinstance(value, set | frozenset):
+        yield f"{name}={sorted(map(repr, value))}"
+    elif isinstance(value, dict):
+        for key, member in value.items():
+            yield from _value_lines(f"{name}[{key!r}]", member, home, seen)
+    elif hasattr(value, "dtype") and hasattr(value, "shape"):
+        array = value.detach().cpu().numpy() if hasattr(value, "detach") else value
+        content = hashlib.sha256(array.tobytes()).hexdigest()
+        yield f"{name}={value.dtype} {tuple(value.shape)} {content}"
+    elif getattr(value, "__module__", None) and getattr(value, "__qualname__", None):
+        yield f"{name}={value.__module__}.{value.__qualname__}"
+    elif type(value).__module__ in ("typing", "types", "builtins"):
+        yield f"{name}={value!r}"
+    else:
+        raise SpecError(
+            f"global {name!r} ({type(value).__name__}) has no stable content to hash; make it an "
+            "argument of the registered function"
+        )
+
+
+def _functions(thing: Any) -> list[types.FunctionType]:
+    if isinstance(thing, types.FunctionType):
+        return [thing]
+    members = [getattr(m, "fget", None) or getattr(m, "__func__", m) for m in vars(thing).values()]
+    return [m for m in members if isinstance(m, types.FunctionType)]
+
+
+def _scope(thing: Any) -> dict[str, Any]:
+    functions = _functions(thing)
+    return functions[0].__globals__ if functions else {}
+
+
+def _captured(function: types.FunctionType) -> dict[str, Any]:
+    """Returns the closure's values: what an inner function reads from the one around it."""
+    names = function.__code__.co_freevars
+    cells = function.__closure__ or ()
+    return {
+        name: cell.cell_contents
+        for name, cell in zip(names, cells, strict=True)
+        if name != "__class__"
+    }
+
+
+def _global_names(thing: Any, node: ast.AST) -> set[str]:
+    """Returns names read from module scope, by bytecode in functions, by syntax around them."""
+    names: set[str] = set()
+    for function in _functions(thing):
+        codes = [function.__code__]
+        while codes:
+            code = codes.pop()
+            codes += [const for const in code.co_consts if isinstance(const, types.CodeType)]
+            names |= {
+                str(i.argval)
+                for i in dis.get_instructions(code)
+                if i.opname in ("LOAD_GLOBAL", "LOAD_NAME")
+            }
+    outer: list[ast.AST] = []
+    if isinstance(node, ast.ClassDef):
+        outer = [*node.bases, *(b for b in node.body if not isinstance(b, ast.FunctionDef))]
+    elif isinstance(node, ast.FunctionDef):
+        outer = [*node.args.defaults, *(d for d in node.args.kw_defaults if d is not None)]
+    for part in outer:
+        names |= {n.id for n in ast.walk(part) if isinstance(n, ast.Name)}
+    return names
+
+
+def _definition(thing: Any) -> ast.AST:
+    """Returns the syntax tree of a definition, from the text its functions were compiled from."""
+    functions = _functions(thing)
+    if not functions:
+        raise SpecError(f"{thing.__qualname__}: no source to hash; give the definition a version=")
+    code = functions[0].__code__
+    lines = linecache.getlines(code.co_filename) or inspect.getsourcelines(code)[0]
+    tree = ast.parse("".join(lines))
+    name = thing.__qualname__.rsplit(".", maxsplit=1)[-1]
+    wanted = (ast.ClassDef,) if isinstance(thing, type) else (ast.FunctionDef, ast.Lambda)
+    line = None if isinstance(thing, type) else code.co_firstlineno
+    candidates = [
+        node
+        for node in ast.walk(tree)
+        if isinstance(node, wanted)
+        and getattr(node, "name", "<lambda>") == name
+        and (line is None or _first_line(node) == line)
+    ]
+    if not candidates:
+        raise SpecError(f"{thing.__qualname__}: its source is not found; give it a version=")
+    return candidates[-1]
+
+
+def _first_line(node: Any) -> int:
+    decorators = getattr(node, "decorator_list", [])
+    return min([node.lineno, *(d.lineno for d in decorators)])
+
+
+def _without_docstrings(node: ast.AST) -> ast.AST:
+    for inner in ast.walk(node):
+        body = getattr(inner, "body", None)
+        if isinstance(inner, ast.ClassDef | ast.FunctionDef) and body:
+            first = body[0]
+            text = getattr(first, "value", None)
+            if isinstance(text, ast.Constant) and isinstance(text.value, str):
+                inner.body = body[1:]
+    return node

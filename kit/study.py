@@ -1,0 +1,380 @@
+"""A study: runs with a baseline, what is done of them, and the table they give."""
+
+from __future__ import annotations
+
+import dataclasses
+import statistics
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from kit import build, presets, registry, results, store, tasks
+from kit.spec import Ref, Run, SpecError, Variant, content_hash
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+TABLE_VERSION = 1
+"""Raised when rows are computed differently from the same artifacts and metrics."""
+TOKENS_PER_SECOND, ITEMS_PER_SECOND = 10_000, 60
+"""Of training, for the first estimate; seen for models of 1M and 22M parameters on 2 cores."""
+
+
+@dataclasses.dataclass
+class Study:
+    """A named list of runs with a baseline.
+
+    Attributes:
+        name: in tables; two studies of one table need two names.
+        runs: what is measured; doubles are dropped.
+        baseline: what paired numbers are against.
+        left_out: combinations that a harness left out, with the reason.
+        metrics: names beyond the kit's own that the table has.
+    """
+
+    name: str
+    runs: Sequence[Run]
+    baseline: Variant
+    left_out: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    metrics: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        self.runs = tuple(dict.fromkeys(self._complete(run) for run in self.runs))
+        if not self.runs:
+            raise SpecError(f"study {self.name!r} has no runs")
+        variants = {run.variant.replace(seed=0) for run in self.runs}
+        if self.baseline.replace(seed=0) not in variants:
+            names = sorted({run.variant.name for run in self.runs})
+            raise SpecError(
+                f"baseline {self.baseline.name!r} is not in study {self.name!r}; it has "
+                + ", ".join(names)
+            )
+        named: dict[str, Variant] = {}
+        for run in self.runs:
+            variant = run.variant.replace(seed=0, name="any")
+            if named.setdefault(run.variant.name, variant) != variant:
+                raise SpecError(f"two variants of {self.name!r} are named {run.variant.name!r}")
+
+    def _complete(self, run: Run) -> Run:
+        """Fills in the baseline as the other side of a timing."""
+        args = run.measurement.args
+        if "against" in args and args["against"] is None:
+            against = self.baseline.replace(seed=run.variant.seed)
+            return Run(run.variant, run.measurement.replace(against=against))
+        return run
+
+    def variants(self) -> list[Variant]:
+        """Returns the variants, seeds apart, in the order they were given."""
+        return list(dict.fromkeys(run.variant for run in self.runs))
+
+    def ids(self) -> dict[Run, str]:
+        """Returns each run's id, as its content, data and code are now."""
+        return build.run_ids(self.runs)
+
+    def plan(self) -> pd.DataFrame:
+        """Returns what would run, what is done, about how long it takes and what cannot work.
+
+        Warns where a training is too short to compare architectures (fewer than 250 steps).
+        """
+        import pandas as pd
+
+        rows: list[dict[str, Any]] = []
+        guesses = _Estimates(self)
+        for variant, steps in self._builds():
+            minutes = sum(guesses.build(variant, step) for step in steps) / 60
+            rows.append(_plan_row(variant, "+".join(steps), "", "to do", minutes, ""))
+        for run, run_id in self.ids().items():
+            state, reason = _state(run, run_id)
+            minutes = guesses.run(run) / 60 if state == "to do" else 0.0
+            split = str(run.measurement.args.get("split", ""))
+            reason = reason or _short_training(run.variant)
+            rows.append(
+                _plan_row(run.variant, run.measurement.name, split, state, minutes, reason)
+            )
+        for name, reason in self.left_out.items():
+            rows.append(_plan_row(name, "", "", "left out", 0.0, reason))
+        plan = pd.DataFrame(rows)
+        counts = Counter(plan["status"])
+        plan.attrs["summary"] = (
+            f"{len(self.runs)} runs: {counts['done']} done, {counts['cannot']} cannot work, "
+            f"{plan['minutes'].sum():.0f} min to go"
+        )
+        print(f"{self.name}: {plan.attrs['summary']}")
+        return plan
+
+    def _builds(self) -> Iterator[tuple[Variant, list[str]]]:
+        """Yields one variant for each thing to build, with what is missing."""
+        seen: set[str] = set()
+        for run in self.runs:
+            if build.conflict(run.variant) is None:
+                missing = [s for s in build.needs_build(run.variant) if _new(run.variant, s, seen)]
+                if missing:
+                    yield run.variant, missing
+
+    def run(
+        self,
+        *,
+        executor: str = "local",
+        workers: int | None = None,
+        on_error: str = "row",
+        redo: Iterable[str] = (),
+        metrics: Iterable[str] = (),
+        time_limit: float = 3600.0,
+    ) -> pd.DataFrame:
+        """Does what is not done and returns the table. Stop it any time; run it again to go on.
+
+        Args:
+            executor: `local` (worker processes) or `inline` (this process, for debugging).
+            workers: processes for quality runs; the preset's number where not given.
+            on_error: `row` keeps a failure as an error row; `raise` raises it.
+            redo: names of variants or measurements to do anew.
+            metrics: names of registered metrics to add to the kit's own; loads no model.
+            time_limit: seconds that one step of a run may take before it is an error row.
+
+        Raises:
+            SpecError: a wrong option or name.
+        """
+        for given, choices, what in (
+            (executor, ("local", "inline"), "executor"),
+            (on_error, ("row", "raise"), "on_error"),
+        ):
+            if given not in choices:
+                raise SpecError(registry.suggest(given, choices, what))
+        for metric in metrics:
+            registry.metrics.get(metric)
+        self.metrics = tuple(dict.fromkeys((*self.metrics, *metrics)))
+        with store.locked(store.store_root() / "locks" / f"{content_hash(self.name)}.lock", self.name):
+            ids = self.ids()
+            self._forget(ids, list(redo))
+            pending = {run: run_id for run, run_id in ids.items() if _state(run, run_id)[0] == "to do"}
+            print(f"{self.name}: {len(ids) - len(pending)} of {len(ids)} runs are done", flush=True)
+            if pending:
+                self._execute(pending, executor, workers, on_error, time_limit)
+        return self.table()
+
+    def _execute(
+        self,
+        pending: dict[Run, str],
+        executor: str,
+        workers: int | None,
+        on_error: str,
+        time_limit: float,
+    ) -> None:
+        from kit.execution import Execution
+
+        count = workers or presets.preset()["workers"]
+        execution = Execution(
+            pending, executor=executor, workers=count, on_error=on_error, time_limit=time_limit
+        )
+        try:
+            execution.run()
+        except KeyboardInterrupt:
+            done = sum(store.has(run_id) for run_id in pending.values())
+            print(f"\nstopped: {done} of {len(pending)} runs are kept; run again to go on")
+            raise
+
+    def _forget(self, ids: Mapping[Run, str], redo: Sequence[str]) -> None:
+        known = {r.variant.name for r in ids} | {r.measurement.name for r in ids}
+        for name in redo:
+            if name not in known:
+                raise SpecError(registry.suggest(name, known, "variant or measurement to redo"))
+        for run, run_id in ids.items():
+            if {run.variant.name, run.measurement.name} & set(redo):
+                store.delete(run_id)
+
+    def table(self) -> pd.DataFrame:
+        """Returns the rows of everything that is done, and of what failed or cannot work.
+
+        Rows of unchanged artifacts and metrics come from the store's cache.
+        """
+        ids = self.ids()
+        infos = {run: store.read_info(run_id) for run, run_id in ids.items()}
+        numbers = {key: number for number, key in enumerate(self._machine_keys(infos.values()))}
+        own = [e.name for e in map(registry.metrics.get, registry.metrics.names()) if e.in_kit]
+        names = [*own, *self.metrics]
+        versions = {name: registry.metrics.get(name).version for name in names}
+        saved = [[ids[run], info.get("saved")] for run, info in infos.items()]
+        labels = [(run.variant.name, str(run.measurement.args.get("against"))) for run in infos]
+        failures = {run: store.failure(ids[run]) for run, info in infos.items() if not info}
+        key = content_hash(
+            "table", TABLE_VERSION, self.baseline, versions, saved, labels, list(failures.values())
+        )
+        rows = store.memo(key, lambda: self._rows(ids, failures, names))
+        machine_of = {ids[run]: numbers.get(info.get("machine_key")) for run, info in infos.items()}
+        for row in rows:
+            row["study"] = self.name
+            row["machine"] = machine_of.get(row["run_id"], 0 if numbers else None)
+        return results.to_frame(rows)
+
+    def _rows(
+        self, ids: Mapping[Run, str], failures: Mapping[Run, Any], names: Sequence[str]
+    ) -> list[dict[str, Any]]:
+        from kit.analysis.distance import distances
+        from kit.analysis.score import compare, missing, score
+
+        artifacts = [store.load(run, ids[run]) for run in ids if run not in failures]
+        rows = [row for artifact in artifacts for row in score(artifact, names)]
+        rows += compare(artifacts, self.baseline, names)
+        rows += distances(artifacts)
+        for run, failure in failures.items():
+            reason = failure or {"message": "not run yet", "undefined": True}
+            status = "undefined" if reason["undefined"] else "error"
+            rows += missing(run, ids[run], _artifact_kind(run), names, status, reason["message"])
+        return rows
+
+    @staticmethod
+    def _machine_keys(infos: Iterable[Mapping[str, Any]]) -> list[str]:
+        return list(dict.fromkeys(info["machine_key"] for info in infos if info))
+
+    def machines(self) -> pd.DataFrame:
+        """Returns one row a machine that runs were done on; its index is the rows' `machine`."""
+        import pandas as pd
+
+        infos = [store.read_info(run_id) for run_id in self.ids().values()]
+        found = {info["machine_key"]: info["machine"] for info in infos if info}
+        keys = self._machine_keys(infos)
+        return pd.DataFrame([found[key] for key in keys], index=pd.Index(range(len(keys)), name="machine"))
+
+    def curves(self) -> pd.DataFrame:
+        """Returns the training curves: variant, seed, step, seconds, tokens, losses, rate."""
+        import pandas as pd
+
+        frames = []
+        for variant in {v.replace(schemes=(), runtime="eager"): v for v in self.variants()}:
+            if build.is_trained(variant) and "training" not in build.needs_build(variant):
+                path = build.weights_folder(variant) / "curve.csv"
+                about = {"variant": variant.name, "seed": str(variant.seed)}
+                frames.append(pd.read_csv(path).assign(**about))
+        if not frames:
+            raise SpecError(f"study {self.name!r} has no trained variant yet; run it first")
+        return pd.concat(frames, ignore_index=True)
+
+    def flips(self, variant: Variant | str, split: str = "test") -> pd.DataFrame:
+        """Returns the items that a variant loses or gains against the baseline, to read.
+
+        Args:
+            variant: or its name; its lowest seed is shown.
+            split: which split.
+
+        Returns:
+            Columns text, label, baseline and variant (what each said), change (`lost`, `gained`)
+            and confidence (the variant's probability of what it said); surest mistakes first.
+        """
+        from kit.analysis.flips import flips
+
+        wanted = variant if isinstance(variant, str) else variant.name
+        ours = self._predictions(wanted, split)
+        theirs = self._predictions(self.baseline.name, split)
+        task = tasks.load(ours.run.measurement.args["task"])
+        rows = task.split(split)
+        texts = dict(zip(rows["id"], rows["text"], strict=True))
+        return flips(theirs, ours, texts, task.labels)
+
+    def _predictions(self, name: str, split: str) -> store.Artifact:
+        known = {run.variant.name for run in self.runs}
+        if name not in known:
+            raise SpecError(registry.suggest(name, known, "variant"))
+        for run, run_id in sorted(self.ids().items(), key=lambda pair: pair[0].variant.seed):
+            right = run.variant.name == name and run.measurement.args.get("split") == split
+            if right and _artifact_kind(run) == "classification" and store.has(run_id):
+                return store.load(run, run_id)
+        raise SpecError(f"no predictions of {name!r} on {split!r} are done in study {self.name!r}")
+
+
+@dataclasses.dataclass
+class _Estimates:
+    """How long steps take: the median of the study's own, else the registered first guess."""
+
+    study: Study
+
+    @cached_property
+    def _seen(self) -> dict[tuple[str, str, str], list[float]]:
+        seen: dict[tuple[str, str, str], list[float]] = {}
+        for run, run_id in self.study.ids().items():
+            if "seconds" in (info := store.read_info(run_id)):
+                seen.setdefault(_alike(run), []).append(info["seconds"])
+        return seen
+
+    def run(self, run: Run) -> float:
+        if found := self._seen.get(_alike(run)):
+            return statistics.median(found)
+        guess = registry.measurements.get(run.measurement.name).traits.get("seconds", 10.0)
+        return float(guess(run.measurement.args) if callable(guess) else guess)
+
+    def build(self, variant: Variant, step: str) -> float:
+        if step != "training" or variant.training is None:
+            return 15.0
+        budget = variant.training.budget
+        if budget.tokens is not None:
+            trials = len(variant.training.rates) * variant.training.trial_steps
+            trials *= variant.training.batch_size * variant.training.length
+            share = trials if len(variant.training.rates) > 1 and variant.seed == 0 else 0
+            return (budget.tokens + share) / TOKENS_PER_SECOND
+        size = tasks.describe(variant.training.task)["sizes"]["train"]
+        return min(size, budget.examples or size) * (budget.epochs or 1) / ITEMS_PER_SECOND
+
+
+def _alike(run: Run) -> tuple[str, str, str]:
+    return run.measurement.name, run.variant.architecture.name, run.variant.runtime.name
+
+
+def _new(variant: Variant, step: str, seen: set[str]) -> bool:
+    bare = variant.replace(schemes=(), runtime="eager") if step == "training" else variant
+    key = content_hash(step, bare)
+    fresh = key not in seen
+    seen.add(key)
+    return fresh
+
+
+def _state(run: Run, run_id: str) -> tuple[str, str]:
+    """Returns `done`, `cannot` or `to do`, with the reason."""
+    if store.has(run_id):
+        return "done", ""
+    against = run.measurement.args.get("against")
+    reason = build.conflict(run.variant)
+    if reason is None and isinstance(against, Variant):
+        reason = build.conflict(against)
+    failure = store.failure(run_id)
+    if reason or (failure and failure["undefined"]):
+        message = reason or str(failure and failure["message"])
+        if not failure:
+            store.save_failure(run_id, message, "", undefined=True)
+        return "cannot", message
+    return "to do", f"failed before: {failure['message']}" if failure else ""
+
+
+def _artifact_kind(run: Run) -> str:
+    kinds: tuple[str, ...] = registry.measurements.get(run.measurement.name).traits["artifacts"]
+    task = run.measurement.args.get("task")
+    if len(kinds) == 1 or not isinstance(task, Ref):
+        return kinds[0]
+    classification = registry.tasks.get(task.name).traits["kind"] == "classification"
+    return kinds[0] if classification else kinds[1]
+
+
+def _plan_row(
+    variant: Variant | str, what: str, split: str, status: str, minutes: float, reason: str
+) -> dict[str, Any]:
+    named = isinstance(variant, Variant)
+    return {
+        "variant": variant.name if isinstance(variant, Variant) else variant,
+        "seed": str(variant.seed) if isinstance(variant, Variant) and named else "",
+        "what": what,
+        "split": split,
+        "status": status,
+        "minutes": round(minutes, 2),
+        "reason": reason,
+    }
+
+
+def _short_training(variant: Variant) -> str:
+    """Returns a warning where an architecture sees too few optimizer steps to be compared."""
+    training = variant.training
+    if training is None or training.budget.tokens is None or not build.is_trained(variant):
+        return ""
+    steps = training.budget.tokens // (training.batch_size * training.length)
+    if steps >= 250:
+        return ""
+    return f"only {steps} optimizer steps: below 250 a comparison of architectures is noise"
+

@@ -1,0 +1,10 @@
+"""Tasks: named data with a train, a validation and a test split, and shifts, near and far.
+
+Importing this package registers the tasks that the kit brings; it loads no data.
+"""
+
+from kit.tasks import language, sentiment
+from kit.tasks.own import task_from_frame, task_from_text
+from kit.tasks.task import Task, describe, load
+
+__all__ = ["Task", "describe", "language", "load", "sentiment", "task_from_frame", "task_from_text"]

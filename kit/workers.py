@@ -1,0 +1,282 @@
+"""One class of worker process, for quality runs, fresh processes and timing pairs alike.
+
+A worker holds one target object and answers calls of its methods: length-framed cloudpickle over
+its standard input and output. What the target prints goes to the worker's log, since file
+descriptor 1 is sent to 2 before anything is imported.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import signal
+import struct
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import cloudpickle
+
+from kit import registry
+from kit.spec import SpecError, Undefined
+
+LENGTH = struct.Struct("<Q")
+_progress: Callable[[str], None] | None = None
+_alive: set[Worker] = set()
+
+
+class WorkerError(RuntimeError):
+    """A call failed in a worker, or the worker died; `log` has its traceback or last output."""
+
+    def __init__(self, message: str, log: str = "") -> None:
+        super().__init__(message)
+        self.log = log
+
+
+def report(text: str) -> None:
+    """Says how far a long step is, from wherever it runs; shown beside the driver's bar."""
+    if _progress is not None:
+        _progress(text)
+
+
+def set_progress(show: Callable[[str], None] | None) -> None:
+    """Sets where `report` goes in this process."""
+    global _progress  # noqa: PLW0603 (one process has one place to report to)
+    _progress = show
+
+
+class Worker:
+    """A process that holds `factory(*args)` and answers calls of its methods.
+
+    Args:
+        factory: an importable class, or one of a notebook, sent by value.
+        *args: its arguments, pickled.
+        threads: OpenMP threads of the process; None leaves the environment's.
+        timeout: seconds that a call may take.
+        progress: gets what the worker reports.
+    """
+
+    def __init__(
+        self,
+        factory: Callable[..., Any],
+        *args: Any,
+        threads: int | None = None,
+        timeout: float | None = None,
+        progress: Callable[[str], None] | None = None,
+    ) -> None:
+        self._timeout, self._progress = timeout, progress
+        self._log = tempfile.TemporaryFile()
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(p or "." for p in sys.path)}
+        environment["TOKENIZERS_PARALLELISM"] = "false"
+        if threads is not None:
+            environment["OMP_NUM_THREADS"] = str(threads)
+        self._process = subprocess.Popen(
+            [sys.executable, "-c", "from kit.workers import serve; serve()"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._log,
+            env=environment,
+            start_new_session=True,
+        )
+        _alive.add(self)
+        entries = [
+            (kind, _fixed_version(entry)) for kind, entry in registry.user_entries()
+        ]
+        self._send((entries, factory, args))
+        self._opened = False
+
+    def call(self, method: str, *args: Any) -> Any:
+        """Calls a method of the target and returns what it returns.
+
+        Raises:
+            Undefined, SpecError: as the method raised them.
+            WorkerError: it raised something else, passed its time limit, or the process died.
+        """
+        if not self._opened:
+            self._opened = True
+            self._receive()
+        self._send((method, args))
+        return self._receive()
+
+    def _send(self, message: Any) -> None:
+        data = cloudpickle.dumps(message)
+        assert self._process.stdin is not None
+        with contextlib.suppress(BrokenPipeError):  # the reader finds out how it died
+            self._process.stdin.write(LENGTH.pack(len(data)) + data)
+            self._process.stdin.flush()
+
+    def _receive(self) -> Any:
+        deadline = None if self._timeout is None else time.monotonic() + self._timeout
+        while True:
+            kind, content = cloudpickle.loads(self._read_frame(deadline))
+            if kind == "progress":
+                if self._progress is not None:
+                    self._progress(content)
+            elif kind == "result":
+                return content
+            else:
+                name, message, trace = content
+                if name in ("Undefined", "SpecError"):
+                    raise (Undefined if name == "Undefined" else SpecError)(message)
+                raise WorkerError(f"{name}: {message}", trace)
+
+    def _read_frame(self, deadline: float | None) -> bytes:
+        size = LENGTH.unpack(self._read(LENGTH.size, deadline))[0]
+        return self._read(size, deadline)
+
+    def _read(self, size: int, deadline: float | None) -> bytes:
+        assert self._process.stdout is not None
+        descriptor = self._process.stdout.fileno()
+        chunks: list[bytes] = []
+        while size:
+            wait = None if deadline is None else max(0.0, deadline - time.monotonic())
+            ready, _, _ = select.select([descriptor], [], [], wait)
+            if not ready:
+                self.kill()
+                raise WorkerError("passed its time limit", self.log())
+            chunk = os.read(descriptor, min(size, 1 << 20))
+            if not chunk:
+                code = self._process.wait()
+                self.kill()
+                raise WorkerError(f"the worker died ({_how_it_died(code)})", self.log())
+            chunks.append(chunk)
+            size -= len(chunk)
+        return b"".join(chunks)
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    def log(self) -> str:
+        """Returns the end of what the worker wrote to its standard error."""
+        if self._log.closed:
+            return ""
+        size = self._log.seek(0, os.SEEK_END)
+        self._log.seek(max(0, size - 20_000))
+        return self._log.read().decode(errors="replace")
+
+    def kill(self) -> None:
+        """Ends the process and its children at once."""
+        _alive.discard(self)
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait()
+        for pipe in (self._process.stdin, self._process.stdout):
+            if pipe is not None:
+                with contextlib.suppress(OSError):
+                    pipe.close()
+
+    def __enter__(self) -> Worker:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.kill()
+        self._log.close()
+
+
+def kill_all() -> None:
+    """Ends every worker of this process, as after an interrupt."""
+    for worker in list(_alive):
+        worker.kill()
+
+
+@contextlib.contextmanager
+def inline(factory: Callable[..., Any], *args: Any, **_: Any) -> Iterator[Any]:
+    """Gives the same interface as a Worker in this process, for debugging."""
+
+    class Inline:
+        target: Any = None
+
+        def call(self, method: str, *call_args: Any) -> Any:
+            if self.target is None:
+                self.target = factory(*args)
+            return getattr(self.target, method)(*call_args)
+
+    yield Inline()
+
+
+def _fixed_version(entry: registry.Entry) -> registry.Entry:
+    """Returns the entry with its version as a value: a worker has no notebook's source to hash."""
+    return registry.Entry(
+        entry.name, entry.function, entry.owner, entry.version, entry.aliases, entry.traits
+    )
+
+
+def _how_it_died(code: int) -> str:
+    if code >= 0:
+        return f"exit code {code}"
+    name = signal.Signals(-code).name
+    hints = {"SIGKILL": ", perhaps out of memory", "SIGSEGV": ", a crash in native code"}
+    return name + hints.get(name, "")
+
+
+def _read_exactly(stream: BinaryIO, size: int) -> bytes:
+    data = stream.read(size)
+    if len(data) < size:
+        os._exit(0)  # the driver is gone
+    return data
+
+
+def _watch_parent() -> None:
+    """Ends this process when its driver is gone, even in the middle of a computation."""
+    parent = os.getppid()
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(0.5)
+        os._exit(0)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def serve() -> None:
+    """Runs in the worker process: builds the target, then answers calls until the pipe closes."""
+    source, sink = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)
+    _watch_parent()
+
+    def send(kind: str, content: Any) -> None:
+        try:
+            data = cloudpickle.dumps((kind, content))
+        except Exception as error:  # an answer that cannot be sent is the method's mistake
+            data = cloudpickle.dumps(("error", _described(error)))
+        sink.write(LENGTH.pack(len(data)) + data)
+        sink.flush()
+
+    def receive() -> Any:
+        size = LENGTH.unpack(_read_exactly(source, LENGTH.size))[0]
+        return cloudpickle.loads(_read_exactly(source, size))
+
+    set_progress(lambda text: send("progress", text))
+    target: Any = None
+
+    def opened() -> None:
+        nonlocal target
+        entries, factory, args = receive()
+        for kind, entry in entries:
+            registry.REGISTRIES[kind].add(entry)
+        target = factory(*args)
+
+    def called() -> Any:
+        method, args = receive()
+        return getattr(target, method)(*args)
+
+    while True:
+        try:
+            result = opened() if target is None else called()
+        except Exception as error:
+            send("error", _described(error))
+        else:
+            send("result", result)
+
+
+def _described(error: BaseException) -> tuple[str, str, str]:
+    trace = "".join(traceback.format_exception(error))
+    return type(error).__name__, str(error) or "no message", trace

@@ -1,0 +1,102 @@
+"""A world of names for the analysis tests: no model, no data, nothing of the package's own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+
+from kit import registry
+from kit.spec import Ref, Run, Variant, content_hash
+from kit.store import Artifact
+
+
+@pytest.fixture(autouse=True)
+def world(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Fills the registries that specs are checked against; the metrics are the real ones."""
+    for kind in ("architectures", "tasks", "schemes", "runtimes", "measurements"):
+        fresh = registry.REGISTRIES[kind]
+        for name in ("_entries", "_aliases", "_models"):
+            monkeypatch.setattr(fresh, name, {})
+        monkeypatch.setattr(fresh, "_loaded", True)
+    registry.register_architecture(kind="encoder", version=1)(net)
+    registry.register_scheme(stage="torch", simulated=True, version=1)(half)
+    registry.register_scheme(stage="torch", version=1)(quarter)
+    registry.register_runtime(version=1)(eager)
+    registry.register_task(kind="classification", shifts={"amazon": "near"}, version=1)(toys)
+    for ask in (quality, latency):
+        registry.register_measurement(where="worker", artifacts=(), version=1)(ask)
+    yield
+
+
+def net(vocab_size: int, *, depth: int = 2) -> None: ...
+def half(model: Any) -> None: ...
+def quarter(model: Any) -> None: ...
+def eager(model: Any) -> None: ...
+def toys() -> None: ...
+def quality(runner: Any, *, task: Any = None, split: str = "test") -> None: ...
+def latency(runner: Any, *, against: Any = None) -> None: ...
+
+
+@pytest.fixture
+def base() -> Variant:
+    return Variant(Ref("net"), name="base")
+
+
+@pytest.fixture
+def small(base: Variant) -> Variant:
+    return base.replace(schemes=(Ref("quarter"),), name="small")
+
+
+Make = Callable[..., Artifact]
+
+
+@pytest.fixture
+def classified() -> Make:
+    """Makes a classification artifact from what was right."""
+
+    def make(
+        variant: Variant,
+        right: np.ndarray,
+        *,
+        split: str = "test",
+        info: Any = None,
+        **columns: Any,
+    ) -> Artifact:
+        n = len(right)
+        label = np.arange(n) % 2
+        logits = np.zeros((n, 2), dtype=np.float32)
+        logits[np.arange(n), np.where(right, label, 1 - label)] = 2.0
+        made = {
+            "item": np.arange(n).astype(str),
+            "cluster": np.arange(n).astype(str),
+            "label": label,
+            "logits": logits,
+        }
+        run = Run(variant, Ref("quality", task=Ref("toys"), split=split))
+        return Artifact(run, content_hash(run), "classification", {**made, **columns}, info or {})
+
+    return make
+
+
+@pytest.fixture
+def timed() -> Make:
+    """Makes a timing artifact from the medians of each launch."""
+
+    def make(
+        variant: Variant, against: Variant, ours: Any, theirs: Any, calls: int = 5
+    ) -> Artifact:
+        rows = [
+            (launch, side, "batch_size=1;length=32", "call", seconds)
+            for launch, pair in enumerate(zip(ours, theirs, strict=True))
+            for side, seconds in zip(("variant", "baseline"), pair, strict=True)
+            for _ in range(calls)
+        ]
+        names = ("launch", "side", "condition", "phase", "seconds")
+        columns = {n: np.array(v) for n, v in zip(names, zip(*rows, strict=True), strict=True)}
+        run = Run(variant, Ref("latency", against=against))
+        return Artifact(run, content_hash(run), "timing", columns, {})
+
+    return make

@@ -1,0 +1,117 @@
+"""The verdict and its paragraph."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from kit import results
+from kit.analysis.recommend import recommend
+
+
+def table(*parts: Any) -> pd.DataFrame:
+    return results.to_frame([made for part in parts for made in part])
+
+
+def rows(name: str, speed: float, changes: dict[str, tuple[float, float]], n: int = 1000) -> Any:
+    """A variant's speed-up at two batch sizes, and its accuracy change and half-width by split."""
+    start = {"variant": name, "seed": "0", "task": "toys", "baseline": "base"}
+    for batch, factor in ((1, speed), (32, 1.0)):
+        text = results.condition(batch_size=batch, length=32)
+        limits = {"ci_low": factor * 0.97, "ci_high": factor * 1.03, "interval": "launches", "n": 4}
+        yield results.row(**start, metric="speedup", condition=text, value=factor, **limits)
+    for split, (value, half) in changes.items():
+        limits = {"ci_low": value - half, "ci_high": value + half, "interval": "items", "n": n}
+        yield results.row(
+            **start, split=split, metric="accuracy_change", unit="share", value=value, **limits
+        )
+
+
+def test_picks_the_fastest_that_passes() -> None:
+    found = recommend(
+        table(
+            rows("w8", 1.5, {"test": (0.0, 0.005), "amazon": (-0.002, 0.01)}),
+            rows("int8", 2.6, {"test": (-0.001, 0.005), "amazon": (0.001, 0.01)}),
+            rows("w2", 3.0, {"test": (-0.12, 0.02), "amazon": (0.0, 0.01)}),
+        )
+    )
+    assert (found.verdict, found.choice) == ("pick", "int8")
+    assert "2.6 times as fast as base at batch_size=1 (95%: 2.52 to 2.68)" in str(found)
+    assert "w2 loses too much: 12.0 points on test." in str(found)
+    assert set(found.details.verdict) == {"pass", "fail"}
+
+
+def test_undecided_says_how_many_items_and_what_is_known() -> None:
+    found = recommend(table(rows("int8", 2.6, {"test": (-0.004, 0.02), "amazon": (0.0, 0.01)})))
+    assert (found.verdict, found.choice) == ("undecided", "base")
+    text = str(found)
+    assert "On test, 1,000 items show a loss of 0.4 points" in text
+    assert "the true loss could be 2.1 points: too few to rule out one of 1.0 points" in text
+    assert "about 6,500 items could" in text
+    assert "it loses at most 2.1 points on test (1,000 items), at most 0.8 points on amazon" in text
+
+
+def test_near_the_margin_more_items_are_not_promised() -> None:
+    found = recommend(table(rows("int8", 2.6, {"test": (-0.009, 0.005)})))
+    assert "too near the margin" in str(found)
+
+
+def test_keeps_what_is_there() -> None:
+    found = recommend(table(rows("w2", 3.0, {"test": (-0.12, 0.02)})))
+    assert (found.verdict, found.choice) == ("keep", "base")
+    slow = recommend(table(rows("w8", 1.01, {"test": (0.0, 0.005)})))
+    assert str(slow) == (
+        "Keep what you have (base). No other variant is shown to cost less at batch_size=1."
+    )
+
+
+def test_simulated_schemes_have_no_speed_and_are_not_picked() -> None:
+    real = [*rows("int8", 0.9, {"test": (0.0, 0.005)})]
+    simulated = [made for made in rows("w4", 9.0, {"test": (0.0, 0.001)})][2:]
+    assert recommend(table(real, simulated)).verdict == "keep"
+
+
+def test_a_split_not_measured_is_no_pass() -> None:
+    both = rows("w8", 1.5, {"test": (0.0, 0.005), "amazon": (0.0, 0.005)})
+    found = recommend(table(both, rows("int8", 2.0, {"test": (0.0, 0.005)})))
+    assert found.choice == "w8" and "Cheaper still, but not to be judged" in str(found)
+
+
+def test_pooled_rows_come_first_and_validation_is_not_looked_at() -> None:
+    single = [*rows("int8", 2.0, {"test": (-0.2, 0.01), "amazon/validation": (-0.3, 0.01)})]
+    pooled = [made | {"seed": "all"} for made in rows("int8", 2.0, {"test": (0.0, 0.005)})][2:]
+    assert recommend(table(single, pooled)).verdict == "pick"
+
+
+def test_disk() -> None:
+    sizes = [
+        results.row(variant=name, seed="0", metric="disk_bytes", unit="bytes", value=value)
+        for name, value in (("base", 90e6), ("int8", 23e6))
+    ]
+    found = recommend(table(rows("int8", 1.0, {"test": (0.0, 0.005)}), sizes), "disk")
+    assert "3.9 times smaller on disk than base, and" in str(found)
+
+
+def test_lower_is_better_turns_round() -> None:
+    made = [
+        row | {"metric": row["metric"].replace("accuracy", "bits_per_byte"), "unit": "bits/byte"}
+        for row in rows("lstm", 2.0, {"test": (0.2, 0.01)})
+    ]
+    found = recommend(table(made), metric="bits_per_byte")
+    assert found.verdict == "keep" and "0.2 bits/byte on test" in str(found)
+
+
+def test_bad_questions() -> None:
+    good = table(rows("int8", 2.6, {"test": (0.0, 0.005)}))
+    with pytest.raises(ValueError, match="one of latency, memory, disk"):
+        recommend(good, "speed")
+    with pytest.raises(ValueError, match=r"margin=-0.01: expected"):
+        recommend(good, margin=-0.01)
+    with pytest.raises(ValueError, match="no speedup was measured at 'batch_size=7'; there are"):
+        recommend(good, at="batch_size=7")
+    with pytest.raises(ValueError, match="no disk_bytes rows"):
+        recommend(good, "disk")
+    with pytest.raises(ValueError, match="no accuracy_change rows"):
+        recommend(good[good.metric == "speedup"])

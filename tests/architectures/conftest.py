@@ -1,0 +1,85 @@
+"""Small stand-ins, so that these tests need no asset and no store."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import datasets
+import pytest
+
+from kit.spec import Budget, Ref, Training
+from kit.tasks.task import Task
+
+WORDS = "the cat sat on a mat and looked at another dog in some old garden".split()
+LABELS = ("negative", "positive")
+
+
+def make_task(kind: str, splits: Mapping[str, Mapping[str, list[Any]]]) -> Task:
+    data = {name: datasets.Dataset.from_dict(dict(rows)) for name, rows in splits.items()}
+    labels = LABELS if kind == "classification" else ()
+    return Task(Ref("toy"), kind, labels, {}, "", (), datasets.DatasetDict(data))
+
+
+@pytest.fixture(scope="session")
+def language() -> Task:
+    """Sentences of a few words, 120 to train on and 20 to validate."""
+    texts = [" ".join(WORDS[(i * j) % 15] for j in range(1, 9)) for i in range(140)]
+    return make_task(
+        "language", {"train": {"text": texts[20:]}, "validation": {"text": texts[:20]}}
+    )
+
+
+@pytest.fixture(scope="session")
+def reviews() -> Task:
+    """Texts of very different lengths whose first word gives the label away."""
+    texts, labels = [], []
+    for i in range(90):
+        label = i % 2
+        texts.append(" ".join([("bad", "good")[label], *WORDS[: 1 + i % 13]]))
+        labels.append(label)
+    rows = {"text": texts, "label": labels}
+    parts = {"train": slice(20, None), "validation": slice(0, 20)}
+    return make_task(
+        "classification",
+        {name: {key: column[part] for key, column in rows.items()} for name, part in parts.items()},
+    )
+
+
+@pytest.fixture
+def training(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Training]:
+    """A training specification whose task need not be registered."""
+    from kit import registry
+
+    known = SimpleNamespace(canonical=lambda ref: ref)
+    monkeypatch.setattr(registry, "tasks", known)
+    tiny = Training(
+        Ref("toy"), Budget(tokens=1024), rates=(3e-3,), batch_size=4, length=16, trial_steps=3
+    )
+    return lambda **changes: dataclasses.replace(tiny, **changes)
+
+
+def save_tokenizer_in(folder: Path) -> None:
+    """Writes a word-level tokenizer with BERT-like special tokens."""
+    from tokenizers import Tokenizer, models, pre_tokenizers, processors
+
+    vocabulary = {"[PAD]": 0, "[UNK]": 1, "[CLS]": 2, "[SEP]": 3, "bad": 4, "good": 5, "cat": 6}
+    tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="[UNK]"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
+    )
+    tokenizer.enable_padding(length=32)
+    folder.mkdir(parents=True, exist_ok=True)
+    tokenizer.save(str(folder / "tokenizer.json"))
+    settings = {"pad_token": "[PAD]", "bos_token": {"content": "[CLS]"}}
+    (folder / "tokenizer_config.json").write_text(json.dumps(settings))
+
+
+@pytest.fixture(scope="session")
+def save_tokenizer() -> Callable[[Path], None]:
+    return save_tokenizer_in

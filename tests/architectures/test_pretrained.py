@@ -1,0 +1,165 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from kit.architectures.budget import state_bytes
+from kit.architectures.model import load_weights, logits, make_model, save_model, shell
+from kit.architectures.pretrained import columns_of, kind_of, locate
+from kit.spec import Ref, SpecError
+from kit.tasks.task import Task
+
+
+@pytest.fixture(scope="module")
+def classifier(
+    tmp_path_factory: pytest.TempPathFactory, save_tokenizer: Callable[[Path], None]
+) -> Path:
+    """A folder with a tiny classifier of three labels: POSITIVE, neutral, NEGATIVE."""
+    from transformers import BertConfig, BertForSequenceClassification
+
+    folder = tmp_path_factory.mktemp("classifier")
+    save_tokenizer(folder)
+    names = {0: "POSITIVE", 1: "neutral", 2: "NEGATIVE"}
+    config = BertConfig(
+        vocab_size=7,
+        hidden_size=8,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        intermediate_size=8,
+        id2label=names,
+        label2id={name: i for i, name in names.items()},
+    )
+    BertForSequenceClassification(config).save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def causal(
+    tmp_path_factory: pytest.TempPathFactory, save_tokenizer: Callable[[Path], None]
+) -> Path:
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    folder = tmp_path_factory.mktemp("causal")
+    save_tokenizer(folder)
+    config = LlamaConfig(
+        vocab_size=7,
+        hidden_size=8,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        intermediate_size=8,
+        dtype="bfloat16",
+    )
+    LlamaForCausalLM(config).bfloat16().save_pretrained(folder)
+    return folder
+
+
+def test_columns_follow_the_task(classifier: Path, reviews: Task, tmp_path: Path) -> None:
+    model = make_model(Ref(f"hf:{classifier}"), reviews, seed=0)
+    assert (model.kind, model.labels) == ("classifier", ("negative", "positive"))
+    inputs = {"input_ids": torch.tensor([[2, 5, 3]]), "attention_mask": torch.ones(1, 3).long()}
+    model.module.eval()
+    with torch.no_grad():
+        own = model.module.classifier(**inputs).logits
+        assert torch.equal(model.module(**inputs), own[:, [2, 0]])
+    mapped = make_model(
+        Ref("pretrained", source=str(classifier), labels={"neutral": 1, "POSITIVE": 0}),
+        reviews,
+        seed=0,
+    )
+    with torch.no_grad():
+        assert torch.equal(mapped.module.eval()(**inputs), own[:, [0, 1]])
+    save_model(model, tmp_path)
+    load_weights(mapped, tmp_path)
+    assert shell(Ref(f"hf:{classifier}"), reviews).labels == model.labels
+    assert make_model(Ref(f"hf:{classifier}"), None, seed=0).labels[0] == "POSITIVE"
+
+
+def test_causal_is_fp32_without_cache(causal: Path) -> None:
+    model = make_model(Ref(f"hf:{causal}"), None, seed=0)
+    assert model.kind == kind_of(str(causal)) == "causal"
+    output = model.module(input_ids=torch.tensor([[2, 5, 6]]))
+    assert logits(output).shape == (1, 3, 7)
+    assert logits(output).dtype == torch.float32
+    assert output.past_key_values is None
+    assert state_bytes(model.module, 10) == 2 * 8 * 10 * 4
+    assert shell(Ref(f"hf:{causal}"), None).kind == "causal"
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [
+        None,
+        {"NEGATIV": 0, "POSITIVE": 1},
+        {"NEGATIVE": 0},
+        {"NEGATIVE": 0, "POSITIVE": 0},
+        {"NEGATIVE": 0, "POSITIVE": 2},
+        {"NEGATIVE": 0, "neutral": 0, "POSITIVE": 1},
+    ],
+)
+def test_labels_that_do_not_match(labels: dict[str, int] | None) -> None:
+    names = ["NEGATIVE", "neutral", "POSITIVE"]
+    task = ("bad", "good")
+    with pytest.raises(
+        SpecError, match=r"m has the labels NEGATIVE, neutral, POSITIVE; .*0: 'bad'"
+    ):
+        columns_of(names, task, labels, "m")
+
+
+def test_sources_that_are_no_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(FileNotFoundError, match=r"holds no config\.json"):
+        locate(str(tmp_path))
+    with pytest.raises(FileNotFoundError, match="is no folder, nor an id"):
+        locate("./nowhere")
+    (tmp_path / "config.json").write_text(json.dumps({"architectures": ["BertModel"]}))
+    with pytest.raises(SpecError, match="is BertModel; expected a class ending in"):
+        kind_of(str(tmp_path))
+    (tmp_path / "config.json").write_text("{")
+    with pytest.raises(SpecError, match="is no JSON"):
+        kind_of(str(tmp_path))
+
+    def unreachable(*args: object, **kwargs: object) -> None:
+        raise OSError("no route to host")
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", unreachable)
+    with pytest.raises(FileNotFoundError, match=r"model hub \(OSError\)\. Save .* hf:\./folder"):
+        locate("someone/model")
+
+
+def test_missing_weights(classifier: Path, reviews: Task, tmp_path: Path) -> None:
+    from safetensors.torch import load_file, save_file
+
+    for path in classifier.iterdir():
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    weights = load_file(tmp_path / "model.safetensors")
+    del weights["classifier.weight"]
+    save_file(weights, tmp_path / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(SpecError, match=r"lacks 1 weights .* such as classifier\.weight"):
+        make_model(Ref(f"hf:{tmp_path}"), reviews, seed=0)
+
+
+def test_majority(reviews: Task) -> None:
+    model = make_model(Ref("majority"), reviews, seed=0)
+    scores = model.module(["a", "b", "c"])
+    assert (scores.shape, scores.dtype) == ((3, 2), np.float32)
+    np.testing.assert_allclose(np.exp(scores).sum(1), 1, rtol=1e-6)
+    assert model.probabilities is True
+    assert model.tokenizer is None
+
+
+def test_vader(reviews: Task) -> None:
+    model = make_model(Ref("vader"), reviews, seed=0)
+    scores = model.module(["a wonderful film", "a horrible film", "", "🙂" * 3])
+    assert scores[:2].argmax(1).tolist() == [1, 0]
+    assert scores[2].tolist() == [0, 0]
+    assert model.probabilities is False
+
+
+def test_a_classifier_needs_labels(language: Task) -> None:
+    for task in (None, language):
+        with pytest.raises(SpecError, match="expected a classification task"):
+            make_model(Ref("majority"), task, seed=0)

@@ -1,0 +1,49 @@
+"""The kit's own tasks, prepared once for all tests of this folder."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from kit import assets, registry
+from kit.tasks.task import Task, load
+
+NEEDED = {"sentiment": "sentiment", "wikipedia": "benchmarks"}
+
+
+@pytest.fixture(scope="session", autouse=True)
+def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A store for this session alone."""
+    root = tmp_path_factory.mktemp("store")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("KIT_STORE", str(root))
+        yield root
+
+
+@pytest.fixture(scope="session", params=sorted(NEEDED))
+def own_task(request: pytest.FixtureRequest, store: Path) -> Task:
+    """Each of the tasks that the kit brings."""
+    assets.path(NEEDED[request.param])
+    return load(request.param)
+
+
+@pytest.fixture(scope="session")
+def sentiment(store: Path) -> Task:
+    return load("sentiment")
+
+
+@pytest.fixture(scope="session")
+def wikipedia(store: Path) -> Task:
+    return load("wikipedia")
+
+
+@pytest.fixture
+def forget() -> Iterator[None]:
+    """Takes tasks that a test registers out again."""
+    registry.tasks.names()
+    before = dict(registry.tasks._entries)
+    yield
+    registry.tasks._entries.clear()
+    registry.tasks._entries.update(before)

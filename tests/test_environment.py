@@ -1,0 +1,141 @@
+"""The machine's row, its ceilings, and the load of others."""
+
+import json
+import subprocess
+import sys
+import time
+
+import pytest
+
+from kit import environment
+from kit.environment import Ceilings, ForeignLoad, machine, machine_key, matmul_rate, slow_dtype
+
+
+@pytest.fixture
+def cache(monkeypatch, tmp_path):
+    monkeypatch.setenv("KIT_CACHE", str(tmp_path))
+    environment._ceilings.cache_clear()
+    yield tmp_path
+    environment._ceilings.cache_clear()
+
+
+def pretend(monkeypatch, **rates):
+    found = Ceilings(
+        **{"threads": 2, "fp32": 173.0, "bf16": 1.0, "int8": None, **rates}, bandwidth=31.0
+    )
+    monkeypatch.setattr(environment, "_measure", lambda threads: found)
+    return found
+
+
+def test_machine_is_a_flat_row_without_private_things():
+    row = machine()
+    assert row["cpu"] and row["threads"] >= 1 and row["memory_gb"] >= 1
+    assert row["torch"] and row["numpy"]
+    json.dumps(row)
+    assert all(isinstance(value, (str, int)) for value in row.values())
+    row["cpu"] = "changed"
+    assert machine()["cpu"] != "changed"
+
+
+def test_machine_key_ignores_the_commit_and_notices_versions(monkeypatch):
+    key, row = machine_key(), machine()
+    monkeypatch.setattr(environment, "_machine", lambda: {**row, "commit": "abc"})
+    assert machine_key() == key
+    monkeypatch.setattr(environment, "_machine", lambda: {**row, "torch": "1.0"})
+    assert machine_key() != key
+
+
+def test_cpu_without_proc_uses_cpuinfo(monkeypatch, tmp_path):
+    import cpuinfo
+
+    monkeypatch.setattr(environment, "_PROC_CPUINFO", tmp_path / "none")
+    monkeypatch.setattr(
+        cpuinfo, "get_cpu_info", lambda: {"brand_raw": "Apple M9", "flags": ["bf16", "fpu"]}
+    )
+    assert environment._cpu() == ("Apple M9", ("bf16",))
+
+
+def test_a_hopeless_matmul_is_recognised_within_two_seconds():
+    def multiply(size):
+        return lambda: time.sleep(2 * size**3 / 0.3e9)  # 0.3 GFLOP/s, as bf16 on AVX2
+
+    start = time.perf_counter()
+    rate = matmul_rate(multiply)
+    assert time.perf_counter() - start < 2
+    assert 0.1 < rate <= 0.3
+
+
+def test_ceilings_are_measured_soon_and_kept(cache, monkeypatch):
+    start = time.perf_counter()
+    found = environment.ceilings(threads=1)
+    assert time.perf_counter() - start < 12  # torch's import included
+    assert found.threads == 1 and found.fp32 > 0.1 and 0.1 < found.bandwidth < 10_000
+    environment._ceilings.cache_clear()
+    monkeypatch.setattr(environment, "_measure", pytest.fail)
+    assert environment.ceilings(threads=1) == found
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"fp32": 1}', '{"threads": "x"}'])
+def test_a_broken_file_of_ceilings_is_measured_again(cache, monkeypatch, text):
+    pretend(monkeypatch)
+    environment.ceilings()
+    (kept,) = (cache / "machine").glob("*.json")
+    kept.write_text(text)
+    environment._ceilings.cache_clear()
+    again = pretend(monkeypatch, fp32=9.0)
+    assert environment.ceilings() == again
+    assert json.loads(kept.read_text())["fp32"] == 9.0
+    assert not list((cache / "machine").glob("*.tmp"))
+
+
+def test_ceilings_without_a_place_to_keep_them(monkeypatch, tmp_path):
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("KIT_CACHE", str(tmp_path / "file"))
+    found = pretend(monkeypatch)
+    assert environment.ceilings() == found
+
+
+def test_slow_dtype_gives_the_reason(cache, monkeypatch):
+    pretend(monkeypatch, bf16=0.3)
+    assert "0.3 GFLOP/s against 173 in float32" in slow_dtype("bfloat16")
+    assert "does not run" in slow_dtype("int8")
+    assert slow_dtype("float32") is None
+
+
+def test_a_fair_dtype_has_no_reason(cache, monkeypatch):
+    pretend(monkeypatch, bf16=100.0)
+    assert slow_dtype("bfloat16") is None
+
+
+def test_slow_dtype_refuses_other_names():
+    with pytest.raises(ValueError, match="'bf16'.*float32, bfloat16, int8"):
+        slow_dtype("bf16")
+
+
+def test_foreign_load_without_proc_is_none(monkeypatch, tmp_path):
+    monkeypatch.setattr(environment, "PROC_STAT", tmp_path / "none")
+    assert ForeignLoad().share() is None
+
+
+def test_foreign_load_subtracts_our_own(monkeypatch, tmp_path):
+    stat, own = tmp_path / "stat", [10.0]
+    monkeypatch.setattr(environment, "PROC_STAT", stat)
+    monkeypatch.setattr(environment, "_own_seconds", lambda: own[0])
+    monkeypatch.setattr(environment.os, "sysconf", lambda name: 100)
+    stat.write_text("cpu  1000 0 1000 5000 500 0 0 0 0 0\ncpu0 1 2 3\n")
+    load = ForeignLoad()
+    assert load.share() is None  # no time has passed
+    # 10 s in all: 6 busy (of them 1 stolen), 4 idle; ours took 4 of the 6
+    stat.write_text("cpu  1300 0 1200 5300 600 0 0 100 300 0\ncpu0 1 2 3\n")
+    own[0] = 14.0
+    assert load.share() == pytest.approx(0.2)
+    own[0] = 100.0
+    assert load.share() == 0.0  # ticks are coarse: never below zero
+
+
+@pytest.mark.skipif(not environment.PROC_STAT.exists(), reason="needs /proc")
+def test_our_own_ended_child_is_ours():
+    before = environment._own_seconds()
+    code = "import time\nwhile time.process_time() < 0.3: pass"
+    subprocess.run([sys.executable, "-c", code], check=True)
+    assert environment._own_seconds() - before >= 0.25
