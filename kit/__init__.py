@@ -21,17 +21,24 @@ _HOMES = {
         "register_task",
     ),
     "kit.tasks.own": ("task_from_frame", "task_from_text"),
+    "kit.measurements.bench": ("Raw",),
     "kit.compression.rounding": ("map_linear_weights",),
     "kit.measurements": ("Cost", "Features", "Latency", "Memory", "Quality"),
     "kit.study": ("Study",),
-    "kit.harnesses": ("compare_architectures", "evaluate_shift", "sweep_quantization"),
+    "kit.harnesses": (
+        "classifier",
+        "compare_architectures",
+        "evaluate_shift",
+        "sweep_quantization",
+    ),
     "kit.checks": ("check",),
     "kit.analysis.recommend": ("recommend",),
     "kit.report.publish": ("publish",),
+    "kit.report.tables": ("summary",),
     "kit.results": ("load",),
 }
 _NAMES = {name: home for home, names in _HOMES.items() for name in names}
-_MODULES = {"assets": "kit.assets", "plot": "kit.report.plot", "environment": "kit.environment"}
+_MODULES = {"assets": "kit.assets", "tasks": "kit.tasks", "presets": "kit.presets", "plot": "kit.report.plot", "environment": "kit.environment"}
 __all__ = sorted([*_NAMES, *_MODULES])  # noqa: PLE0605 (computed from one table)
 
 

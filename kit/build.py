@@ -62,6 +62,9 @@ def conflict(variant: Variant) -> str | None:
     runtime = registry.runtimes.get(variant.runtime.name)
     if kind_of(variant) == "predictor" and (variant.schemes or variant.runtime.name != "eager"):
         return f"{variant.architecture.name} is a predictor: it takes no scheme and no runtime"
+    if registry.architectures.get(variant.architecture.name).traits.get("fitted"):
+        if variant.schemes or variant.runtime.name != "eager":
+            return f"{variant.architecture.name} is fitted by counting: eager alone, no scheme"
     for ref in variant.schemes:
         traits = registry.schemes.get(ref.name).traits
         if traits["stage"] == "exported" and runtime.traits["form"] != "graph":
@@ -108,7 +111,7 @@ def _rate(variant: Variant) -> float:
 
         task = tasks.load(training.task)
         best = pick_rate(
-            lambda: make_model(first.architecture, task, seed=0),
+            lambda: make_model(first.architecture, task, seed=0, fit=False),
             task,
             training,
             seed=0,
@@ -359,10 +362,11 @@ def _supplied(entry: registry.Entry, **values: Any) -> dict[str, Any]:
 def _import_libraries(variant: Variant) -> None:
     """Imports what the variant needs, so that a load can be told from an import."""
     import torch  # noqa: F401
-    import transformers  # noqa: F401
 
     if registry.runtimes.get(variant.runtime.name).traits["form"] == "graph":
         import onnxruntime  # noqa: F401
+    else:
+        import transformers  # noqa: F401
 
 
 def _set_threads(threads: int) -> None:

@@ -27,7 +27,8 @@ def suggest(name: str, choices: Iterable[str], what: str) -> str:
     known = sorted(choices)
     near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
     hint = f" Did you mean {near[0]!r}?" if near else ""
-    return f"unknown {what} {name!r}.{hint} There {'are' if known else 'is none'}: {', '.join(known)}"
+    listed = f"There are: {', '.join(known)}" if known else "There is none"
+    return f"unknown {what} {name!r}.{hint} {listed}"
 
 
 @dataclass(frozen=True)
@@ -149,6 +150,11 @@ class Registry:
                 f"{self.kind} {entry.name!r} belongs to {'.'.join(taken.owner)}; "
                 f"{'.'.join(entry.owner)} needs another name"
             )
+        if entry.name in self._aliases:
+            raise SpecError(
+                f"{self.kind} {entry.name!r} is short for {self._aliases[entry.name]}; "
+                "take another name"
+            )
         for alias in entry.aliases:
             other = self._aliases.get(alias)
             if alias in self._entries or (other is not None and other.name != entry.name):
@@ -157,12 +163,14 @@ class Registry:
             for parameter in positional(entry.function):
                 if parameter not in self._supplied and parameter not in self._open:
                     raise SpecError(
-                        f"{self.kind} {entry.name}: positional {parameter!r} is not supplied by the "
-                        f"kit (it supplies {', '.join(sorted(self._supplied))}); put it after `*` "
-                        "to make it an argument"
+                        f"{self.kind} {entry.name}: positional {parameter!r} is not supplied by "
+                        f"the kit (it supplies {', '.join(sorted(self._supplied)) or 'nothing'}); "
+                        "put it after `*` to make it an argument"
                     )
         self._entries[entry.name] = entry
         self._models.pop(entry.name, None)
+        for alias in [a for a, ref in self._aliases.items() if ref.name == entry.name]:
+            del self._aliases[alias]
         for alias, args in entry.aliases.items():
             self._aliases[alias] = Ref(entry.name, **args)
 

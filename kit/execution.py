@@ -140,7 +140,7 @@ class Execution:
             with self._kept(waiting):
                 try:
                     if build.needs_build(variant):
-                        with self._open(Bench, threads=threads) as worker:
+                        with self._open(Bench, threads=threads, patient=True) as worker:
                             worker.call("prepare", variant)
                 except Exception:
                     failed.update(waiting)

@@ -54,7 +54,8 @@ def evaluate_shift(
     ]
     for task in map(registry.tasks.canonical, tasks):
         if build.gives_features(base):
-            runs += [Run(base, Features(task, s, limit or 500)) for s in _test_splits(task)]
+            size = limit or presets.preset()["items"] or 500
+            runs += [Run(base, Features(task, s, size)) for s in _test_splits(task)]
     real = [v for v in found if build.kind_of(v) not in NULL_MODEL_KINDS]
     runs += [Run(variant, measurement) for measurement in measurements for variant in real]
     return Study(name, runs, base)
@@ -63,8 +64,8 @@ def evaluate_shift(
 def sweep_quantization(
     base: Variant,
     tasks: Sequence[Named],
-    schemes: Sequence[Named | Sequence[Named]],
-    runtimes: Sequence[Named] = ("eager", "compiled", "onnx"),
+    schemes: Sequence[Named | Sequence[Named]] | None = None,
+    runtimes: Sequence[Named] | None = None,
     *,
     splits: Sequence[str] | None = None,
     limit: int | None = None,
@@ -81,8 +82,9 @@ def sweep_quantization(
     Args:
         base: the uncompressed variant on eager.
         tasks: names or Refs; the first one's texts are timed.
-        schemes: each a name, a Ref, or several of these in order; fp32 is always there.
-        runtimes: names or Refs.
+        schemes: each a name, a Ref, or several of these in order; fp32 is always there. The
+            preset's where not given.
+        runtimes: names or Refs; the preset's where not given.
         splits: the test split and every shift's test part where not given.
         limit: items a split; the preset's number where not given.
         seeds: seeds of a trained base, from 0.
@@ -93,6 +95,9 @@ def sweep_quantization(
         SpecError: an unknown name.
     """
     variants, left_out = [base], {}
+    preset = presets.preset()
+    schemes = preset["schemes"] if schemes is None else schemes
+    runtimes = preset["runtimes"] if runtimes is None else runtimes
     for given in ((), *schemes):
         chain = (given,) if isinstance(given, str | Ref) else tuple(given)
         for runtime in runtimes:

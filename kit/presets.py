@@ -21,7 +21,10 @@ VARIABLE = "KIT_PRESET"
 # training_examples, epochs: of a fine-tuning; tokens: of a language model's training
 # launches, batch_sizes, lengths, seconds: of a timing (seconds a launch, condition and side;
 #   "task" is the task's own lengths)
+# wait: seconds that a launch waits for a quiet machine
+# schemes, runtimes: what a sweep combines
 # workers: worker processes for quality runs
+_SCHEMES = ("bf16", "w8", "w4", "w4g32", "w3", "w2", "torchao_int8", "dynamic_int8")
 _PRESETS: Mapping[str, Mapping[str, Any]] = {
     "smoke": {
         "seeds": 1,
@@ -34,7 +37,10 @@ _PRESETS: Mapping[str, Mapping[str, Any]] = {
         "launches": 2,
         "batch_sizes": (1, 32),
         "lengths": ("task",),
-        "seconds": 0.6,
+        "seconds": 0.3,
+        "wait": 1.0,
+        "schemes": ("w4g32", "dynamic_int8"),
+        "runtimes": ("eager", "onnx"),
         "workers": 1,
     },
     "default": {
@@ -49,6 +55,9 @@ _PRESETS: Mapping[str, Mapping[str, Any]] = {
         "batch_sizes": (1, 32),
         "lengths": ("task",),
         "seconds": 1.5,
+        "wait": 30.0,
+        "schemes": _SCHEMES,
+        "runtimes": ("eager", "compiled", "onnx"),
         "workers": 2,
     },
     "full": {
@@ -63,6 +72,9 @@ _PRESETS: Mapping[str, Mapping[str, Any]] = {
         "batch_sizes": (1, 32),
         "lengths": ("task", 32, 128),
         "seconds": 3.0,
+        "wait": 120.0,
+        "schemes": _SCHEMES,
+        "runtimes": ("eager", "compiled", "onnx"),
         "workers": 2,
     },
 }

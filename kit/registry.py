@@ -242,7 +242,7 @@ def user_entries() -> list[tuple[str, Entry]]:
         (kind, entry)
         for kind, registry in REGISTRIES.items()
         for entry in registry._entries.values()
-        if not entry.in_kit or entry.owner != (entry.function.__module__, entry.function.__qualname__)
+        if not entry.in_kit
     ]
 
 

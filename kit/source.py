@@ -9,15 +9,14 @@ from __future__ import annotations
 import ast
 import dis
 import hashlib
-import inspect
 import linecache
 import types
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from kit.spec import Ref, SpecError
+from kit.spec import SpecError
 
-PLAIN = (type(None), bool, int, float, complex, str, bytes, range)
+PLAIN = (type(None), bool, int, float, complex, str, bytes, range, slice, type(...))
 
 
 def source_hash(thing: Callable[..., Any] | type) -> str:
@@ -51,45 +50,48 @@ def _lines(thing: Any, home: str, seen: dict[int, str]) -> Iterator[str]:
 
 
 def _value_lines(name: str, value: Any, home: str, seen: dict[int, str]) -> Iterator[str]:
-    if isinstance(value, types.ModuleType):
-        yield f"{name}=module {value.__name__}"
-    elif isinstance(value, types.FunctionType | type):
-        if value.__module__ == home:
-            yield from _lines(value, home, seen)
-        else:
-            yield f"{name}={value.__module__}.{value.__qualname__}"
-    elif isinstance(value, PLAIN):
-        yield f"{name}={value!r}"
-    elif isinstance(value, Ref) or type(value).__module__ == "kit.spec":
-        yield f"{name}={value!r}"
-    elif isinstance(value, tuple | list):
-        for index, member in enumerate(value):
-            yield from _value_lines(f"{name}[{index}]", member, home, seen)
-    elif isinstance(value, set | frozenset):
-        yield f"{name}={sorted(map(repr, value))}"
-    elif isinstance(value, dict):
-        for key, member in value.items():
+    if isinstance(value, types.FunctionType | type) and value.__module__ == home:
+        yield from _lines(value, home, seen)
+    elif isinstance(value, tuple | list | dict):
+        yield f"{name}={type(value).__name__} of {len(value)}"
+        for key, member in value.items() if isinstance(value, dict) else enumerate(value):
             yield from _value_lines(f"{name}[{key!r}]", member, home, seen)
-    elif hasattr(value, "dtype") and hasattr(value, "shape"):
+    else:
+        yield f"{name}={_content(name, value)}"
+
+
+def _content(name: str, value: Any) -> str:
+    """Returns text that changes with a value and with nothing else."""
+    if isinstance(value, types.ModuleType):
+        return f"module {value.__name__}"
+    if isinstance(value, PLAIN) or type(value).__module__ in ("kit.spec", "typing", "types"):
+        return repr(value)
+    if isinstance(value, set | frozenset):
+        return str(sorted(map(repr, value)))
+    if hasattr(value, "dtype") and hasattr(value, "shape"):
         array = value.detach().cpu().numpy() if hasattr(value, "detach") else value
         content = hashlib.sha256(array.tobytes()).hexdigest()
-        yield f"{name}={value.dtype} {tuple(value.shape)} {content}"
-    elif getattr(value, "__module__", None) and getattr(value, "__qualname__", None):
-        yield f"{name}={value.__module__}.{value.__qualname__}"
-    elif type(value).__module__ in ("typing", "types", "builtins"):
-        yield f"{name}={value!r}"
-    else:
-        raise SpecError(
-            f"global {name!r} ({type(value).__name__}) has no stable content to hash; make it an "
-            "argument of the registered function"
-        )
+        return f"{value.dtype} {tuple(value.shape)} {content}"
+    if getattr(value, "__module__", None) and getattr(value, "__qualname__", None):
+        return f"{value.__module__}.{value.__qualname__}"
+    raise SpecError(
+        f"global {name!r} ({type(value).__name__}) has no stable content to hash; make it an "
+        "argument of the registered function"
+    )
 
 
 def _functions(thing: Any) -> list[types.FunctionType]:
     if isinstance(thing, types.FunctionType):
         return [thing]
     members = [getattr(m, "fget", None) or getattr(m, "__func__", m) for m in vars(thing).values()]
-    return [m for m in members if isinstance(m, types.FunctionType)]
+    functions = [m for m in members if isinstance(m, types.FunctionType)]
+    # what a dataclass adds has no text, or is wrapped by another module
+    return [f for f in functions if f.__globals__["__name__"] == thing.__module__ and _text(f)]
+
+
+def _text(function: types.FunctionType) -> str:
+    """Returns the file or cell that a function was compiled from; empty where there is none."""
+    return "".join(linecache.getlines(function.__code__.co_filename))
 
 
 def _scope(thing: Any) -> dict[str, Any]:
@@ -134,11 +136,11 @@ def _global_names(thing: Any, node: ast.AST) -> set[str]:
 def _definition(thing: Any) -> ast.AST:
     """Returns the syntax tree of a definition, from the text its functions were compiled from."""
     functions = _functions(thing)
-    if not functions:
-        raise SpecError(f"{thing.__qualname__}: no source to hash; give the definition a version=")
-    code = functions[0].__code__
-    lines = linecache.getlines(code.co_filename) or inspect.getsourcelines(code)[0]
-    tree = ast.parse("".join(lines))
+    if not functions or not _text(functions[0]):  # made by exec, or a class without any method
+        raise SpecError(
+            f"{thing.__qualname__}: no source to hash; register what uses it with a version="
+        )
+    tree, code = ast.parse(_text(functions[0])), functions[0].__code__
     name = thing.__qualname__.rsplit(".", maxsplit=1)[-1]
     wanted = (ast.ClassDef,) if isinstance(thing, type) else (ast.FunctionDef, ast.Lambda)
     line = None if isinstance(thing, type) else code.co_firstlineno
@@ -155,8 +157,8 @@ def _definition(thing: Any) -> ast.AST:
 
 
 def _first_line(node: Any) -> int:
-    decorators = getattr(node, "decorator_list", [])
-    return min([node.lineno, *(d.lineno for d in decorators)])
+    lines: list[int] = [node.lineno, *(d.lineno for d in getattr(node, "decorator_list", []))]
+    return min(lines)
 
 
 def _without_docstrings(node: ast.AST) -> ast.AST:

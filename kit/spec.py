@@ -15,7 +15,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import PurePath
 from typing import Any, Literal, Self
 
-
 TRAINING_VERSION = 1
 """Raised by hand when the training loop changes what it makes."""
 
@@ -25,7 +24,7 @@ class SpecError(ValueError):
 
 
 class Undefined(Exception):
-    """A number that cannot be had here; it becomes a row with status `undefined` and this reason."""
+    """A number that cannot be had here; it becomes an `undefined` row with this reason."""
 
 
 class Ref:
@@ -227,7 +226,9 @@ class Variant:
         if labels is not None:
             architecture = registry.architectures.canonical(architecture.replace(labels=labels))
         if isinstance(self.schemes, str | Ref):
-            raise SpecError(f"schemes={self.schemes!r}: expected a list, such as [{self.schemes!r}]")
+            raise SpecError(
+                f"schemes={self.schemes!r}: expected a list, such as [{self.schemes!r}]"
+            )
         schemes = tuple(registry.schemes.canonical(scheme) for scheme in self.schemes)
         registry.check_stages(schemes)
         object.__setattr__(self, "architecture", architecture)

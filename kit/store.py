@@ -1,7 +1,7 @@
 """Artifacts and built things on disk: atomic, locked, content-addressed.
 
-Under the store: `artifacts/RUN_ID/` (columns.npz, info.json), `partial/RUN_ID/` (finished parts of a
-run that goes on), `failures/RUN_ID.json`, `built/HASH/`, `rows/KEY.json` (numbers computed from
+Under the store: `artifacts/RUN_ID/` (columns.npz, info.json), `partial/RUN_ID/` (finished parts of
+a run that goes on), `failures/RUN_ID.json`, `built/HASH/`, `rows/KEY.json` (numbers computed from
 artifacts, a cache), `locks/`. The folders are the only index there is.
 """
 
@@ -134,7 +134,7 @@ def save(artifact: Artifact) -> None:
         write_text(folder / "info.json", json.dumps(info, indent=1))
 
     _replace_folder(_artifact_folder(artifact.run_id), write)
-    (store_root() / "failures" / f"{artifact.run_id}.json").unlink(missing_ok=True)
+    _failure_path(artifact.run_id).unlink(missing_ok=True)
     shutil.rmtree(store_root() / "partial" / artifact.run_id, ignore_errors=True)
 
 
@@ -166,17 +166,22 @@ def delete(run_id: str) -> None:
     """Forgets a run, so that it is done again."""
     for folder in ("artifacts", "partial"):
         shutil.rmtree(store_root() / folder / run_id, ignore_errors=True)
+    _failure_path(run_id).unlink(missing_ok=True)
+
+
+def _failure_path(run_id: str) -> Path:
+    return store_root() / "failures" / f"{run_id}.json"
 
 
 def save_failure(run_id: str, message: str, log: str, *, undefined: bool) -> None:
     """Keeps why a run has no artifact: one sentence and the traceback or log behind it."""
     content = {"message": message, "log": log, "undefined": undefined}
-    write_text(store_root() / "failures" / f"{run_id}.json", json.dumps(content, indent=1))
+    write_text(_failure_path(run_id), json.dumps(content, indent=1))
 
 
 def failure(run_id: str) -> dict[str, Any] | None:
     """Returns the kept failure of a run, or None."""
-    path = store_root() / "failures" / f"{run_id}.json"
+    path = _failure_path(run_id)
     return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
 
 

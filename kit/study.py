@@ -204,24 +204,37 @@ class Study:
         machine_of = {ids[run]: numbers.get(info.get("machine_key")) for run, info in infos.items()}
         for row in rows:
             row["study"] = self.name
-            row["machine"] = machine_of.get(row["run_id"], 0 if numbers else None)
+            row["machine"] = machine_of.get(row["run_id"].partition(" ")[0])
         return results.to_frame(rows)
 
     def _rows(
         self, ids: Mapping[Run, str], failures: Mapping[Run, Any], names: Sequence[str]
     ) -> list[dict[str, Any]]:
         from kit.analysis.distance import distances
+        from kit.analysis.paired import adjust
         from kit.analysis.score import compare, missing, score
 
         artifacts = [store.load(run, ids[run]) for run in ids if run not in failures]
-        rows = [row for artifact in artifacts for row in score(artifact, names)]
+        rows = [
+            row
+            for artifact in artifacts
+            for row in score(artifact, names)
+            if row["baseline"] or not self._is_second_timing(artifact.run)
+        ]
         rows += compare(artifacts, self.baseline, names)
         rows += distances(artifacts)
         for run, failure in failures.items():
             reason = failure or {"message": "not run yet", "undefined": True}
             status = "undefined" if reason["undefined"] else "error"
             rows += missing(run, ids[run], _artifact_kind(run), names, status, reason["message"])
-        return rows
+        return adjust(rows)
+
+    def _is_second_timing(self, run: Run) -> bool:
+        """Says whether a timing is against another variant than the baseline: a ratio is new in
+        it, the variant's own time is not."""
+        against = run.measurement.args.get("against")
+        base = self.baseline.replace(seed=run.variant.seed)
+        return isinstance(against, Variant) and against != base
 
     @staticmethod
     def _machine_keys(infos: Iterable[Mapping[str, Any]]) -> list[str]:
@@ -245,7 +258,8 @@ class Study:
             if build.is_trained(variant) and "training" not in build.needs_build(variant):
                 path = build.weights_folder(variant) / "curve.csv"
                 about = {"variant": variant.name, "seed": str(variant.seed)}
-                frames.append(pd.read_csv(path).assign(**about))
+                if path.exists():  # what is fitted by counting has none
+                    frames.append(pd.read_csv(path).assign(**about))
         if not frames:
             raise SpecError(f"study {self.name!r} has no trained variant yet; run it first")
         return pd.concat(frames, ignore_index=True)

@@ -19,7 +19,6 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any, BinaryIO
 
 import cloudpickle
@@ -59,6 +58,8 @@ class Worker:
         factory: an importable class, or one of a notebook, sent by value.
         *args: its arguments, pickled.
         threads: OpenMP threads of the process; None leaves the environment's.
+        patient: whether threads that wait for others give up their core at once. On a busy machine
+            that trains ten times faster; a short call takes a third longer, so timings do not.
         timeout: seconds that a call may take.
         progress: gets what the worker reports.
     """
@@ -68,6 +69,7 @@ class Worker:
         factory: Callable[..., Any],
         *args: Any,
         threads: int | None = None,
+        patient: bool = False,
         timeout: float | None = None,
         progress: Callable[[str], None] | None = None,
     ) -> None:
@@ -77,6 +79,8 @@ class Worker:
         environment["TOKENIZERS_PARALLELISM"] = "false"
         if threads is not None:
             environment["OMP_NUM_THREADS"] = str(threads)
+        if patient:
+            environment["OMP_WAIT_POLICY"] = "passive"
         self._process = subprocess.Popen(
             [sys.executable, "-c", "from kit.workers import serve; serve()"],
             stdin=subprocess.PIPE,
@@ -86,9 +90,7 @@ class Worker:
             start_new_session=True,
         )
         _alive.add(self)
-        entries = [
-            (kind, _fixed_version(entry)) for kind, entry in registry.user_entries()
-        ]
+        entries = [(kind, _fixed_version(entry)) for kind, entry in registry.user_entries()]
         self._send((entries, factory, args))
         self._opened = False
 
@@ -99,9 +101,15 @@ class Worker:
             Undefined, SpecError: as the method raised them.
             WorkerError: it raised something else, passed its time limit, or the process died.
         """
+        if self not in _alive:
+            raise WorkerError("the worker has ended", self.log())
         if not self._opened:
+            try:
+                self._receive()
+            except BaseException:
+                self.kill()
+                raise
             self._opened = True
-            self._receive()
         self._send((method, args))
         return self._receive()
 
@@ -257,20 +265,20 @@ def serve() -> None:
     set_progress(lambda text: send("progress", text))
     target: Any = None
 
-    def opened() -> None:
+    def answer() -> Any:
         nonlocal target
+        if target is not None:
+            method, args = receive()
+            return getattr(target, method)(*args)
         entries, factory, args = receive()
         for kind, entry in entries:
             registry.REGISTRIES[kind].add(entry)
         target = factory(*args)
-
-    def called() -> Any:
-        method, args = receive()
-        return getattr(target, method)(*args)
+        return None
 
     while True:
         try:
-            result = opened() if target is None else called()
+            result = answer()
         except Exception as error:
             send("error", _described(error))
         else:

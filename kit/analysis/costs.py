@@ -138,12 +138,15 @@ _memory(
     "resident_bytes", about="Bytes in memory after loading, over the imports.", interval="launches"
 )
 _memory("peak_bytes", about="Peak bytes of a fresh process over its imports.", interval="launches")
+_quantity(
+    "memory", "bits_per_weight", "bits", "Bits of a linear layer's weight, scales included."
+)
 _cost = partial(_quantity, "cost")
 _cost("parameters", unit="count", about="Trainable numbers, tied ones once.")
 _cost("non_embedding_parameters", unit="count", about="Parameters without the embedding tables.")
 _cost("state_bytes", unit="bytes", about="Bytes kept for a sequence while decoding.")
 _cost("flops_per_token", unit="FLOP", about="Floating-point operations a token, forward.")
-_cost("training_seconds", unit="s", about="Seconds of training, trials of rates included.")
+_cost("training_seconds", unit="s", about="Seconds of optimizer steps, trials of rates left out.")
 _cost("training_flops", unit="FLOP", about="Floating-point operations of the training.")
 _cost("training_tokens", unit="count", about="Tokens seen in training.", higher_is_better=None)
 _cost("rate", unit="1", about="Peak learning rate that the trials chose.", higher_is_better=None)

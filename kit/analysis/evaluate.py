@@ -38,6 +38,7 @@ class Estimate:
     status: str = "ok"
     note: str = ""
     ratio: Ratio | None = None
+    binary: bool = False
     launches: Array | None = None
     again: Callable[[Array], float] | None = None
 
@@ -159,7 +160,7 @@ def _call(entry: Entry, columns: Mapping[str, Array]) -> Callable[[Array | None]
 
 def _shape(entry: Entry, call: Callable[[Array | None], Any], text: str, n: int) -> Estimate:
     """Tells one value, one an item, one a launch and a ratio of sums apart."""
-    result = call(None)
+    result, binary = call(None), False
     if entry.traits["interval"] == "launches":
         values = np.atleast_1d(np.asarray(result, dtype=np.float64))
         return Estimate(text, float(values.mean()), len(values), launches=values)
@@ -171,9 +172,11 @@ def _shape(entry: Entry, call: Callable[[Array | None], Any], text: str, n: int)
             raise ValueError(f"metric {entry.name} gave {len(values)} values for {n} items")
         if entry.traits["interval"] == "wilson" and not np.isin(values, (0, 1)).all():
             raise ValueError(f"metric {entry.name}: a Wilson interval needs values of 0 and 1")
+        binary = entry.traits["interval"] == "wilson" or values.dtype == bool
         ratio, value = Ratio(values, np.ones(n)), float(values.mean())
     else:
         ratio, value = None, float(result)
     if not np.isfinite(value):
         raise Undefined(f"the metric gave {value}")
-    return Estimate(text, value, n, ratio=ratio, again=lambda index: float(call(index)))
+    again = lambda index: float(call(index))  # noqa: E731
+    return Estimate(text, value, n, ratio=ratio, binary=binary, again=again)

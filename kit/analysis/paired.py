@@ -161,7 +161,7 @@ def paired(
     if picks[0] is not None:
         kept, codes = np.unique(codes[picks[0]], return_inverse=True)
         count = len(kept)
-    binary = entry.traits["interval"] == "wilson"
+    binary = all(estimates[0].binary for _, estimates in sides)
     return change(differences, codes, count, binary=binary), len(shared), notes
 
 

@@ -128,7 +128,7 @@ def _interval(
         count = len(kept)
     if len(codes) != estimate.n:
         return Interval(note="its records are no items: no interval")
-    if how == "wilson" and estimate.ratio is not None:
+    if estimate.binary and estimate.ratio is not None:
         return intervals.wilson(estimate.ratio.numerator, codes, count)
     rng = np.random.default_rng(int(content_hash(sample.artifact.run_id, entry.name), 16))
     if estimate.ratio is not None:

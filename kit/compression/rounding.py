@@ -82,7 +82,8 @@ def round(  # noqa: A001 (the literature's word; only ever reached through the r
         blocks = _padded(weight, padding).reshape(rows, -1, size)
         levels = 2 ** (bits - 1) - 1
         scale = blocks.abs().amax(dim=-1, keepdim=True).clamp(min=1e-12) / levels
-        return ((blocks / scale).round() * scale).reshape(rows, -1)[:, :columns]
+        values: Tensor = (blocks / scale).round() * scale
+        return values.reshape(rows, -1)[:, :columns]
 
     return map_linear_weights(
         model, rounded, bits=lambda weight: bits + 16 / (group or weight.shape[1])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any
 
@@ -38,6 +38,10 @@ class Bench:
     def prepare(self, variant: Variant) -> None:
         """Builds the weights and graphs of a variant."""
         build.prepare(variant)
+
+    def verify(self, variant: Variant, texts: Sequence[str], threads: int, task: Ref) -> float:
+        """Returns how far a variant's output is from eager's; see `build.verify`."""
+        return build.verify(variant, texts, threads, task)
 
     def measure(self, run: Run) -> Raw:
         """Measures one run; the runner is kept for the next run of the same variant.

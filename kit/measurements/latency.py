@@ -19,7 +19,7 @@ import numpy as np
 from pydantic import Field, SkipValidation
 
 from kit import build, environment, presets, results, tasks
-from kit.measurements.bench import Columns, Raw, TaskRef
+from kit.measurements.bench import Bench, Columns, Raw, TaskRef
 from kit.registry import register_measurement
 from kit.spec import Ref, SpecError, Variant
 
@@ -31,7 +31,6 @@ POOL = 64
 """Texts that the calls of a condition go through, in turn."""
 BUSY_SHARE = 0.1
 """Of all cores; above it the machine is not called quiet."""
-WAIT_SECONDS = 30.0
 SIDES = ("variant", "baseline")
 
 
@@ -65,6 +64,7 @@ def Latency(
         threads=threads or environment.machine()["threads"],
         launches=preset["launches"] if launches is None else launches,
         seconds=preset["seconds"] if seconds is None else seconds,
+        wait=preset["wait"],
         against=against,
     )
 
@@ -166,6 +166,7 @@ def latency(
     threads: Annotated[int, Field(ge=1)] = 1,
     launches: Annotated[int, Field(ge=1)] = 4,
     seconds: Annotated[float, Field(gt=0)] = 1.5,
+    wait: Annotated[float, Field(ge=0)] = 30.0,
     against: SkipValidation[Variant] | None = None,
 ) -> Raw:
     """Seconds a call of a variant and of its baseline, taking turns in several launches.
@@ -179,6 +180,7 @@ def latency(
         threads: of each process.
         launches: pairs of processes.
         seconds: timed a launch, condition and side, in at least 5 rounds.
+        wait: seconds that a launch waits for a quiet machine.
         against: the other side; the study fills it in.
     """
     if against is None:
@@ -190,7 +192,8 @@ def latency(
         for batch, length in conditions
     ]
     pair = {"variant": driver.variant, "baseline": against}
-    difference = build.verify(driver.variant, texts[:4], threads, task)
+    with driver.worker(Bench, threads=threads) as worker:
+        difference = worker.call("verify", driver.variant, texts[:4], threads, task)
     notes, loads = [], []
     if difference:
         notes.append(f"output within {difference:.2g} of eager's largest logit")
@@ -199,7 +202,7 @@ def latency(
         if part in driver.parts:
             continue
         driver.progress(f"launch {launch + 1} of {launches}")
-        _wait_for_quiet(driver)
+        _wait_for_quiet(driver, wait)
         load = environment.ForeignLoad()
         with contextlib.ExitStack() as stack:
             workers = {
@@ -223,9 +226,9 @@ def latency(
     return Raw("timing", columns, {"notes": notes})
 
 
-def _wait_for_quiet(driver: Driver) -> None:
-    """Waits until others leave the cores alone, or for 30 s."""
-    deadline = time.monotonic() + WAIT_SECONDS
+def _wait_for_quiet(driver: Driver, limit: float) -> None:
+    """Waits until others leave the cores alone, or for `limit` seconds."""
+    deadline = time.monotonic() + limit
     while time.monotonic() < deadline:
         load = environment.ForeignLoad()
         time.sleep(0.5)

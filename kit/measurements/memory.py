@@ -61,13 +61,13 @@ def memory(
     else:
         runner.predict(texts, batch_size)
     peak = _status("VmHWM") - runner.imported_bytes
-    disk, weights = _stored_bytes(runner)
+    disk, weights, bits = _stored(runner)
     quantities = {
         "resident_bytes": resident,
         "peak_bytes": peak,
         "disk_bytes": disk,
         "weight_bytes": weights,
-    }
+    } | ({"bits_per_weight": bits} if bits else {})
     return Raw(
         "memory",
         {
@@ -82,22 +82,32 @@ def _status(field: str) -> int:
     return int(line.split()[1]) * 1024
 
 
-def _stored_bytes(runner: Runner) -> tuple[float, float]:
-    """Returns bytes on disk as deployed, and of the weights alone at their nominal bits.
+def _stored(runner: Runner) -> tuple[float, float, float]:
+    """Returns bytes on disk as deployed, bytes at nominal bits, and bits of a linear weight.
 
     For simulated schemes the second is what a real kernel's format would take; the first is what
-    the simulation itself stores.
+    the simulation itself stores. Bits include scales; 0 where a graph or predictor tells none.
     """
+    import torch
+
     if runner.graph is not None:
         size = float(sum(path.stat().st_size for path in runner.graph.parent.glob("model.onnx*")))
-        return size, size
+        return size, size, 0.0
     if runner.model.kind == "predictor":
-        return 0.0, 0.0
+        return 0.0, 0.0, 0.0
     stored = getattr(runner.model.module, "stored_bits", {})
     disk, weights = 0.0, 0.0
     for name, parameter in runner.model.module.named_parameters():
         plain = parameter.numel() * parameter.element_size()
         nominal = parameter.numel() * stored[name] / 8 if name in stored else plain
         weights += nominal
-        disk += plain if type(parameter.data).__module__.startswith("torch.") else nominal
-    return disk, weights
+        packed = type(parameter.data) is not torch.Tensor  # a subclass that holds low-bit storage
+        disk += nominal if packed else plain
+    linear = {
+        f"{name}.weight": module.weight
+        for name, module in runner.model.module.named_modules()
+        if isinstance(module, torch.nn.Linear)
+    }
+    count = sum(weight.numel() for weight in linear.values())
+    bits = sum(w.numel() * stored.get(n, 8 * w.element_size()) for n, w in linear.items())
+    return disk, weights, bits / count if count else 0.0

@@ -21,20 +21,19 @@ EXPORT_VERSION = 1
 @register_runtime(version=1)
 def onnx(graph: Path, threads: int) -> Callable[[Mapping[str, Tensor]], np.ndarray]:
     """ONNX Runtime on the CPU, all graph optimizations on."""
+    import numpy as np
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.log_severity_level = 3
-    session = onnxruntime.InferenceSession(
-        str(graph), options, providers=["CPUExecutionProvider"]
-    )
+    session = onnxruntime.InferenceSession(str(graph), options, providers=["CPUExecutionProvider"])
     names = [node.name for node in session.get_inputs()]
 
     def forward(inputs: Mapping[str, Tensor]) -> np.ndarray:
         outputs: list[Any] = session.run(None, {name: inputs[name].numpy() for name in names})
-        return outputs[0]
+        return np.asarray(outputs[0])
 
     return forward
 
@@ -53,9 +52,9 @@ def export(model: nn.Module, inputs: Mapping[str, Tensor], path: Path) -> None:
 
     module = copy.deepcopy(model).eval()
     for part in module.modules():
-        config = getattr(part, "config", None)
-        if config is not None and hasattr(part, "set_attn_implementation"):
-            part.set_attn_implementation("eager")
+        choose_attention = getattr(part, "set_attn_implementation", None)
+        if callable(choose_attention) and getattr(part, "config", None) is not None:
+            choose_attention("eager")
     dimensions = {0: torch.export.Dim("batch", min=1), 1: torch.export.Dim("length", min=1)}
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     with warnings.catch_warnings(), torch.no_grad():

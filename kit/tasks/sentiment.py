@@ -37,7 +37,7 @@ _NEGATION = re.compile(
     kind="classification",
     labels=("negative", "positive"),
     shifts={"amazon": "near", "tweets": "far", "nyt": "far"},
-    groups=("domain", "length", "negation"),
+    groups=("length", "negation"),
     rule=(
         "Trained on movie reviews. Near: the same kind of text about another thing (reviews of "
         "products). Far: another kind of text (tweets, sentences of newspaper editorials)."

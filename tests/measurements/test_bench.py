@@ -1,0 +1,40 @@
+"""What a worker holds: one runner, kept for the next run of the same variant."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from helpers import toy_variant
+
+from kit import build, registry
+from kit.measurements import Quality
+from kit.measurements.bench import Bench
+from kit.spec import Ref, Run
+
+
+def test_runs_of_one_variant_share_a_loaded_model(
+    toys: Ref, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loaded = []
+    monkeypatch.setattr(
+        build,
+        "Runner",
+        lambda *args, real=build.Runner: loaded.append(args[0].name) or real(*args),
+    )
+    bench, base = Bench(), toy_variant(toys)
+    for variant in (base, base.replace(schemes=["w4"])):
+        for split in ("test", "later"):
+            raw = bench.measure(Run(variant, Quality(toys, split, 4)))
+            assert raw.info["seconds"] >= 0
+            assert len(raw.columns["item"]) == 4
+    assert loaded == ["base", "base w4"]
+
+
+def test_a_measurement_that_returns_no_raw_is_told(toys: Ref, registries: None) -> None:
+    def careless(runner: Any, *, task: Any = None) -> Any:
+        return {"accuracy": 1.0}
+
+    registry.register_measurement(where="worker", artifacts=("cost",), version=1)(careless)
+    with pytest.raises(TypeError, match="careless returned a dict; expected kit's Raw"):
+        Bench().measure(Run(toy_variant(toys), Ref("careless")))

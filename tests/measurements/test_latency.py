@@ -1,0 +1,119 @@
+"""Paired timing on a tiny model: columns, conditions, both sides, launches that are kept."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pytest
+from helpers import toy_variant
+
+from kit import registry
+from kit.measurements import Latency
+from kit.measurements.latency import Driver, Timer, latency
+from kit.spec import Ref, SpecError, Undefined, Variant
+from kit.workers import Worker, inline
+
+CONDITIONS = {
+    f"batch_size={batch};length={length};threads=1" for batch in (1, 4) for length in ("task", 16)
+}
+SIZES = {"batch_sizes": (1, 4), "lengths": ("task", 16), "seconds": 0.05, "wait": 0.0}
+
+
+def driver(variant: Variant, worker: Any = inline, parts: Any = None) -> tuple[Driver, list[str]]:
+    saved: list[str] = []
+    parts = {} if parts is None else parts
+
+    def save(name: str, columns: Any) -> None:
+        saved.append(name)
+
+    return Driver(variant, worker, parts, save, lambda text: None), saved
+
+
+def test_two_launches_of_a_model_against_itself(toys: Ref) -> None:
+    base = toy_variant(toys)
+    drive, saved = driver(base)
+    raw = latency(drive, task=toys, against=base, launches=2, **SIZES)
+    columns = {name: np.asarray(values) for name, values in raw.columns.items()}
+    assert raw.kind == "timing"
+    assert set(columns) == {"launch", "side", "condition", "round", "phase", "seconds"}
+    assert len({len(values) for values in columns.values()}) == 1
+    assert (columns["seconds"] > 0).all()
+    calls = columns["phase"] == "call"
+    for launch in (0, 1):
+        for side in ("variant", "baseline"):
+            mine = (columns["launch"] == launch) & (columns["side"] == side)
+            assert set(columns["condition"][mine & calls]) == CONDITIONS
+            assert (mine & (columns["phase"] == "load")).sum() == 1
+            firsts = columns["condition"][mine & (columns["phase"] == "first_call")]
+            assert sorted(firsts) == sorted(CONDITIONS)
+            for condition in CONDITIONS:
+                chosen = mine & calls & (columns["condition"] == condition)
+                assert len(set(columns["round"][chosen])) >= 5
+                assert columns["seconds"][chosen].sum() >= 0.05
+    assert len(saved) == 2
+
+
+def test_launches_that_are_there_are_not_done_again(toys: Ref) -> None:
+    base = toy_variant(toys)
+    drive, saved = driver(base)
+    args = {"task": toys, "against": base, **SIZES, "batch_sizes": (1,), "lengths": ("task",)}
+    first = latency(drive, launches=1, **args)
+    resumed, more = driver(base, parts=drive.parts)
+    both = latency(resumed, launches=2, **args)
+    assert (len(saved), len(more)) == (1, 1)
+    size = len(first.columns["seconds"])
+    np.testing.assert_array_equal(both.columns["seconds"][:size], first.columns["seconds"])
+    assert set(both.columns["launch"]) == {0, 1}
+
+
+def test_a_launch_of_another_machine_does_not_count(toys: Ref) -> None:
+    base = toy_variant(toys)
+    drive, _ = driver(base)
+    args = {"task": toys, "against": base, **SIZES, "batch_sizes": (1,), "lengths": ("task",)}
+    latency(drive, launches=1, **args)
+    elsewhere = {"launch-0-elsewhere": next(iter(drive.parts.values()))}
+    moved, saved = driver(base, parts=elsewhere)
+    raw = latency(moved, launches=1, **args)
+    assert len(saved) == 1
+    assert (raw.columns["phase"] == "load").sum() == 2
+
+
+def test_worker_processes_give_the_same_columns(toys: Ref) -> None:
+    base = toy_variant(toys)
+    drive, _ = driver(base.replace(runtime="onnx"), partial(Worker, timeout=60))
+    raw = latency(drive, task=toys, against=base, launches=1, **SIZES)
+    sides = raw.columns["side"][raw.columns["phase"] == "call"]
+    assert set(sides) == {"variant", "baseline"}
+    assert raw.info["notes"][0].startswith("output within ")
+
+
+def test_texts_are_filled_to_a_length(toys: Ref) -> None:
+    base = toy_variant(toys)
+    texts = ["super 1", "awful 2 3 4 5 6 7 8 9 10"]
+    timer = Timer(base, toys, 1, [(2, 24), (1, "task")], texts)
+    assert [call.args[0]["input_ids"].shape[1] for call in timer._calls[0]] == [24] * 32
+    assert all(int(call.args[0]["attention_mask"].min()) == 1 for call in timer._calls[0])
+    assert [call.args[0]["input_ids"].shape for call in timer._calls[1]][:2] == [(1, 7), (1, 24)]
+
+
+def test_what_answers_wrongly_is_not_timed(toys: Ref, registries: None) -> None:
+    def wrong(model: Any) -> Any:
+        return lambda inputs: -model(**inputs).detach()
+
+    registry.register_runtime(version=1)(wrong)
+    base = toy_variant(toys)
+    drive, saved = driver(base.replace(runtime="wrong"))
+    with pytest.raises(Undefined, match="differs from eager by 2 of the largest logit"):
+        latency(drive, task=toys, against=base, launches=1, **SIZES)
+    assert saved == []
+
+
+def test_a_timing_alone_is_refused(toys: Ref) -> None:
+    drive, _ = driver(toy_variant(toys))
+    with pytest.raises(SpecError, match="a timing is a pair: give Latency"):
+        latency(drive, task=toys, launches=1)
+    with pytest.raises(SpecError, match="launches is 0; Input should be greater than or equal"):
+        registry.measurements.canonical(Latency(toys, launches=0))
+    assert Latency(toys).args["launches"] == 2

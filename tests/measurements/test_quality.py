@@ -1,0 +1,139 @@
+"""Predictions item by item: columns, windows, and what is refused."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from helpers import toy_texts, toy_variant
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from kit import tasks
+from kit.build import Runner
+from kit.measurements import Quality
+from kit.measurements.quality import _cut, _windows, quality
+from kit.spec import Ref, SpecError, Variant
+
+
+@pytest.fixture(scope="module")
+def classifier(toys: Ref) -> Runner:
+    return Runner(toy_variant(toys), 1)
+
+
+@pytest.fixture(scope="module")
+def prose(toys: Ref) -> Ref:
+    return toy_texts()
+
+
+@pytest.fixture(scope="module")
+def model(prose: Ref) -> Runner:
+    return Runner(Variant(Ref("toy_causal")), 1)
+
+
+def test_columns_of_a_classifier(classifier: Runner, toys: Ref) -> None:
+    raw = quality(classifier, task=toys, split="later", limit=10, features=True)
+    rows = tasks.load(toys).split("later", 10)
+    assert (raw.kind, raw.info) == ("classification", {"rated": True})
+    assert list(raw.columns["item"]) == rows["id"]
+    assert list(raw.columns["label"]) == rows["label"]
+    assert list(raw.columns["group:country"]) == rows["country"]
+    shapes = {name: (values.shape, values.dtype.kind) for name, values in raw.columns.items()}
+    assert shapes["logits"] == ((10, 2), "f")
+    assert shapes["features"] == ((10, 16), "f")
+    assert shapes["cluster"] == ((10,), "U")
+
+
+def test_a_batch_size_changes_only_rounding(classifier: Runner, toys: Ref) -> None:
+    one, many = (quality(classifier, task=toys, batch_size=n).columns["logits"] for n in (1, 64))
+    np.testing.assert_allclose(one, many, rtol=1e-5, atol=1e-6)
+
+
+def test_scores_of_a_predictor_may_be_no_probabilities(toys: Ref) -> None:
+    raw = quality(Runner(Variant(Ref("toy_rule")), 1, toys), task=toys)
+    assert raw.info == {"rated": False}
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_nan_names_the_variant_and_the_split(
+    classifier: Runner, toys: Ref, monkeypatch: pytest.MonkeyPatch, value: float
+) -> None:
+    monkeypatch.setattr(classifier, "predict", lambda texts, size: np.full((len(texts), 2), value))
+    with pytest.raises(ValueError, match="^base gave NaN or infinite logits on later$"):
+        quality(classifier, task=toys, split="later")
+
+
+def test_a_wrong_shape_says_expected_and_got(
+    classifier: Runner, toys: Ref, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(classifier, "predict", lambda texts, size: np.zeros((len(texts), 3)))
+    with pytest.raises(SpecError) as caught:
+        quality(classifier, task=toys, limit=4)
+    assert str(caught.value) == (
+        "base gave logits of shape (4, 3); expected (4, 2) for the labels 0, 1"
+    )
+
+
+def test_a_model_of_the_other_kind_is_refused(
+    classifier: Runner, model: Runner, toys: Ref, prose: Ref
+) -> None:
+    with pytest.raises(SpecError, match="prose asks for a language model; base is none"):
+        quality(classifier, task=prose)
+    with pytest.raises(SpecError, match="toys asks for a classifier; toy_causal gives tokens"):
+        quality(model, task=toys)
+
+
+@settings(deadline=None, max_examples=200)
+@given(st.integers(0, 60), st.integers(1, 20), st.integers(1, 20))
+def test_windows_score_every_token_once(size: int, context: int, stride: int) -> None:
+    stride = min(stride, context)
+    scored: list[int] = []
+    for start, end, first in _windows(size, context, stride):
+        assert 0 < end - start <= context
+        assert start < first < end or (context == 1 and first == start)
+        if start:
+            assert first - start >= context - stride
+        scored += range(first, end)
+    assert scored == list(range(1, size))
+
+
+def test_language_is_scored_as_a_plain_loop(model: Runner, prose: Ref) -> None:
+    raw = quality(model, task=prose, limit=5, context=16, stride=8, max_bytes=40)
+    assert (raw.kind, raw.info) == (
+        "tokens",
+        {"protocol": {"context": 16, "stride": 8, "max_bytes": 40}},
+    )
+    texts = tasks.load(prose).split("test", 5)["text"]
+    for text, nll, tokens, size in zip(
+        texts, *(raw.columns[name] for name in ("nll", "tokens", "bytes")), strict=True
+    ):
+        ids = torch.tensor([[0, *text.encode()[:40]]])
+        with torch.no_grad():
+            scores = torch.log_softmax(model.model.module(ids)[0].double(), -1)
+        expected = -sum(float(scores[i, ids[0, i + 1]]) for i in range(ids.shape[1] - 1))
+        assert nll == pytest.approx(expected, rel=1e-5)
+        assert tokens == size == ids.shape[1] - 1
+
+
+@pytest.mark.parametrize("text", ["", "🙂" * 20, "שלום", "a\0b", "\ud800x", "é" * 9])
+def test_odd_texts_are_cut_between_characters(text: str) -> None:
+    cut = _cut(text, 17)
+    assert len(cut.encode()) <= 17
+    assert "\0" not in cut
+    assert text.replace("\0", "").replace("\ud800", "?").startswith(cut)
+
+
+def test_mistakes(model: Runner, prose: Ref) -> None:
+    with pytest.raises(SpecError, match="stride=32 is above context=16: tokens would be skipped"):
+        quality(model, task=prose, context=16, stride=32)
+    with pytest.raises(SpecError, match="unknown split of task prose 'tset'. Did you mean 'test'?"):
+        quality(model, task=prose, split="tset")
+
+
+def test_sizes_come_from_the_preset_by_the_kind_of_task(toys: Ref, prose: Ref) -> None:
+    limits: list[Any] = [Quality(task).args["limit"] for task in (toys, prose)]
+    assert limits == [64, 8]
+    assert Quality(toys, limit=5).args["limit"] == 5

@@ -1,0 +1,27 @@
+"""Inductor agrees with eager on every batch and length."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from kit.architectures.modules import Classifier
+from kit.runtimes.compiled import compiled
+from kit.runtimes.eager import eager
+
+
+@pytest.mark.slow
+def test_agrees_with_eager_and_keeps_its_kernels(
+    model: Classifier,
+    batches: list[dict[str, Tensor]],
+    session_store: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv("TORCHINDUCTOR_CACHE_DIR", raising=False)
+    plain, fast = eager(model), compiled(model)
+    for inputs in (batches[0], batches[2]):  # a batch of one would be compiled anew
+        torch.testing.assert_close(fast(inputs), plain(inputs), rtol=1e-4, atol=1e-5)
+    assert any((session_store / "inductor").iterdir())

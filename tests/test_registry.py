@@ -1,0 +1,134 @@
+"""The six registries and their decorators."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import cloudpickle
+import pytest
+from helpers import Cells
+
+from kit import registry
+from kit.spec import Budget, Ref, Run, SpecError, Training, Variant
+
+pytestmark = pytest.mark.usefixtures("registries")
+
+
+def test_each_kind_fills_itself() -> None:
+    expected = {
+        "architectures": "minilm",
+        "schemes": "round",
+        "runtimes": "eager",
+        "tasks": "sentiment",
+        "measurements": "quality",
+        "metrics": "accuracy",
+    }
+    for kind, name in expected.items():
+        assert name in registry.REGISTRIES[kind].names()
+        assert registry.REGISTRIES[kind].get(name).in_kit
+    assert registry.schemes.canonical("w4g32") == Ref("round", bits=4, group=32)
+
+
+@pytest.mark.parametrize(
+    ("decorator", "traits", "sentence"),
+    [
+        (registry.register_architecture, {"kind": "encodr"}, "Did you mean 'encoder'?"),
+        (registry.register_scheme, {"stage": "torhc"}, "Did you mean 'torch'?"),
+        (registry.register_task, {"kind": "clasification"}, "Did you mean 'classification'?"),
+        (
+            registry.register_task,
+            {"kind": "language", "shifts": {"news": "wide"}},
+            "shifts={'news': 'wide'}: each shift is 'near' or 'far'",
+        ),
+        (
+            registry.register_measurement,
+            {"where": "driver ", "artifacts": ()},
+            "Did you mean 'driver'?",
+        ),
+    ],
+)
+def test_a_wrong_trait_is_refused(decorator: Any, traits: Any, sentence: str) -> None:
+    with pytest.raises(SpecError) as caught:
+        decorator(**traits)
+    assert sentence in str(caught.value)
+
+
+def test_a_decorator_returns_the_function_and_keeps_the_traits() -> None:
+    def half(model: Any) -> Any: ...
+    def graph_runtime(graph: Any) -> Any: ...
+    def module_runtime(model: Any) -> Any: ...
+    def share(logits: Any) -> Any: ...
+
+    scheme = registry.register_scheme(stage="torch", simulated=True, runtimes=["eager"])
+    assert scheme(half) is half
+    traits = registry.schemes.get("half").traits
+    assert (traits["simulated"], traits["runtimes"], traits["tolerance"]) == (True, ("eager",), 1e-3)
+    for function, form in ((graph_runtime, "graph"), (module_runtime, "module")):
+        registry.register_runtime()(function)
+        assert registry.runtimes.get(function.__name__).traits["form"] == form
+    metric = registry.register_metric(artifact="classification", higher_is_better=None, unit="1")
+    assert metric(share) is share
+    assert registry.metrics.get("share").traits["interval"] == "bootstrap"
+
+
+def test_stages_stand_in_order() -> None:
+    registry.check_stages((Ref("round", bits=4), Ref("dynamic_int8")))
+    with pytest.raises(SpecError, match="order is torch < exported < cache"):
+        registry.check_stages((Ref("dynamic_int8"), Ref("round", bits=4)))
+
+
+def test_a_run_names_the_version_of_all_it_uses(toys: Ref) -> None:
+    training = Training(toys, budget=Budget(epochs=1))
+    base = Variant(Ref("toy_encoder"), training)
+    variant = base.replace(schemes=["w4", "dynamic_int8"], runtime="onnx")
+    run = Run(variant, Ref("latency", task=toys, against=base))
+    used = registry.uses(run)
+    assert set(used) == {
+        "architectures/toy_encoder",
+        "schemes/round",
+        "schemes/dynamic_int8",
+        "runtimes/onnx",
+        "runtimes/eager",
+        "measurements/latency",
+        "tasks/toys",
+        "training",
+    }
+    assert used["tasks/toys"] == registry.tasks.get("toys").version
+
+
+def test_an_edited_cell_changes_its_runs_and_no_others(cells: Cells, toys: Ref) -> None:
+    cell = """
+        from kit import registry
+        STEP = 2
+        @registry.register_scheme(stage="torch")
+        def mine(model, *, bits: int = 4):
+            return model
+    """
+    base = Variant(Ref("toy_encoder"), Training(toys))
+    cells.run(cell)
+    ours, theirs = base.replace(schemes=["mine"]), base.replace(schemes=["w4"])
+    before = registry.code_version(ours), registry.code_version(theirs)
+    cells.restart()
+    cells.run("        # after a restart" + cell)
+    assert (registry.code_version(ours), registry.code_version(theirs)) == before
+    cells.run(cell.replace("return model", "return model.half()"))
+    assert registry.code_version(ours) != before[0]
+    assert registry.code_version(theirs) == before[1]
+
+
+def test_what_a_notebook_registers_goes_to_workers_by_value(cells: Cells) -> None:
+    cells.run("""
+        from kit import registry
+        FACTOR = 3
+        @registry.register_metric(artifact="classification", higher_is_better=True, unit="1")
+        def tripled(label):
+            return label.mean() * FACTOR
+    """)
+    found = [entry for kind, entry in registry.user_entries() if kind == "metrics"]
+    sent = cloudpickle.dumps(found[0])
+    cells.restart()
+    import numpy as np
+
+    entry = cloudpickle.loads(sent)
+    assert (entry.name, entry.function(np.array([1, 3]))) == ("tripled", 6)
+    assert all(not entry.in_kit for _, entry in registry.user_entries())

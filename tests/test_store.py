@@ -1,0 +1,260 @@
+"""The store: whole or not at all, made once, found again."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
+
+from kit import store
+from kit.spec import Ref, Run, SpecError, Variant
+from kit.store import Artifact
+
+pytestmark = pytest.mark.usefixtures("fresh_store")
+dtypes = st.sampled_from([np.float32, np.float64, np.int64, np.bool_, np.dtype("U5")])
+
+
+@pytest.fixture
+def run(toys: Ref) -> Run:
+    return Run(Variant(Ref("toy_encoder")), Ref("quality", task=toys))
+
+
+def artifact(run: Run, *values: float, **info: Any) -> Artifact:
+    return Artifact(run, "0" * 16, "cost", {"value": np.array(values)}, info)
+
+
+@settings(
+    deadline=None, max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(data=st.data(), length=st.integers(0, 4))
+def test_artifacts_come_back(run: Run, data: st.DataObject, length: int) -> None:
+    shapes = st.sampled_from([(length,), (length, 3)])
+    text = st.text(st.characters(exclude_characters="\0", exclude_categories=("Cs",)), max_size=5)
+    names = st.sampled_from(["item", "logits", "group:land", "label"])
+    columns = {
+        name: data.draw(
+            arrays.arrays(dtype, data.draw(shapes), elements=text if dtype.kind == "U" else None)
+        )
+        for name, dtype in data.draw(st.dictionaries(names, dtypes.map(np.dtype))).items()
+    }
+    saved = Artifact(run, "abc", "classification", columns, {"seconds": 1.5, "notes": ["é"]})
+    store.save(saved)
+    found = store.load(run, "abc")
+    assert (found.kind, found.info, found.run) == ("classification", dict(saved.info), run)
+    assert set(found.columns) == set(columns)
+    for name, values in columns.items():
+        np.testing.assert_array_equal(found.columns[name], values)
+        assert found.columns[name].dtype == values.dtype
+
+
+def test_what_is_not_done_is_not_there(run: Run) -> None:
+    assert not store.has("0" * 16)
+    assert store.read_info("0" * 16) == {}
+    assert store.failure("0" * 16) is None
+    assert store.parts("0" * 16) == {}
+    with pytest.raises(FileNotFoundError):
+        store.load(run, "0" * 16)
+
+
+@pytest.mark.parametrize(
+    ("columns", "sentence"),
+    [
+        ({"a": np.zeros(2), "b": np.zeros(3)}, "differ in length: {'a': 2, 'b': 3}"),
+        ({"a": np.array([{}, None])}, r"columns \['a'\] hold Python objects"),
+    ],
+)
+def test_a_broken_artifact_is_refused_and_the_old_one_stays(
+    run: Run, columns: Any, sentence: str, fresh_store: Path
+) -> None:
+    store.save(artifact(run, 1.0))
+    with pytest.raises(ValueError, match=sentence):
+        store.save(Artifact(run, "0" * 16, "cost", columns))
+    assert store.load(run, "0" * 16).columns["value"] == [1.0]
+    assert [path.name for path in (fresh_store / "artifacts").iterdir()] == ["0" * 16]
+
+
+def test_a_failing_write_leaves_the_old_content(
+    run: Run, fresh_store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.save(artifact(run, 1.0))
+    path = fresh_store / "some.json"
+    store.write_text(path, "old")
+
+    def full(*_: Any, **__: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch, pytest.raises(OSError, match="No space"):
+        patch.setattr(json, "dumps", full)
+        store.save(artifact(run, 2.0))
+    with monkeypatch.context() as patch, pytest.raises(OSError, match="No space"):
+        patch.setattr(Path, "chmod", full)
+        store.write_text(path, "new")
+    assert store.load(run, "0" * 16).columns["value"] == [1.0]
+    assert path.read_text() == "old"
+    left = [found.name for found in fresh_store.rglob(".tmp-*")]
+    assert left == []
+
+
+def test_saving_forgets_the_failure_and_the_parts(run: Run) -> None:
+    store.save_failure("0" * 16, "it broke", "Traceback ...", undefined=False)
+    store.save_part("0" * 16, "launch-0", {"seconds": np.array([1.0])})
+    store.save_part("0" * 16, "launch-1", {"seconds": np.array([2.0])})
+    assert store.failure("0" * 16) == {
+        "message": "it broke",
+        "log": "Traceback ...",
+        "undefined": False,
+    }
+    assert {name: part["seconds"][0] for name, part in store.parts("0" * 16).items()} == {
+        "launch-0": 1.0,
+        "launch-1": 2.0,
+    }
+    store.save(artifact(run, 1.0, seconds=2))
+    assert store.failure("0" * 16) is None
+    assert store.parts("0" * 16) == {}
+    assert store.read_info("0" * 16) == {"seconds": 2}
+    store.save_failure("0" * 16, "it broke", "", undefined=True)
+    store.delete("0" * 16)
+    assert not store.has("0" * 16)
+    assert store.failure("0" * 16) is None
+
+
+def test_a_memo_is_made_once() -> None:
+    calls = []
+    for _ in range(2):
+        assert store.memo("key", lambda: calls.append(1) or [1, {"a": None}]) == [1, {"a": None}]
+    assert len(calls) == 1
+
+
+def test_a_thing_is_built_once() -> None:
+    calls = []
+
+    def make(folder: Path) -> None:
+        calls.append(folder)
+        (folder / "weights").write_text("w")
+
+    spec = ["weights", Ref("net", width=8)]
+    found = store.built(spec, make)
+    assert store.built(list(spec), make) == found == store.built_path(spec)
+    assert (found / "weights").read_text() == "w"
+    assert json.loads((found / "spec.json").read_text())[0] == "weights"
+    assert len(calls) == 1
+    assert sorted(path.name for path in found.parent.iterdir()) == [found.name]
+
+
+def test_a_failed_making_leaves_nothing_and_is_tried_again() -> None:
+    def fail(folder: Path) -> None:
+        (folder / "half").write_text("")
+        raise RuntimeError("broke")
+
+    with pytest.raises(RuntimeError, match="broke"):
+        store.built(["x"], fail)
+    folder = store.built_path(["x"])
+    assert not folder.exists()
+    assert not folder.with_suffix(".partial").exists()
+    found = store.built(["x"], lambda folder: (folder / "whole").touch())
+    assert not (found / "half").exists()
+
+
+def test_a_making_with_a_checkpoint_goes_on() -> None:
+    seen = []
+
+    def train(folder: Path) -> None:
+        kept = folder / "checkpoint" / "step"
+        seen.append(int(kept.read_text()) if kept.exists() else 0)
+        kept.parent.mkdir(exist_ok=True)
+        kept.write_text(str(seen[-1] + 1))
+        if seen[-1] == 0:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        store.built(["trained"], train)
+    assert not store.built_path(["trained"]).exists()
+    found = store.built(["trained"], train)
+    assert seen == [0, 1]
+    assert not (found / "checkpoint").exists()
+
+
+def _build_slowly(folder: str) -> None:
+    os.environ["KIT_STORE"] = folder
+
+    def make(temporary: Path) -> None:
+        time.sleep(0.5)
+        (temporary / f"made-by-{os.getpid()}").touch()
+
+    store.built(["slow"], make)
+
+
+def test_two_processes_make_once(fresh_store: Path) -> None:
+    context = multiprocessing.get_context("spawn")
+    processes = [context.Process(target=_build_slowly, args=(str(fresh_store),)) for _ in range(2)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(30)
+        assert process.exitcode == 0
+    assert len(list(store.built_path(["slow"]).glob("made-by-*"))) == 1
+
+
+def test_a_lock_waits_and_says_for_whom(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    entered = threading.Event()
+
+    def second() -> None:
+        with store.locked(tmp_path / "a.lock", "study two"):
+            entered.set()
+
+    with store.locked(tmp_path / "a.lock", "study one"):
+        other = threading.Thread(target=second)
+        other.start()
+        assert not entered.wait(0.3)
+    other.join(10)
+    assert entered.is_set()
+    shown = capsys.readouterr().out
+    assert shown.startswith(f"waiting for process {os.getpid()} (study one, since ")
+    assert not (tmp_path / "a.holder").exists()
+
+
+def test_a_dead_holder_frees_the_lock(tmp_path: Path) -> None:
+    code = (
+        "import os, sys, pathlib; from kit import store\n"
+        "with store.locked(pathlib.Path(sys.argv[1]), 'dies'): os._exit(1)"
+    )
+    path = tmp_path / "a.lock"
+    subprocess.run([sys.executable, "-c", code, str(path)], check=False)
+    assert (tmp_path / "a.holder").exists()
+    with store.locked(path, "lives"):
+        assert f"process {os.getpid()}" in (tmp_path / "a.holder").read_text()
+
+
+def test_a_store_of_another_schema_is_refused(fresh_store: Path) -> None:
+    store.store_root()
+    (fresh_store / "schema").write_text("99\n")
+    with pytest.raises(SpecError) as caught:
+        store.has("0" * 16)
+    assert str(caught.value) == (
+        f"the store {fresh_store} has schema 99, this kit reads 1; "
+        "set KIT_STORE to another folder or use the kit that wrote it"
+    )
+
+
+def test_the_store_lies_beside_the_notebooks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("KIT_STORE")
+    (tmp_path / "notebooks" / "deep").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "notebooks" / "deep")
+    assert store.store_root() == tmp_path / "runs"
+    assert store.project_root() == tmp_path
