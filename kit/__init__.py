@@ -21,7 +21,7 @@ _HOMES = {
         "register_task",
     ),
     "kit.tasks.own": ("task_from_frame", "task_from_text"),
-    "kit.measurements.bench": ("Raw",),
+    "kit.measurements.bench": ("Raw", "TaskRef"),
     "kit.compression.rounding": ("map_linear_weights",),
     "kit.measurements": ("Cost", "Features", "Latency", "Memory", "Quality"),
     "kit.study": ("Study",),
@@ -38,7 +38,8 @@ _HOMES = {
     "kit.results": ("load",),
 }
 _NAMES = {name: home for home, names in _HOMES.items() for name in names}
-_MODULES = {"assets": "kit.assets", "tasks": "kit.tasks", "presets": "kit.presets", "plot": "kit.report.plot", "environment": "kit.environment"}
+_MODULES = {name: f"kit.{name}" for name in ("assets", "environment", "presets", "tasks")}
+_MODULES["plot"] = "kit.report.plot"
 __all__ = sorted([*_NAMES, *_MODULES])  # noqa: PLE0605 (computed from one table)
 
 

@@ -6,10 +6,11 @@ Positional parameters are supplied by the kit, keyword-only parameters are the R
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import importlib
 import inspect
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -102,6 +103,25 @@ class Registry:
         """Returns the short names and what they stand for."""
         self._load()
         return dict(self._aliases)
+
+    def __contains__(self, name: str) -> bool:
+        """Says whether a name, a short name or a prefixed name means something here."""
+        self._load()
+        prefixed = any(name.startswith(prefix) for prefix in self._prefixes)
+        return name in self._entries or name in self._aliases or prefixed
+
+    @contextlib.contextmanager
+    def restored(self) -> Iterator[None]:
+        """Takes out again what is registered inside the block."""
+        self._load()
+        tables: list[dict[str, Any]] = [self._entries, self._aliases, self._models]
+        before = [dict(table) for table in tables]
+        try:
+            yield
+        finally:
+            for table, content in zip(tables, before, strict=True):
+                table.clear()
+                table.update(content)
 
     def get(self, name: str) -> Entry:
         """Returns the entry of a name.

@@ -184,9 +184,7 @@ def compare_architectures(
     base = variant(baseline)
     found = [variant(named) for named in architectures]
     if base not in found:
-        raise SpecError(
-            f"baseline {base.name!r} is not among: {', '.join(v.name for v in found)}"
-        )
+        raise SpecError(f"baseline {base.name!r} is not among: {', '.join(v.name for v in found)}")
     nulls = [variant(named) for named in null_models]
     runs = [
         Run(seeded, Quality(task, split, limit))

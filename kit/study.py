@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-import statistics
-from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from functools import cached_property
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from kit import build, presets, registry, results, store, tasks
+from kit.plan import plan, state
 from kit.spec import Ref, Run, SpecError, Variant, content_hash
 
 if TYPE_CHECKING:
@@ -17,8 +15,6 @@ if TYPE_CHECKING:
 
 TABLE_VERSION = 1
 """Raised when rows are computed differently from the same artifacts and metrics."""
-TOKENS_PER_SECOND, ITEMS_PER_SECOND = 10_000, 60
-"""Of training, for the first estimate; seen for models of 1M and 22M parameters on 2 cores."""
 
 
 @dataclasses.dataclass
@@ -77,40 +73,7 @@ class Study:
 
         Warns where a training is too short to compare architectures (fewer than 250 steps).
         """
-        import pandas as pd
-
-        rows: list[dict[str, Any]] = []
-        guesses = _Estimates(self)
-        for variant, steps in self._builds():
-            minutes = sum(guesses.build(variant, step) for step in steps) / 60
-            rows.append(_plan_row(variant, "+".join(steps), "", "to do", minutes, ""))
-        for run, run_id in self.ids().items():
-            state, reason = _state(run, run_id)
-            minutes = guesses.run(run) / 60 if state == "to do" else 0.0
-            split = str(run.measurement.args.get("split", ""))
-            reason = reason or _short_training(run.variant)
-            rows.append(
-                _plan_row(run.variant, run.measurement.name, split, state, minutes, reason)
-            )
-        for name, reason in self.left_out.items():
-            rows.append(_plan_row(name, "", "", "left out", 0.0, reason))
-        plan = pd.DataFrame(rows)
-        counts = Counter(plan["status"])
-        plan.attrs["summary"] = (
-            f"{len(self.runs)} runs: {counts['done']} done, {counts['cannot']} cannot work, "
-            f"{plan['minutes'].sum():.0f} min to go"
-        )
-        print(f"{self.name}: {plan.attrs['summary']}")
-        return plan
-
-    def _builds(self) -> Iterator[tuple[Variant, list[str]]]:
-        """Yields one variant for each thing to build, with what is missing."""
-        seen: set[str] = set()
-        for run in self.runs:
-            if build.conflict(run.variant) is None:
-                missing = [s for s in build.needs_build(run.variant) if _new(run.variant, s, seen)]
-                if missing:
-                    yield run.variant, missing
+        return plan(self)
 
     def run(
         self,
@@ -144,10 +107,14 @@ class Study:
         for metric in metrics:
             registry.metrics.get(metric)
         self.metrics = tuple(dict.fromkeys((*self.metrics, *metrics)))
-        with store.locked(store.store_root() / "locks" / f"{content_hash(self.name)}.lock", self.name):
+        with store.locked(
+            store.store_root() / "locks" / f"{content_hash(self.name)}.lock", self.name
+        ):
             ids = self.ids()
             self._forget(ids, list(redo))
-            pending = {run: run_id for run, run_id in ids.items() if _state(run, run_id)[0] == "to do"}
+            pending = {
+                run: run_id for run, run_id in ids.items() if state(run, run_id)[0] == "to do"
+            }
             print(f"{self.name}: {len(ids) - len(pending)} of {len(ids)} runs are done", flush=True)
             if pending:
                 self._execute(pending, executor, workers, on_error, time_limit)
@@ -247,7 +214,9 @@ class Study:
         infos = [store.read_info(run_id) for run_id in self.ids().values()]
         found = {info["machine_key"]: info["machine"] for info in infos if info}
         keys = self._machine_keys(infos)
-        return pd.DataFrame([found[key] for key in keys], index=pd.Index(range(len(keys)), name="machine"))
+        return pd.DataFrame(
+            [found[key] for key in keys], index=pd.Index(range(len(keys)), name="machine")
+        )
 
     def curves(self) -> pd.DataFrame:
         """Returns the training curves: variant, seed, step, seconds, tokens, losses, rate."""
@@ -296,68 +265,6 @@ class Study:
         raise SpecError(f"no predictions of {name!r} on {split!r} are done in study {self.name!r}")
 
 
-@dataclasses.dataclass
-class _Estimates:
-    """How long steps take: the median of the study's own, else the registered first guess."""
-
-    study: Study
-
-    @cached_property
-    def _seen(self) -> dict[tuple[str, str, str], list[float]]:
-        seen: dict[tuple[str, str, str], list[float]] = {}
-        for run, run_id in self.study.ids().items():
-            if "seconds" in (info := store.read_info(run_id)):
-                seen.setdefault(_alike(run), []).append(info["seconds"])
-        return seen
-
-    def run(self, run: Run) -> float:
-        if found := self._seen.get(_alike(run)):
-            return statistics.median(found)
-        guess = registry.measurements.get(run.measurement.name).traits.get("seconds", 10.0)
-        return float(guess(run.measurement.args) if callable(guess) else guess)
-
-    def build(self, variant: Variant, step: str) -> float:
-        if step != "training" or variant.training is None:
-            return 15.0
-        budget = variant.training.budget
-        if budget.tokens is not None:
-            trials = len(variant.training.rates) * variant.training.trial_steps
-            trials *= variant.training.batch_size * variant.training.length
-            share = trials if len(variant.training.rates) > 1 and variant.seed == 0 else 0
-            return (budget.tokens + share) / TOKENS_PER_SECOND
-        size = tasks.describe(variant.training.task)["sizes"]["train"]
-        return min(size, budget.examples or size) * (budget.epochs or 1) / ITEMS_PER_SECOND
-
-
-def _alike(run: Run) -> tuple[str, str, str]:
-    return run.measurement.name, run.variant.architecture.name, run.variant.runtime.name
-
-
-def _new(variant: Variant, step: str, seen: set[str]) -> bool:
-    bare = variant.replace(schemes=(), runtime="eager") if step == "training" else variant
-    key = content_hash(step, bare)
-    fresh = key not in seen
-    seen.add(key)
-    return fresh
-
-
-def _state(run: Run, run_id: str) -> tuple[str, str]:
-    """Returns `done`, `cannot` or `to do`, with the reason."""
-    if store.has(run_id):
-        return "done", ""
-    against = run.measurement.args.get("against")
-    reason = build.conflict(run.variant)
-    if reason is None and isinstance(against, Variant):
-        reason = build.conflict(against)
-    failure = store.failure(run_id)
-    if reason or (failure and failure["undefined"]):
-        message = reason or str(failure and failure["message"])
-        if not failure:
-            store.save_failure(run_id, message, "", undefined=True)
-        return "cannot", message
-    return "to do", f"failed before: {failure['message']}" if failure else ""
-
-
 def _artifact_kind(run: Run) -> str:
     kinds: tuple[str, ...] = registry.measurements.get(run.measurement.name).traits["artifacts"]
     task = run.measurement.args.get("task")
@@ -365,30 +272,3 @@ def _artifact_kind(run: Run) -> str:
         return kinds[0]
     classification = registry.tasks.get(task.name).traits["kind"] == "classification"
     return kinds[0] if classification else kinds[1]
-
-
-def _plan_row(
-    variant: Variant | str, what: str, split: str, status: str, minutes: float, reason: str
-) -> dict[str, Any]:
-    named = isinstance(variant, Variant)
-    return {
-        "variant": variant.name if isinstance(variant, Variant) else variant,
-        "seed": str(variant.seed) if isinstance(variant, Variant) and named else "",
-        "what": what,
-        "split": split,
-        "status": status,
-        "minutes": round(minutes, 2),
-        "reason": reason,
-    }
-
-
-def _short_training(variant: Variant) -> str:
-    """Returns a warning where an architecture sees too few optimizer steps to be compared."""
-    training = variant.training
-    if training is None or training.budget.tokens is None or not build.is_trained(variant):
-        return ""
-    steps = training.budget.tokens // (training.batch_size * training.length)
-    if steps >= 250:
-        return ""
-    return f"only {steps} optimizer steps: below 250 a comparison of architectures is noise"
-

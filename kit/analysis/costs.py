@@ -138,9 +138,7 @@ _memory(
     "resident_bytes", about="Bytes in memory after loading, over the imports.", interval="launches"
 )
 _memory("peak_bytes", about="Peak bytes of a fresh process over its imports.", interval="launches")
-_quantity(
-    "memory", "bits_per_weight", "bits", "Bits of a linear layer's weight, scales included."
-)
+_quantity("memory", "bits_per_weight", "bits", "Bits of a linear layer's weight, scales included.")
 _cost = partial(_quantity, "cost")
 _cost("parameters", unit="count", about="Trainable numbers, tied ones once.")
 _cost("non_embedding_parameters", unit="count", about="Parameters without the embedding tables.")

@@ -11,6 +11,7 @@ import numpy as np
 from pydantic import BeforeValidator, SkipValidation
 
 from kit import build, registry
+from kit.runner import Runner, verify
 from kit.spec import Ref, Run, Variant
 
 TaskRef = Annotated[SkipValidation[Ref], BeforeValidator(registry.tasks.canonical)]
@@ -32,7 +33,7 @@ class Bench:
     """The target of quality, cost and memory workers."""
 
     def __init__(self) -> None:
-        self._runner: build.Runner | None = None
+        self._runner: Runner | None = None
         self._held: tuple[Variant, int, Ref | None] | None = None
 
     def prepare(self, variant: Variant) -> None:
@@ -40,8 +41,8 @@ class Bench:
         build.prepare(variant)
 
     def verify(self, variant: Variant, texts: Sequence[str], threads: int, task: Ref) -> float:
-        """Returns how far a variant's output is from eager's; see `build.verify`."""
-        return build.verify(variant, texts, threads, task)
+        """Returns how far a variant's output is from eager's; see `kit.runner.verify`."""
+        return verify(variant, texts, threads, task)
 
     def measure(self, run: Run) -> Raw:
         """Measures one run; the runner is kept for the next run of the same variant.
@@ -55,7 +56,7 @@ class Bench:
         wanted = (run.variant, threads, run.measurement.args.get("task"))
         if self._runner is None or self._held != wanted:
             self._runner = None  # frees the old one before the new one is loaded
-            self._runner = build.Runner(*wanted)
+            self._runner = Runner(*wanted)
             self._held = wanted
         entry = registry.measurements.get(run.measurement.name)
         raw = entry.function(self._runner, **run.measurement.args)

@@ -10,9 +10,9 @@ import numpy as np
 from pydantic import Field
 
 from kit import build
-from kit.build import Runner
 from kit.measurements.bench import Raw
 from kit.registry import register_measurement
+from kit.runner import Runner
 from kit.spec import Ref, Undefined
 
 

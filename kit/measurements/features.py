@@ -8,9 +8,9 @@ import numpy as np
 from pydantic import Field
 
 from kit import tasks
-from kit.build import Runner
 from kit.measurements.bench import Raw, TaskRef
 from kit.registry import register_measurement
+from kit.runner import Runner
 from kit.spec import Ref
 
 
@@ -25,9 +25,7 @@ def Features(task: str | Ref, split: str = "test", limit: int | None = None) -> 
     return Ref("features", task=task, split=split, limit=limit)
 
 
-@register_measurement(
-    where="worker", artifacts=("features",), version=1, seconds=8.0, once=True
-)
+@register_measurement(where="worker", artifacts=("features",), version=1, seconds=8.0, once=True)
 def features(
     runner: Runner,
     *,
@@ -49,5 +47,7 @@ def features(
         Undefined: the architecture or runtime gives none.
     """
     rows = tasks.load(task).split(split, limit)
-    columns = {name: np.asarray(rows[key]) for name, key in (("item", "id"), ("cluster", "cluster"))}
+    columns = {
+        name: np.asarray(rows[key]) for name, key in (("item", "id"), ("cluster", "cluster"))
+    }
     return Raw("features", columns | {"features": runner.features(list(rows["text"]))})

@@ -18,9 +18,10 @@ from typing import Annotated, Any, Literal
 import numpy as np
 from pydantic import Field, SkipValidation
 
-from kit import build, environment, presets, results, tasks
+from kit import environment, presets, results, tasks
 from kit.measurements.bench import Bench, Columns, Raw, TaskRef
 from kit.registry import register_measurement
+from kit.runner import Runner
 from kit.spec import Ref, SpecError, Variant
 
 TURN_SECONDS = 0.15
@@ -80,7 +81,7 @@ class Timer:
         conditions: Sequence[tuple[int, int | str]],
         texts: Sequence[str],
     ) -> None:
-        self._runner = build.Runner(variant, threads, task)
+        self._runner = Runner(variant, threads, task)
         self._calls = [self._cycle(batch, length, texts) for batch, length in conditions]
 
     def _cycle(
@@ -207,9 +208,7 @@ def latency(
         with contextlib.ExitStack() as stack:
             workers = {
                 side: stack.enter_context(
-                    driver.worker(
-                        Timer, variant, task, threads, conditions, texts, threads=threads
-                    )
+                    driver.worker(Timer, variant, task, threads, conditions, texts, threads=threads)
                 )
                 for side, variant in pair.items()
             }
@@ -267,5 +266,3 @@ def _launch(
     return {
         name: np.array(values) for name, values in zip(names, zip(*rows, strict=True), strict=True)
     }
-
-

@@ -9,9 +9,9 @@ import numpy as np
 from pydantic import Field
 
 from kit import tasks
-from kit.build import Runner
 from kit.measurements.bench import Raw, TaskRef
 from kit.registry import register_measurement
+from kit.runner import Runner
 from kit.spec import Ref, Undefined
 
 STATUS = Path("/proc/self/status")

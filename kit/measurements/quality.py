@@ -9,9 +9,9 @@ import numpy as np
 from pydantic import Field
 
 from kit import presets, registry, tasks
-from kit.build import Runner
 from kit.measurements.bench import Raw, TaskRef
 from kit.registry import register_measurement
+from kit.runner import Runner
 from kit.spec import Ref, SpecError
 from kit.workers import report
 
@@ -54,7 +54,7 @@ def quality(
     stride: Positive = 128,
     max_bytes: Positive = 1024,
 ) -> Raw:
-    """Predictions, item by item: logits of a classifier, negative log-likelihood of a language model.
+    """Predictions item by item: logits of a classifier, log-likelihoods of a language model.
 
     Args:
         runner: the variant, ready.

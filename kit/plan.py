@@ -1,0 +1,150 @@
+"""What a study would do: what is done, what cannot work, and about how long the rest takes."""
+
+from __future__ import annotations
+
+import dataclasses
+import statistics
+from collections import Counter
+from collections.abc import Iterator
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from kit import build, registry, store, tasks
+from kit.spec import Run, Variant, content_hash
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from kit.study import Study
+
+TOKENS_PER_SECOND, ITEMS_PER_SECOND = 10_000, 60
+"""Of training, for the first estimate; seen for models of 1M and 22M parameters on 2 cores."""
+
+
+def plan(study: Study) -> pd.DataFrame:
+    """Returns a row for each build and run of a study, and for what a harness left out.
+
+    Returns:
+        Columns variant, seed, what, split, status (`to do`, `done`, `cannot`, `left out`),
+        minutes and reason.
+    """
+    import pandas as pd
+
+    rows: list[dict[str, Any]] = []
+    guesses = _Estimates(study)
+    for variant, steps in _builds(study):
+        minutes = sum(guesses.build(variant, step) for step in steps) / 60
+        rows.append(_plan_row(variant, "+".join(steps), "", "to do", minutes, ""))
+    for run, run_id in study.ids().items():
+        status, reason = state(run, run_id)
+        minutes = guesses.run(run) / 60 if status == "to do" else 0.0
+        split = str(run.measurement.args.get("split", ""))
+        reason = reason or _short_training(run.variant)
+        rows.append(_plan_row(run.variant, run.measurement.name, split, status, minutes, reason))
+    for name, reason in study.left_out.items():
+        rows.append(_plan_row(name, "", "", "left out", 0.0, reason))
+    table = pd.DataFrame(rows)
+    counts = Counter(table["status"])
+    print(
+        f"{study.name}: {len(study.runs)} runs: {counts['done']} done, {counts['cannot']} cannot "
+        f"work, {table['minutes'].sum():.0f} min to go"
+    )
+    return table
+
+
+def _builds(study: Study) -> Iterator[tuple[Variant, list[str]]]:
+    """Yields one variant for each thing to build, with what is missing."""
+    seen: set[str] = set()
+    for run in study.runs:
+        if build.conflict(run.variant) is None:
+            missing = [s for s in build.needs_build(run.variant) if _new(run.variant, s, seen)]
+            if missing:
+                yield run.variant, missing
+
+
+@dataclasses.dataclass
+class _Estimates:
+    """How long steps take: the median of the study's own, else the registered first guess."""
+
+    study: Study
+
+    @cached_property
+    def _seen(self) -> dict[tuple[str, str, str], list[float]]:
+        seen: dict[tuple[str, str, str], list[float]] = {}
+        for run, run_id in self.study.ids().items():
+            if "seconds" in (info := store.read_info(run_id)):
+                seen.setdefault(_alike(run), []).append(info["seconds"])
+        return seen
+
+    def run(self, run: Run) -> float:
+        if found := self._seen.get(_alike(run)):
+            return float(statistics.median(found))
+        guess = registry.measurements.get(run.measurement.name).traits.get("seconds", 10.0)
+        return float(guess(run.measurement.args) if callable(guess) else guess)
+
+    def build(self, variant: Variant, step: str) -> float:
+        if step != "training" or variant.training is None:
+            return 15.0
+        budget = variant.training.budget
+        if budget.tokens is not None:
+            trials = len(variant.training.rates) * variant.training.trial_steps
+            trials *= variant.training.batch_size * variant.training.length
+            share = trials if len(variant.training.rates) > 1 and variant.seed == 0 else 0
+            return (budget.tokens + share) / TOKENS_PER_SECOND
+        size: int = tasks.describe(variant.training.task)["sizes"]["train"]
+        return min(size, budget.examples or size) * (budget.epochs or 1) / ITEMS_PER_SECOND
+
+
+def _alike(run: Run) -> tuple[str, str, str]:
+    return run.measurement.name, run.variant.architecture.name, run.variant.runtime.name
+
+
+def _new(variant: Variant, step: str, seen: set[str]) -> bool:
+    bare = variant.replace(schemes=(), runtime="eager") if step == "training" else variant
+    key = content_hash(step, bare)
+    fresh = key not in seen
+    seen.add(key)
+    return fresh
+
+
+def state(run: Run, run_id: str) -> tuple[str, str]:
+    """Returns `done`, `cannot` or `to do`, with the reason."""
+    if store.has(run_id):
+        return "done", ""
+    against = run.measurement.args.get("against")
+    reason = build.conflict(run.variant)
+    if reason is None and isinstance(against, Variant):
+        reason = build.conflict(against)
+    failure = store.failure(run_id)
+    if reason or (failure and failure["undefined"]):
+        message = reason or str(failure and failure["message"])
+        if not failure:
+            store.save_failure(run_id, message, "", undefined=True)
+        return "cannot", message
+    return "to do", f"failed before: {failure['message']}" if failure else ""
+
+
+def _plan_row(
+    variant: Variant | str, what: str, split: str, status: str, minutes: float, reason: str
+) -> dict[str, Any]:
+    named = isinstance(variant, Variant)
+    return {
+        "variant": variant.name if isinstance(variant, Variant) else variant,
+        "seed": str(variant.seed) if isinstance(variant, Variant) and named else "",
+        "what": what,
+        "split": split,
+        "status": status,
+        "minutes": round(minutes, 2),
+        "reason": reason,
+    }
+
+
+def _short_training(variant: Variant) -> str:
+    """Returns a warning where an architecture sees too few optimizer steps to be compared."""
+    training = variant.training
+    if training is None or training.budget.tokens is None or not build.is_trained(variant):
+        return ""
+    steps = training.budget.tokens // (training.batch_size * training.length)
+    if steps >= 250:
+        return ""
+    return f"only {steps} optimizer steps: below 250 a comparison of architectures is noise"

@@ -1,0 +1,183 @@
+"""A variant made executable: raw texts in, arrays out."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from kit import environment, registry, store
+from kit.build import bare, conflict, graph_path, kind_of, load_model, named_inputs, stage, task_of
+from kit.spec import Ref, Undefined, Variant, content_hash
+from kit.workers import report
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+DEFAULT_LENGTH = 256
+"""Tokens at which a model's input is cut where its training does not say."""
+
+
+class Runner:
+    """A variant made executable in this process.
+
+    Attributes:
+        model: tokenizer, labels, kind and module.
+        graph: the exported graph where the runtime runs one.
+        imported_bytes: resident memory after the imports and before the model was loaded.
+        load_seconds: from there until ready to run, compilation on first call excluded.
+    """
+
+    def __init__(self, variant: Variant, threads: int, task: Ref | None = None) -> None:
+        import psutil
+
+        if reason := conflict(variant):
+            raise Undefined(reason)
+        self.variant = variant
+        self.threads = threads
+        self.graph: Path | None = None
+        runtime = registry.runtimes.get(variant.runtime.name)
+        if kind_of(variant) != "predictor":
+            from kit.architectures.model import shell
+
+            _import_libraries(variant)
+            _set_threads(threads)
+        self.imported_bytes = psutil.Process().memory_info().rss
+        start = time.perf_counter()
+        if runtime.traits["form"] == "graph":
+            self.graph = graph_path(variant)
+            self.model = shell(variant.architecture, task_of(variant, task))
+            self._forward = runtime.function(
+                **_supplied(runtime, graph=self.graph, threads=threads), **variant.runtime.args
+            )
+        else:
+            self.model = load_model(variant, task)
+            if self.model.kind != "predictor":
+                self._forward = runtime.function(
+                    **_supplied(runtime, model=self.model.module, threads=threads),
+                    **variant.runtime.args,
+                )
+        self.load_seconds = time.perf_counter() - start
+
+    @property
+    def length(self) -> int:
+        """Tokens at which inputs are cut."""
+        training = self.variant.training
+        return training.length if training is not None else DEFAULT_LENGTH
+
+    def forward(self, inputs: Mapping[str, Tensor]) -> np.ndarray:
+        """Runs one padded batch; returns float32 logits."""
+        output: Any = self._forward(inputs)
+        return np.asarray(output if isinstance(output, np.ndarray) else output.float().numpy())
+
+    def inputs(self, texts: Sequence[str], length: int | None = None) -> dict[str, Tensor]:
+        """Tokenizes and pads texts [batch] to input_ids (and attention_mask) [batch, length]."""
+        assert self.model.tokenizer is not None
+        return self.pad(self.model.tokenizer.encode(list(texts), length or self.length))
+
+    def pad(self, ids: list[list[int]]) -> dict[str, Tensor]:
+        """Pads token ids to the inputs that the model takes."""
+        from kit.architectures.tokenizers import pad
+
+        assert self.model.tokenizer is not None
+        return named_inputs(self.model, pad(ids, self.model.tokenizer.pad_id))
+
+    def timed(self, inputs: Mapping[str, Tensor]) -> Callable[[], Any]:
+        """Returns a callable that runs a padded batch once: tokenization is outside."""
+        return functools.partial(self._forward, inputs)
+
+    def predict(self, texts: Sequence[str], batch_size: int = 32) -> np.ndarray:
+        """Returns the scores [n, classes] of raw texts, in their order.
+
+        Texts of like length share a batch, so that little is padded.
+        """
+        if self.model.kind == "predictor":
+            return np.asarray(self.model.module(list(texts)), np.float32)
+        return self._bucketed(texts, batch_size, self.forward)
+
+    def features(self, texts: Sequence[str], batch_size: int = 32) -> np.ndarray:
+        """Returns pooled hidden vectors [n, d] of raw texts.
+
+        Raises:
+            Undefined: the architecture or runtime gives none.
+        """
+        module = self.model.module
+        if self.graph is not None or not hasattr(module, "features"):
+            raise Undefined(f"{self.variant.name} gives no features on {self.variant.runtime.name}")
+
+        def forward(inputs: Mapping[str, Tensor]) -> np.ndarray:
+            import torch
+
+            with torch.inference_mode():
+                return np.asarray(module.features(**inputs).float().numpy())
+
+        return self._bucketed(texts, batch_size, forward)
+
+    def _bucketed(
+        self, texts: Sequence[str], batch_size: int, forward: Callable[..., np.ndarray]
+    ) -> np.ndarray:
+        assert self.model.tokenizer is not None
+        ids = self.model.tokenizer.encode(list(texts), self.length)
+        order = sorted(range(len(ids)), key=lambda index: (len(ids[index]), index))
+        rows: list[np.ndarray] = [np.empty(0)] * len(ids)
+        for start in range(0, len(order), batch_size):
+            batch = order[start : start + batch_size]
+            report(f"{start} of {len(order)} items")
+            for index, row in zip(batch, forward(self.pad([ids[i] for i in batch])), strict=True):
+                rows[index] = row
+        return np.stack(rows)
+
+
+def _supplied(entry: registry.Entry, **values: Any) -> dict[str, Any]:
+    return {n: v for n, v in values.items() if n in inspect.signature(entry.function).parameters}
+
+
+def _import_libraries(variant: Variant) -> None:
+    """Imports what the variant needs, so that a load can be told from an import."""
+    import torch  # noqa: F401
+
+    if registry.runtimes.get(variant.runtime.name).traits["form"] == "graph":
+        import onnxruntime  # noqa: F401
+    else:
+        import transformers  # noqa: F401
+
+
+def _set_threads(threads: int) -> None:
+    import torch
+
+    torch.set_num_threads(threads)
+
+
+def verify(variant: Variant, texts: Sequence[str], threads: int, task: Ref) -> float:
+    """Returns how far a runtime's output is from eager's, as a share of eager's largest logit.
+
+    Kept per machine, since kernels differ between processors.
+
+    Raises:
+        Undefined: it is further than the variant's schemes tolerate, or not finite: a time of a
+            wrong answer is worth nothing.
+    """
+    key = content_hash("verify", variant, registry.uses(variant), environment.machine_key())
+
+    def measure() -> float:
+        reference = Runner(bare(variant, stage(variant, "torch")), threads, task)
+        inputs = reference.inputs(texts)
+        expected = reference.forward(inputs)
+        found = Runner(variant, threads, task).forward(inputs)
+        return float(np.abs(found - expected).max() / max(float(np.abs(expected).max()), 1e-9))
+
+    eager = variant.runtime.name == "eager"
+    difference = 0.0 if eager else float(store.memo(key, measure))
+    tolerances = [registry.schemes.get(ref.name).traits["tolerance"] for ref in variant.schemes]
+    tolerance = max([1e-3, *tolerances])
+    if not difference <= tolerance:
+        raise Undefined(
+            f"{variant.name} differs from eager by {difference:.3g} of the largest logit "
+            f"(allowed: {tolerance:g}), so it is not timed"
+        )
+    return difference
