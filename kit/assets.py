@@ -19,13 +19,12 @@ import tomllib
 import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from difflib import get_close_matches
 from functools import cache
 from pathlib import Path
 
 from kit.environment import cache_root
 from kit.packages import Recipe, download, join, unpack
-from kit.spec import SpecError, content_hash
+from kit.spec import SpecError, content_hash, suggest
 
 TABLE = Path(__file__).with_name("assets.toml")
 _MANIFEST = ".asset.json"  # size and sha256 of every file, inside the folder
@@ -180,9 +179,7 @@ def gguf_to_safetensors(gguf: Path, folder: Path) -> None:
 def _asset(name: str) -> tuple[Card, Recipe]:
     table = _table(TABLE)
     if name not in table:
-        near = get_close_matches(name, table, n=1)
-        hint = f" Did you mean {near[0]!r}?" if near else ""
-        raise SpecError(f"There is no asset {name!r}.{hint} There are: {', '.join(table)}.")
+        raise SpecError(suggest(name, table, "asset"))
     return table[name]
 
 

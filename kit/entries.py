@@ -7,7 +7,6 @@ Positional parameters are supplied by the kit, keyword-only parameters are the R
 from __future__ import annotations
 
 import contextlib
-import difflib
 import importlib
 import inspect
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -15,21 +14,12 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from kit.source import source_hash
-from kit.spec import Ref, SpecError
+from kit.spec import Ref, SpecError, suggest
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
 F = TypeVar("F", bound=Callable[..., Any])
-
-
-def suggest(name: str, choices: Iterable[str], what: str) -> str:
-    """Returns one sentence that names an unknown value, the nearest valid one and the list."""
-    known = sorted(choices)
-    near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-    hint = f" Did you mean {near[0]!r}?" if near else ""
-    listed = f"There are: {', '.join(known)}" if known else "There is none"
-    return f"unknown {what} {name!r}.{hint} {listed}"
 
 
 @dataclass(frozen=True)

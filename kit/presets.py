@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from difflib import get_close_matches
 from types import MappingProxyType
 from typing import Any
 
-from kit.spec import SpecError
+from kit.spec import SpecError, suggest
 
 VARIABLE = "KIT_PRESET"
 
@@ -88,9 +87,7 @@ def preset_name() -> str:
     """
     name = os.environ.get(VARIABLE) or "default"
     if name not in _PRESETS:
-        near = get_close_matches(name, _PRESETS, n=1)
-        hint = f" Did you mean {near[0]!r}?" if near else ""
-        raise SpecError(f"{VARIABLE} is {name!r}; it must be one of {', '.join(_PRESETS)}.{hint}")
+        raise SpecError(f"{VARIABLE}: {suggest(name, _PRESETS, 'preset')}")
     return name
 
 

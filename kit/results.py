@@ -6,7 +6,6 @@ by hand, a lost column or a doubled row is found where it happens, with its colu
 
 from __future__ import annotations
 
-import difflib
 import math
 import re
 from collections.abc import Callable, Iterable, Mapping
@@ -42,9 +41,7 @@ def row(**fields: Any) -> dict[str, Any]:
     """
     unknown = [name for name in fields if name not in COLUMNS]
     if unknown:
-        near = difflib.get_close_matches(unknown[0], COLUMNS, n=1)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
-        raise ValueError(f"{unknown[0]!r} is no column of a row{hint}")
+        raise ValueError(suggest(unknown[0], COLUMNS, "column"))
     made: dict[str, Any] = {}
     for name in COLUMNS:
         value = fields.get(name)
@@ -238,11 +235,7 @@ def load(name: str, results: Path | None = None) -> pd.DataFrame:
     known = [p.stem for p in sorted(folder.glob("*.csv")) if not p.stem.endswith(".machines")]
     fits = [name] if name in known else [stem for stem in known if name and stem.startswith(name)]
     if len(fits) != 1:
-        near = difflib.get_close_matches(name, known, n=1)
-        hint = f"did you mean {near[0]!r}? " if near else ""
-        raise FileNotFoundError(
-            f"no table {name!r} in {folder}; {hint}There are: {', '.join(known)}"
-        )
+        raise FileNotFoundError(f"{folder}: {suggest(name, known, 'table')}")
     frame = read_table(folder / f"{fits[0]}.csv")
     parts = pd.DataFrame([parse_condition(text) for text in frame.condition], index=frame.index)
     parts = parts.rename(columns=lambda key: f"condition_{key}" if key in COLUMNS else key)

@@ -8,10 +8,11 @@ functions, so that they can be hashed, written as JSON, sent to a worker and com
 from __future__ import annotations
 
 import dataclasses
+import difflib
 import hashlib
 import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import PurePath
 from typing import Any, Literal, Self
 
@@ -25,6 +26,15 @@ class SpecError(ValueError):
 
 class Undefined(Exception):
     """A number that cannot be had here; it becomes an `undefined` row with this reason."""
+
+
+def suggest(name: str, choices: Iterable[str], what: str) -> str:
+    """Returns one sentence that names an unknown value, the nearest valid one and the list."""
+    known = sorted(choices)
+    near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    hint = f" Did you mean {near[0]!r}?" if near else ""
+    listed = f"There are: {', '.join(known)}" if known else "There is none"
+    return f"unknown {what} {name!r}.{hint} {listed}"
 
 
 class Ref:

@@ -1,0 +1,1 @@
+"""What kit promises of itself, measured: run by `make bench`."""
