@@ -22,7 +22,7 @@ from kit import presets, registry, store
 from kit.spec import SpecError
 
 if TYPE_CHECKING:
-    from kit.entries import Entry, Registry
+    from kit.entries import Registry
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -161,7 +161,7 @@ def _entries(kind: str) -> tuple[list[str], list[list[str]]]:
     for entry in map(found.get, found.names()):
         about = [_plain(entry.traits.get(trait)) for trait in traits]
         short = ", ".join(aliases.get(entry.name, []))
-        rows.append([entry.name, entry.summary, *about, _arguments(found, entry), short])
+        rows.append([entry.name, entry.summary, *about, _arguments(found, entry.name), short])
     heads = [trait.replace("_", " ") for trait in traits]
     columns = ["name", "what it is", *heads, "arguments = default", "short names"]
     used = [i for i in range(len(columns)) if i < 2 or any(row[i] for row in rows)]
@@ -176,14 +176,12 @@ def _plain(value: Any) -> str:
     return ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value or "")
 
 
-def _arguments(found: Registry, entry: Entry) -> str:
+def _arguments(found: Registry, entry: str) -> str:
     """Returns what a Ref may set, one line an argument: `bits: 2..8 = 4`."""
-    from kit.entries import _arguments_model
-
     return "\n".join(
         f"{name}: {_type_name(field.annotation, field.metadata)}"
         + ("" if field.is_required() else f" = {field.default}")
-        for name, field in _arguments_model(entry, found._open).model_fields.items()
+        for name, field in found.arguments(entry).items()
     )
 
 

@@ -18,6 +18,7 @@ from kit.spec import Ref, SpecError, suggest
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
+    from pydantic.fields import FieldInfo
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -220,12 +221,19 @@ class Registry:
         }
         return str(Ref(ref.name, **shown)) if shown else ref.name
 
+    def arguments(self, name: str) -> dict[str, FieldInfo]:
+        """Returns what a Ref of this name may set: pydantic's field of each argument."""
+        return dict(self._arguments(self.get(name)).model_fields)
+
+    def _arguments(self, entry: Entry) -> type[BaseModel]:
+        if entry.name not in self._models:
+            self._models[entry.name] = _arguments_model(entry, self._open)
+        return self._models[entry.name]
+
     def _checked(self, entry: Entry, args: Mapping[str, Any]) -> dict[str, Any]:
         from pydantic import ValidationError
 
-        model = self._models.get(entry.name)
-        if model is None:
-            model = self._models[entry.name] = _arguments_model(entry, self._open)
+        model = self._arguments(entry)
         unknown = [key for key in args if key not in model.model_fields]
         if unknown:
             sentence = suggest(unknown[0], model.model_fields, "argument")

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from kit.spec import suggest
 from kit.store import project_root, write_text
 
 if TYPE_CHECKING:

@@ -166,6 +166,7 @@ def delete(run_id: str) -> None:
     """Forgets a run, so that it is done again."""
     for folder in ("artifacts", "partial"):
         shutil.rmtree(store_root() / folder / run_id, ignore_errors=True)
+    (store_root() / "failures" / f"{run_id}.json").unlink(missing_ok=True)
     _failure_path(run_id).unlink(missing_ok=True)
 
 

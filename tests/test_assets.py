@@ -275,9 +275,9 @@ def test_parts_that_do_not_make_the_whole(index, monkeypatch, tmp_path):
 
 
 def test_an_unknown_name_gets_the_nearest():
-    with pytest.raises(SpecError, match=r"no asset 'minlm'\. Did you mean 'minilm'\?.*sentiment"):
+    with pytest.raises(SpecError, match=r"asset 'minlm'\. Did you mean 'minilm'\?.*sentiment"):
         assets.path("minlm")
-    with pytest.raises(SpecError, match="There are: minilm"):
+    with pytest.raises(SpecError, match="There are: .*minilm"):
         assets.card("../etc")
 
 

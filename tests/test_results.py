@@ -95,7 +95,7 @@ def test_tables_edited_by_hand(tmp_path: Path) -> None:
 
 
 def test_unknown_fields_are_refused() -> None:
-    with pytest.raises(ValueError, match="did you mean 'variant'"):
+    with pytest.raises(ValueError, match="Did you mean 'variant'"):
         results.row(varient="x")
 
 

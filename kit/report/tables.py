@@ -54,8 +54,10 @@ def number(value: float) -> str:
     if math.isnan(value):
         return ""
     size = abs(value)
-    if size and (size < 0.001 or size >= 1e7):
+    if size and (size < 1e-4 or size >= 1e7):
         return f"{value:.2e}"
+    if size and size < 0.001:
+        return f"{value:.4f}"
     return f"{value:,.{0 if size >= 100 else 1 if size >= 10 else 2 if size >= 1 else 3}f}"
 
 
