@@ -104,7 +104,10 @@ def analysis() -> Iterator[Figure]:
         variant = kit.Variant("vader", name=f"model {seed}", seed=seed)
         logits = rng.normal(size=(count, 2)) + 2 * np.eye(2)[label]
         columns = {"item": item, "cluster": item, "label": label, "logits": logits}
-        run = kit.Run(variant.replace(architecture=("vader", "majority")[seed]), kit.Ref("quality", task="sentiment"))
+        run = kit.Run(
+            variant.replace(architecture=("vader", "majority")[seed]),
+            kit.Ref("quality", task="sentiment"),
+        )
         artifacts.append(store.Artifact(run, str(seed), "classification", columns))
     base = artifacts[0].run.variant
 
@@ -115,7 +118,9 @@ def analysis() -> Iterator[Figure]:
 
     taken = seconds(both)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-    yield Figure("2 x 1,000,000 predictions", f"{taken:.1f} s, peak {peak:.1f} GiB", "<= 20 s", taken <= 20)
+    yield Figure(
+        "2 x 1,000,000 predictions", f"{taken:.1f} s, peak {peak:.1f} GiB", "<= 20 s", taken <= 20
+    )
 
 
 def timing() -> Iterator[Figure]:
@@ -143,7 +148,9 @@ def size() -> Iterator[Figure]:
     }
     total, longest = sum(files.values()), max(files, key=lambda path: files[path])
     yield Figure("lines of the core", f"{total:,}", "<= 3,500", total <= 3500)
-    yield Figure(f"longest file ({longest.name})", str(files[longest]), "<= 300", files[longest] <= 300)
+    yield Figure(
+        f"longest file ({longest.name})", str(files[longest]), "<= 300", files[longest] <= 300
+    )
 
 
 BENCHMARKS = {f.__name__: f for f in (imports, engine, analysis, timing, size)}

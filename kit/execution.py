@@ -46,7 +46,7 @@ class Execution:
         self._on_error = on_error
         self._count = workers if executor == "local" else 1
         self._bar = tqdm(total=len(ids), unit="run", mininterval=1.0)
-        self._stopped = False
+        self._stopped, self._shown = False, 0.0
         self._open: Opener = inline
         if executor == "local":
             self._open = partial(Worker, timeout=time_limit, progress=self._show)
@@ -79,8 +79,8 @@ class Execution:
 
     def _show(self, text: str) -> None:
         self._bar.set_postfix_str(text, refresh=False)
-        self._bar.update(0)
-        if time.monotonic() - self._bar.last_print_t > 1:
+        if time.monotonic() - self._shown > 1:
+            self._shown = time.monotonic()
             self._bar.refresh()
 
     def _refused(self, run: Run) -> bool:

@@ -174,9 +174,7 @@ def verify(variant: Variant, texts: Sequence[str], threads: int, task: Ref) -> f
     key = content_hash("verify", variant, registry.uses(variant), environment.machine_key())
 
     def measure() -> float:
-        reference = Runner(
-            bare(variant, stage(variant, "torch")), threads, task, reference=True
-        )
+        reference = Runner(bare(variant, stage(variant, "torch")), threads, task, reference=True)
         inputs = reference.inputs(texts)
         expected = reference.forward(inputs)
         found = Runner(variant, threads, task).forward(inputs)

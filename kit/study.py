@@ -168,7 +168,9 @@ class Study:
             "table", TABLE_VERSION, self.baseline, versions, saved, labels, list(failures.values())
         )
         rows = store.memo(key, lambda: self._rows(ids, failures, names))
-        machine_of = {ids[run]: numbers.get(info.get("machine_key")) for run, info in infos.items()}
+        machine_of = {
+            ids[run]: numbers.get(info.get("machine_key", "")) for run, info in infos.items()
+        }
         for row in rows:
             row["study"] = self.name
             row["machine"] = machine_of.get(row["run_id"].partition(" ")[0])
@@ -194,7 +196,7 @@ class Study:
             reason = failure or {"message": "not run yet", "undefined": True}
             status = "undefined" if reason["undefined"] else "error"
             rows += missing(run, ids[run], _artifact_kind(run), names, status, reason["message"])
-        return adjust(rows)
+        return adjust(_one_a_key(rows))
 
     def _is_second_timing(self, run: Run) -> bool:
         """Says whether a timing is against another variant than the baseline: a ratio is new in
@@ -263,6 +265,23 @@ class Study:
             if right and _artifact_kind(run) == "classification" and store.has(run_id):
                 return store.load(run, run_id)
         raise SpecError(f"no predictions of {name!r} on {split!r} are done in study {self.name!r}")
+
+
+def _one_a_key(rows: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Drops what a run lacks where another run of the variant has it, or lacks it too.
+
+    Two measurements may save artifacts of one kind with other quantities in them; each then lacks
+    the other's. Two values of one key stay, and the table's schema refuses them.
+    """
+    kept: dict[tuple[Any, ...], dict[str, Any]] = {}
+    doubles = []
+    for row in rows:
+        key = tuple(row[name] for name in results.KEY)
+        if key not in kept or kept[key]["status"] != "ok":
+            kept[key] = row
+        elif row["status"] == "ok":
+            doubles.append(row)
+    return [*kept.values(), *doubles]
 
 
 def _artifact_kind(run: Run) -> str:

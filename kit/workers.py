@@ -273,6 +273,10 @@ def serve() -> None:
         entries, factory, args = receive()
         for kind, entry in entries:
             registry.REGISTRIES[kind].add(entry)
+            if entry.owner[0] == "__main__":  # torch.compile looks a notebook's globals up there
+                scope = getattr(entry.function, "__globals__", {})
+                main = vars(sys.modules["__main__"])
+                main |= {name: v for name, v in scope.items() if not name.startswith("__")}
         target = factory(*args)
         return None
 

@@ -47,7 +47,7 @@ def toy_frame(count: int = 120, start: int = 0) -> Any:
     rng = np.random.default_rng(start)
     labels = [number % 2 for number in range(count)]
     texts = [
-        f"{KINDS[3 * label + number % 3]} {' '.join(map(str, rng.integers(0, 10**6, 1 + number % 9)))}"
+        " ".join(map(str, (KINDS[3 * label + number % 3], *rng.integers(0, 10**6, 1 + number % 9))))
         for number, label in enumerate(labels)
     ]
     country = ["de" if number % 3 else "fr" for number in range(count)]
@@ -110,7 +110,7 @@ def toy_rule(*, misses: int = 0) -> Any:
     def predict(texts: Sequence[str]) -> np.ndarray:
         scores = np.zeros((len(texts), 2), np.float32)
         for row, text in enumerate(texts):
-            good = KINDS.index(text.split()[0]) >= 3
+            good = text.startswith(KINDS[3:])
             scores[row, int(good != bool(misses and row % misses == 0))] = 1
         return scores
 

@@ -12,8 +12,8 @@ import torch
 from helpers import toy_frame, toy_task, toy_variant
 
 from kit import build, environment, registry, store, tasks
-from kit.build import Runner
 from kit.measurements import Quality
+from kit.runner import Runner, verify
 from kit.spec import Ref, Run, SpecError, Undefined, Variant
 
 
@@ -74,9 +74,7 @@ def test_a_predictor_takes_no_scheme_and_no_runtime() -> None:
     assert build.conflict(Variant(Ref("majority"))) is None
 
 
-def test_weights_are_trained_once_and_their_folder_tells_how(
-    toys: Ref, fresh_store: Path
-) -> None:
+def test_weights_are_trained_once_and_their_folder_tells_how(toys: Ref, fresh_store: Path) -> None:
     base = toy_variant(toys)
     assert build.needs_build(base) == ["training"]
     assert build.needs_build(base.replace(runtime="onnx")) == ["training", "export"]
@@ -124,7 +122,7 @@ def test_an_exported_graph_agrees_is_kept_and_is_quantized(toys: Ref, texts: lis
     assert graph.graph.stat().st_mtime_ns == changed
     assert build.needs_build(quantized) == []
     assert np.abs(small.predict(texts) - plain.predict(texts)).max() < 0.5
-    assert build.verify(base.replace(runtime="onnx"), texts, 1, toys) < 1e-3
+    assert verify(base.replace(runtime="onnx"), texts, 1, toys) < 1e-3
     with pytest.raises(Undefined, match="gives no features on onnx"):
         graph.features(texts)
     assert plain.features(texts).shape == (12, 16)
@@ -139,7 +137,7 @@ def test_a_runtime_that_answers_wrongly_is_not_timed(
 
     registry.register_runtime(version=1)(off)
     with pytest.raises(Undefined, match=r"base off differs from eager by .* so it is not timed"):
-        build.verify(toy_variant(toys, runtime="off"), texts, 1, toys)
+        verify(toy_variant(toys, runtime="off"), texts, 1, toys)
 
 
 def test_what_conflicts_makes_no_runner(toys: Ref) -> None:
@@ -156,7 +154,10 @@ def test_a_predictor_is_fitted_on_the_measured_task(toys: Ref, texts: list[str])
     assert store.has(build.run_ids([run])[run]) is False
 
 
-@pytest.mark.parametrize("odd", ["", "x" * 100_000, "🙂🙃", "שלום עולם", "\ud800 lone", "a\0b", " "])
+ODD = ["", "x" * 100_000, "🙂🙃", "שלום עולם", "\ud800 lone", "a\0b", " "]
+
+
+@pytest.mark.parametrize("odd", ODD)
 @pytest.mark.parametrize("runtime", ["eager", "onnx"])
 def test_odd_texts_get_finite_scores(toys: Ref, odd: str, runtime: str) -> None:
     runner = Runner(toy_variant(toys, runtime=runtime), 1)

@@ -11,7 +11,7 @@ import kit
 
 PAGE = Path(__file__).parents[1] / "CONTRIBUTING.md"
 SNIPPETS = re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), flags=re.DOTALL)
-ADDED = ("bigram", "binary", "traced", "parity", "sure_and_right", "buffers")
+ADDED = ("bigram", "binary", "graphed", "parity", "sure_and_right", "buffers")
 
 
 def test_each_kind_is_shown_in_under_twenty_lines() -> None:

@@ -1,4 +1,4 @@
-"""The exit test: one of each kind, a cell each, goes through a study in this and other processes."""
+"""The exit test: one of each kind, a cell each, goes through a study, here and in workers."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def notebook(cells: Cells, registries: None, fresh_store: Path) -> Cells:
 def study(**changes: Any) -> kit.Study:
     training = kit.Training("parity", kit.Budget(epochs=1), batch_size=32, length=16)
     base = kit.Variant("bag", training, name="base")
-    made = base.replace(schemes=["binary"], runtime="traced")
+    made = base.replace(schemes=["binary"], runtime="graphed")
     runs = [kit.Run(v, kit.Quality("parity", limit=20)) for v in (base, made)]
     runs += [kit.Run(base, kit.Ref("buffers"))]
     return kit.Study(changes.get("name", "extension"), runs, base)
@@ -63,7 +63,7 @@ def table(executor: str) -> Any:
 def test_one_of_each_goes_through_a_study(notebook: Cells, executor: str) -> None:
     rows = table(executor)
     ours = rows[rows.metric == "sure_and_right"]
-    assert set(ours.variant) == {"base", "base binary traced"}
+    assert set(ours.variant) == {"base", "base binary graphed"}
     assert (ours.status == "ok").all()
     assert set(ours.task) == {"parity"}
     counted = rows[(rows.metric == "state_bytes") & (rows.condition == "part=buffers")]
@@ -88,7 +88,7 @@ def test_editing_a_definition_redoes_its_runs_and_no_others(notebook: Cells) -> 
     notebook.run(scheme.replace("weight.sign()", "2 * weight.sign()"))
     after = study().ids()
     changed = {run.variant.name for run in before if before[run] != after[run]}
-    assert changed == {"base binary traced"}
+    assert changed == {"base binary graphed"}
     notebook.run(ENCODER.replace("SCALE = 0.5", "SCALE = 0.25"))
     again = study().ids()
     assert all(again[run] != after[run] for run in again)
@@ -99,7 +99,10 @@ def test_a_restarted_kernel_finds_what_was_done(notebook: Cells) -> None:
     before = study().ids()
     with pytest.MonkeyPatch.context():
         notebook.restart()
-        for text in ("import kit", "\n\n# moved\n\n" + ENCODER.replace("import torch", "import kit, torch")):
+        for text in (
+            "import kit",
+            "\n\n# moved\n\n" + ENCODER.replace("import torch", "import kit, torch"),
+        ):
             notebook.run(text)
     assert study().ids() == before
     assert set(study().plan()["status"]) == {"done"}

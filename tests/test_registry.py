@@ -62,7 +62,8 @@ def test_a_decorator_returns_the_function_and_keeps_the_traits() -> None:
     scheme = registry.register_scheme(stage="torch", simulated=True, runtimes=["eager"])
     assert scheme(half) is half
     traits = registry.schemes.get("half").traits
-    assert (traits["simulated"], traits["runtimes"], traits["tolerance"]) == (True, ("eager",), 1e-3)
+    found = traits["simulated"], traits["runtimes"], traits["tolerance"]
+    assert found == (True, ("eager",), 1e-3)
     for function, form in ((graph_runtime, "graph"), (module_runtime, "module")):
         registry.register_runtime()(function)
         assert registry.runtimes.get(function.__name__).traits["form"] == form

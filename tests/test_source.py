@@ -159,7 +159,11 @@ def test_recursion_ends(cells: Cells) -> None:
 
 @pytest.mark.parametrize(
     ("value", "kind"),
-    [("np.random.default_rng(0)", "Generator"), ("object()", "object"), ("open('/dev/null')", "Te")],
+    [
+        ("np.random.default_rng(0)", "Generator"),
+        ("object()", "object"),
+        ("open('/dev/null')", "Te"),
+    ],
 )
 def test_a_global_without_stable_content_is_refused(cells: Cells, value: str, kind: str) -> None:
     text = f"""

@@ -27,8 +27,11 @@ from kit.spec import (
 
 quick = settings(deadline=None, max_examples=50)
 plain = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.text() | st.floats(allow_nan=False, width=32)
-    .filter(np.isfinite),
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.text()
+    | st.floats(allow_nan=False, width=32).filter(np.isfinite),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
     max_leaves=8,
 )
@@ -54,8 +57,10 @@ def test_another_argument_is_another_content(args: dict[str, Any], value: Any) -
     name = next(iter(args))
     changed = Ref("a", **args).replace(**{name: value})
     same = to_json(freeze(value)) == to_json(freeze(args[name])) and type(value) is type(args[name])
-    assert same or content_hash(changed) != content_hash(Ref("a", **args)) or changed == Ref(
-        "a", **args
+    assert (
+        same
+        or content_hash(changed) != content_hash(Ref("a", **args))
+        or changed == Ref("a", **args)
     )
     assert content_hash(Ref("b", **args)) != content_hash(Ref("a", **args))
 

@@ -207,9 +207,7 @@ def test_two_processes_make_once(fresh_store: Path) -> None:
     assert len(list(store.built_path(["slow"]).glob("made-by-*"))) == 1
 
 
-def test_a_lock_waits_and_says_for_whom(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_lock_waits_and_says_for_whom(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     entered = threading.Event()
 
     def second() -> None:

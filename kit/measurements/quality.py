@@ -104,8 +104,11 @@ def _token_columns(
     The first token of a document is predicted from the start token alone. Every token is scored
     once, with at least `context - stride` tokens before it where the document has them.
     """
-    if stride > context:
-        raise SpecError(f"stride={stride} is above context={context}: tokens would be skipped")
+    if stride >= context:
+        raise SpecError(
+            f"stride={stride} is not below context={context}: a window's first token would be "
+            "scored from nothing"
+        )
     tokenizer = runner.model.tokenizer
     assert tokenizer is not None
     start = tokenizer.separator_id

@@ -57,7 +57,7 @@ def number(value: float) -> str:
     if size and (size < 1e-4 or size >= 1e7):
         return f"{value:.2e}"
     if size and size < 0.001:
-        return f"{value:.4f}"
+        return f"{value:.2g}"
     return f"{value:,.{0 if size >= 100 else 1 if size >= 10 else 2 if size >= 1 else 3}f}"
 
 

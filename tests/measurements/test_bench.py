@@ -7,9 +7,8 @@ from typing import Any
 import pytest
 from helpers import toy_variant
 
-from kit import build, registry
-from kit.measurements import Quality
-from kit.measurements.bench import Bench
+from kit import registry
+from kit.measurements import Quality, bench
 from kit.spec import Ref, Run
 
 
@@ -18,14 +17,14 @@ def test_runs_of_one_variant_share_a_loaded_model(
 ) -> None:
     loaded = []
     monkeypatch.setattr(
-        build,
+        bench,
         "Runner",
-        lambda *args, real=build.Runner: loaded.append(args[0].name) or real(*args),
+        lambda *args, real=bench.Runner: loaded.append(args[0].name) or real(*args),
     )
-    bench, base = Bench(), toy_variant(toys)
+    worker, base = bench.Bench(), toy_variant(toys)
     for variant in (base, base.replace(schemes=["w4"])):
         for split in ("test", "later"):
-            raw = bench.measure(Run(variant, Quality(toys, split, 4)))
+            raw = worker.measure(Run(variant, Quality(toys, split, 4)))
             assert raw.info["seconds"] >= 0
             assert len(raw.columns["item"]) == 4
     assert loaded == ["base", "base w4"]
@@ -37,4 +36,4 @@ def test_a_measurement_that_returns_no_raw_is_told(toys: Ref, registries: None) 
 
     registry.register_measurement(where="worker", artifacts=("cost",), version=1)(careless)
     with pytest.raises(TypeError, match="careless returned a dict; expected kit's Raw"):
-        Bench().measure(Run(toy_variant(toys), Ref("careless")))
+        bench.Bench().measure(Run(toy_variant(toys), Ref("careless")))

@@ -7,16 +7,18 @@ from typing import Any
 
 from helpers import toy_texts, toy_variant
 
-from kit.build import Runner, weights_folder
+from kit.build import weights_folder
 from kit.measurements import Cost
 from kit.measurements.cost import cost
+from kit.runner import Runner
 from kit.spec import Budget, Ref, Training, Variant
 
 
 def quantities(runner: Runner, **args: Any) -> dict[str, tuple[float, str]]:
     columns = cost(runner, **args).columns
     names = ("quantity", "value", "unit")
-    return {str(q): (float(v), str(u)) for q, v, u in zip(*(columns[n] for n in names), strict=True)}
+    rows = zip(*(columns[name] for name in names), strict=True)
+    return {str(q): (float(v), str(u)) for q, v, u in rows}
 
 
 def test_a_trained_classifier(toys: Ref) -> None:
@@ -31,9 +33,7 @@ def test_a_trained_classifier(toys: Ref) -> None:
     assert (weights_folder(variant) / "training.json").is_file()
 
 
-def test_the_state_of_a_language_model_grows_with_its_context(
-    toys: Ref, fresh_store: Path
-) -> None:
+def test_the_state_of_a_language_model_grows_with_its_context(toys: Ref, fresh_store: Path) -> None:
     prose = toy_texts()
     training = Training(prose, Budget(tokens=256), batch_size=2, length=16, rates=(1e-2,))
     size = {"width": 8, "feed_forward": 16, "depth": 1, "heads": 2, "kv_heads": 1}

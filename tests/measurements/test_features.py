@@ -9,8 +9,8 @@ from helpers import toy_variant
 
 from kit import tasks
 from kit.architectures.tokenizers import pad
-from kit.build import Runner
 from kit.measurements.features import features
+from kit.runner import Runner
 from kit.spec import Ref, Undefined, Variant
 
 

@@ -100,6 +100,7 @@ def test_texts_are_filled_to_a_length(toys: Ref) -> None:
 
 def test_what_answers_wrongly_is_not_timed(toys: Ref, registries: None) -> None:
     def wrong(model: Any) -> Any:
+        model.eval()
         return lambda inputs: -model(**inputs).detach()
 
     registry.register_runtime(version=1)(wrong)

@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 from helpers import toy_variant
 
-from kit.build import Runner
 from kit.measurements import Memory
 from kit.measurements import memory as module
 from kit.measurements.bench import Bench, Raw
 from kit.measurements.memory import memory
+from kit.runner import Runner
 from kit.spec import Ref, Run, Undefined, Variant
 from kit.workers import Worker
 

@@ -9,7 +9,7 @@ from kit.report import tables
 
 def test_numbers_are_readable():
     shown = [tables.number(x) for x in (0.8344, 12.34, 123.4, 12345.6, 0.00012, 0.0, -0.02)]
-    assert shown == ["0.834", "12.3", "123", "12,346", "1.20e-04", "0.000", "-0.020"]
+    assert shown == ["0.834", "12.3", "123", "12,346", "0.00012", "0.000", "-0.020"]
     assert tables.number(float("nan")) == ""
 
 

@@ -23,4 +23,5 @@ def batch(*texts: str) -> dict[str, Tensor]:
 
 @pytest.fixture(scope="session")
 def batches() -> list[dict[str, Tensor]]:
-    return [batch("a short one", "one that is a good deal longer"), batch("x"), batch("ab", "", "c")]
+    long = batch("a short one", "one that is a good deal longer")
+    return [long, batch("x"), batch("ab", "", "c")]

@@ -1,0 +1,58 @@
+"""The three harnesses: what runs, what is left out and why."""
+
+from __future__ import annotations
+
+import pytest
+from helpers import toy_texts, toy_variant
+
+import kit
+from kit.spec import Ref, SpecError
+
+pytestmark = pytest.mark.usefixtures("registries", "fresh_store")
+
+
+def test_a_shift_study_has_every_split_and_null_models_untimed(toys: Ref) -> None:
+    base = toy_variant(toys)
+    latency = kit.Latency(toys)
+    study = kit.evaluate_shift(
+        [base, "majority"], tasks=[toys], baseline=base, seeds=2, measurements=[latency]
+    )
+    asked = {(r.variant.name, r.variant.seed, r.measurement.name) for r in study.runs}
+    assert {("base", 0, "quality"), ("base", 1, "quality"), ("majority", 0, "quality")} <= asked
+    assert [r.variant.name for r in study.runs if r.measurement.name == "latency"] == ["base"]
+    splits = {r.measurement.args["split"] for r in study.runs if r.measurement.name == "quality"}
+    assert splits == {"test", "later"}
+    with pytest.raises(SpecError, match="baseline 'base w4' is not among the variants"):
+        kit.evaluate_shift([base], tasks=[toys], baseline=base.replace(schemes=["w4"]))
+
+
+def test_a_sweep_leaves_out_what_cannot_work_and_says_why(toys: Ref) -> None:
+    base = toy_variant(toys)
+    study = kit.sweep_quantization(base, tasks=[toys], schemes=["w4", "dynamic_int8"])
+    names = {variant.name for variant in study.variants()}
+    assert names == {"base", "base onnx", "base w4", "base dynamic_int8 onnx"}
+    assert "simulated" in study.left_out["base w4 onnx"]
+    assert "exported graph" in study.left_out["base dynamic_int8"]
+    timed = {r.variant.name for r in study.runs if r.measurement.name == "latency"}
+    assert timed == names - {"base w4"}
+    against = {r.measurement.args.get("against") for r in study.runs} - {None}
+    assert against == {base}
+
+
+def test_architectures_meet_the_budget_and_short_trainings_are_warned_of() -> None:
+    prose = toy_texts()
+    budget = kit.Budget(parameters=60_000, tokens=4 * 64 * 20)
+    study = kit.compare_architectures(
+        ["llama", "lstm"], "llama", budget, [prose], seeds=2, length=64
+    )
+    from kit.architectures.budget import count_parameters
+    from kit.architectures.model import make_model
+
+    for variant in study.variants():
+        if variant.architecture.name != "ngram":
+            model = make_model(variant.architecture, None, seed=0)
+            assert abs(count_parameters(model.module)[1] / 60_000 - 1) < 0.03
+    plan = study.plan()
+    assert plan["reason"].str.contains("only 20 optimizer steps").any()
+    with pytest.raises(SpecError, match="baseline 'lfm2' is not among"):
+        kit.compare_architectures(["lstm"], "lfm2", budget, [prose])

@@ -1,0 +1,197 @@
+"""A study: resumes, keeps failures as rows, adds metrics without models, plans."""
+
+from __future__ import annotations
+
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from helpers import toy_variant
+
+import kit
+from kit import build, registry, store
+from kit.measurements.bench import Raw
+from kit.spec import Ref, Run, SpecError, Undefined, Variant
+
+pytestmark = pytest.mark.usefixtures("registries", "fresh_store")
+
+
+@pytest.fixture
+def called(registries: None) -> list[int]:
+    """Registers `probe`, a measurement that counts its calls and misbehaves when told."""
+    calls: list[int] = []
+
+    def probe(runner: Any, *, number: int = 0, mood: str = "") -> Raw:
+        calls.append(number)
+        if mood == "raise":
+            raise RuntimeError("it broke")
+        if mood == "interrupt":
+            raise KeyboardInterrupt
+        if mood == "undefined":
+            raise Undefined("not here")
+        text = np.array([f"number={number}"])
+        value = np.array([float(number)])
+        return Raw(
+            "cost",
+            {"quantity": np.array(["rate"]), "condition": text, "value": value, "unit": text},
+        )
+
+    registry.register_measurement(where="worker", artifacts=("cost",), version=1)(probe)
+    return calls
+
+
+def study_of(task: Ref, *probes: dict[str, Any], name: str = "study") -> kit.Study:
+    rule = Variant(Ref("toy_rule"), kit.Training(task), name="rule")
+    return kit.Study(name, [Run(rule, Ref("probe", **probe)) for probe in probes], rule)
+
+
+def test_a_failure_is_a_row_with_its_traceback_and_the_study_goes_on(
+    toys: Ref, called: list[int]
+) -> None:
+    study = study_of(toys, {"number": 1}, {"number": 2, "mood": "raise"}, {"number": 3})
+    rows = study.run(executor="inline").query("metric == 'rate'")
+    assert sorted(rows.status) == ["error", "ok", "ok"]
+    broken = rows[rows.status == "error"].iloc[0]
+    assert broken.note == "rule: it broke"
+    assert np.isnan(broken.value)
+    kept = store.failure(broken.run_id)
+    assert kept is not None and "RuntimeError: it broke" in kept["log"]
+    study.run(executor="inline")
+    assert called == [1, 2, 3, 2], "a failure is tried again, what is done is not"
+
+
+def test_on_error_raise_raises(toys: Ref, called: list[int]) -> None:
+    with pytest.raises(RuntimeError, match="it broke"):
+        study_of(toys, {"mood": "raise"}).run(executor="inline", on_error="raise")
+
+
+def test_an_interrupt_keeps_what_is_done_and_is_no_failure(
+    toys: Ref, called: list[int], capsys: pytest.CaptureFixture[str]
+) -> None:
+    probes = [{"number": 1}, {"number": 2, "mood": "interrupt"}, {"number": 3}]
+    study = study_of(toys, *probes)
+    with pytest.raises(KeyboardInterrupt):
+        study.run(executor="inline")
+    assert "stopped: 1 of 3 runs are kept" in capsys.readouterr().out
+    assert [store.has(key) for key in study.ids().values()] == [True, False, False]
+    assert not any(store.failure(key) for key in study.ids().values())
+    assert sorted(study.table().status) == ["ok", "undefined", "undefined"]
+
+
+def test_redo_does_the_named_again(toys: Ref, called: list[int]) -> None:
+    study = study_of(toys, {"number": 1})
+    study.run(executor="inline")
+    study.run(executor="inline", redo=["probe"])
+    assert called == [1, 1]
+    with pytest.raises(SpecError, match="Did you mean 'probe'"):
+        study.run(executor="inline", redo=["prob"])
+
+
+def test_what_cannot_be_had_is_undefined_and_not_tried_again(toys: Ref, called: list[int]) -> None:
+    study = study_of(toys, {"mood": "undefined"})
+    for _ in range(2):
+        row = study.run(executor="inline").iloc[0]
+        assert (row.status, row.note) == ("undefined", "not here")
+    assert called == [0]
+    assert list(study.plan()["status"]) == ["cannot"]
+
+
+def test_a_conflict_is_an_undefined_row_with_the_reason(toys: Ref) -> None:
+    base = toy_variant(toys)
+    wrong = base.replace(schemes=["dynamic_int8"])
+    runs = [Run(v, kit.Quality(toys, limit=8)) for v in (base, wrong)]
+    rows = kit.Study("conflict", runs, base).run(executor="inline")
+    row = rows[(rows.variant == wrong.name) & (rows.metric == "accuracy")].iloc[0]
+    assert row.status == "undefined"
+    assert "acts on an exported graph" in row.note
+
+
+def test_a_metric_is_added_without_a_model(toys: Ref, monkeypatch: pytest.MonkeyPatch) -> None:
+    base = toy_variant(toys)
+    study = kit.Study("metric", [Run(base, kit.Quality(toys, limit=8))], base)
+    study.run(executor="inline")
+
+    @kit.register_metric(artifact="classification", higher_is_better=None, unit="share", version=1)
+    def said_good(logits: Any) -> Any:
+        return logits.argmax(1) == 1
+
+    monkeypatch.setattr("kit.runner.Runner.__init__", lambda *_: pytest.fail("a model was loaded"))
+    rows = study.run(metrics=["said_good"])
+    assert (rows[rows.metric == "said_good"].status == "ok").all()
+
+
+def test_workers_never_change_a_table(
+    toys: Ref, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    base = toy_variant(toys)
+    variants = [base, base.replace(schemes=["w4"]), base.replace(seed=1)]
+    splits = ("test", "later")
+    runs = [Run(v, kit.Quality(toys, s, 16)) for v in variants for s in splits]
+    tables = []
+    for workers in (1, 2):
+        monkeypatch.setenv("KIT_STORE", str(tmp_path / str(workers)))
+        tables.append(kit.Study("same", runs, base).run(workers=workers, on_error="raise"))
+    assert tables[0].equals(tables[1])
+
+
+def test_the_plan_says_what_is_to_do_and_what_is_done(toys: Ref) -> None:
+    base = toy_variant(toys)
+    study = kit.Study("plan", [Run(base, kit.Quality(toys, limit=8))], base)
+    before = study.plan()
+    assert list(before["what"]) == ["training", "quality"]
+    assert (before["minutes"] > 0).all()
+    study.run(executor="inline")
+    assert list(study.plan()["status"]) == ["done"]
+
+
+def test_a_second_driver_waits_and_says_for_whom(
+    toys: Ref, called: list[int], capsys: pytest.CaptureFixture[str]
+) -> None:
+    study = study_of(toys, {"number": 1})
+    from kit.spec import content_hash
+
+    lock = store.store_root() / "locks" / f"{content_hash('study')}.lock"
+    with store.locked(lock, "study"):
+        other = threading.Thread(target=lambda: study.run(executor="inline"))
+        other.start()
+        time.sleep(0.5)
+        assert called == []
+    other.join()
+    assert called == [1]
+    assert "waiting for process" in capsys.readouterr().out
+
+
+def test_a_study_refuses_what_it_cannot_pair(toys: Ref) -> None:
+    base = toy_variant(toys)
+    run = Run(base, kit.Quality(toys, limit=8))
+    with pytest.raises(SpecError, match="baseline 'base w4' is not in study 'x'; it has base"):
+        kit.Study("x", [run], base.replace(schemes=["w4"]))
+    with pytest.raises(SpecError, match="two variants of 'x' are named 'base'"):
+        kit.Study("x", [run, Run(base.replace(schemes=["w4"], name="base"), run.measurement)], base)
+    with pytest.raises(SpecError, match="has no runs"):
+        kit.Study("x", [], base)
+    with pytest.raises(SpecError, match="Did you mean 'local'"):
+        kit.Study("x", [run], base).run(executor="lokal")
+
+
+def test_flips_are_the_items_that_changed(toys: Ref) -> None:
+    rules = [
+        Variant(Ref("toy_rule", misses=n), kit.Training(toys), name=f"rule {n}") for n in (0, 3)
+    ]
+    study = kit.Study("flips", [Run(v, kit.Quality(toys, limit=12)) for v in rules], rules[0])
+    rows = study.run(executor="inline", on_error="raise")
+    lost = study.flips(rules[1])
+    counted = rows[(rows.metric == "flips_lost") & (rows.variant == "rule 3")].value
+    assert list(lost.change) == ["lost"] * len(lost)
+    assert counted.tolist() == [len(lost)] and len(lost) > 0
+    with pytest.raises(SpecError, match="Did you mean 'rule 3'"):
+        study.flips("rule 4x")
+
+
+def test_wrong_splits_and_short_trainings_are_told(toys: Ref) -> None:
+    base = toy_variant(toys)
+    with pytest.raises(SpecError, match="Did you mean 'test'"):
+        build.run_ids([Run(base, kit.Quality(toys, "tets"))])
