@@ -128,7 +128,7 @@ def compare_architectures(
     tasks: Sequence[Named],
     *,
     seeds: int = 1,
-    rates: Sequence[float] = (1e-3, 3e-3, 1e-2),
+    rates: Sequence[float] | None = None,
     batch_size: int = 4,
     length: int = 256,
     trial_steps: int = 64,
@@ -149,7 +149,7 @@ def compare_architectures(
         budget: `parameters` and `tokens`.
         tasks: language tasks; each model is trained on the first.
         seeds: of each model, from 0.
-        rates: learning rates tried in short trials on validation.
+        rates: learning rates tried in short trials on validation; the preset's where not given.
         batch_size: windows an optimizer step.
         length: tokens a window.
         trial_steps: optimizer steps of a trial.
@@ -167,7 +167,7 @@ def compare_architectures(
     training = Training(
         refs[0],
         budget=budget,
-        rates=tuple(rates),
+        rates=tuple(rates or presets.preset()["rates"]),
         batch_size=batch_size,
         length=length,
         trial_steps=trial_steps,

@@ -18,6 +18,7 @@ VARIABLE = "KIT_PRESET"
 # seeds: trainings of a classifier; causal_seeds: of each small language model
 # items: scored per split of a classification task (None: all); documents: of a language task
 # training_examples, epochs: of a fine-tuning; tokens: of a language model's training
+# rates: learning rates that an architecture comparison tries
 # launches, batch_sizes, lengths, seconds: of a timing (seconds a launch, condition and side;
 #   "task" is the task's own lengths)
 # wait: seconds that a launch waits for a quiet machine
@@ -33,6 +34,7 @@ _PRESETS: Mapping[str, Mapping[str, Any]] = {
         "training_examples": 256,
         "epochs": 1,
         "tokens": 16 * 4 * 256,
+        "rates": (3e-3,),
         "launches": 2,
         "batch_sizes": (1, 32),
         "lengths": ("task",),
@@ -50,6 +52,7 @@ _PRESETS: Mapping[str, Mapping[str, Any]] = {
         "training_examples": None,
         "epochs": 1,
         "tokens": 256_000,
+        "rates": (1e-3, 3e-3, 1e-2),
         "launches": 4,
         "batch_sizes": (1, 32),
         "lengths": ("task",),
@@ -67,6 +70,7 @@ _PRESETS: Mapping[str, Mapping[str, Any]] = {
         "training_examples": None,
         "epochs": 2,
         "tokens": 4_000_000,
+        "rates": (1e-3, 3e-3, 1e-2),
         "launches": 8,
         "batch_sizes": (1, 32),
         "lengths": ("task", 32, 128),

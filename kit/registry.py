@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from kit.entries import Entry, F, Registry, positional, suggest
-from kit.spec import TRAINING_VERSION, Ref, Run, SpecError, Variant, content_hash
+from kit.entries import Entry, F, Registry, positional
+from kit.spec import TRAINING_VERSION, Ref, Run, SpecError, Variant, content_hash, suggest
 
 STAGES = ("torch", "exported", "cache")
 KINDS = ("causal", "encoder", "vision", "predictor", "pretrained")

@@ -25,19 +25,10 @@ KINDS = ("awful", "bad", "awry", "super", "sweet", "nice")
 @contextlib.contextmanager
 def restored() -> Iterator[None]:
     """Gives all registries back as they were before the block."""
-    tables = [
-        table
-        for each in registry.REGISTRIES.values()
-        if each.names() is not None  # loads it
-        for table in (each._entries, each._aliases, each._models)
-    ]
-    before = [dict(table) for table in tables]
-    try:
+    with contextlib.ExitStack() as stack:
+        for each in registry.REGISTRIES.values():
+            stack.enter_context(each.restored())
         yield
-    finally:
-        for table, content in zip(tables, before, strict=True):
-            table.clear()
-            table.update(content)
 
 
 def toy_frame(count: int = 120, start: int = 0) -> Any:

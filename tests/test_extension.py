@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import re
+import subprocess
+import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -10,15 +14,12 @@ import pytest
 from helpers import Cells
 
 import kit
-from kit import registry
+from kit import registry, store
 from kit.spec import SpecError
 
 PAGE = Path(__file__).parents[1] / "CONTRIBUTING.md"
 SNIPPETS = re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), flags=re.DOTALL)
 ENCODER = '''
-import torch
-from torch import nn
-
 SCALE = 0.5
 
 
@@ -37,82 +38,107 @@ def bag(vocab_size: int, *, size: int = 8):
     """A fourth architecture: embeddings and a layer."""
     return Bag(vocab_size, size)
 '''
+STUDY = """
+training = kit.Training("parity", kit.Budget(epochs=1), batch_size=32, length=16)
+base = kit.Variant("bag", training, name="base")
+small = base.replace(schemes=["ternary"], runtime="graphed")
+runs = [kit.Run(variant, kit.Quality("parity", limit=20)) for variant in (base, small)]
+study = kit.Study("extension", [*runs, kit.Run(base, kit.Ref("buffers"))], base)
+"""
+CELLS = (*SNIPPETS, ENCODER, STUDY)
+KERNEL = """
+import json, linecache, sys
+for number, text in enumerate(json.loads(sys.stdin.read())):
+    name = f"/tmp/ipykernel_2/{number}.py"
+    linecache.cache[name] = (len(text), None, text.splitlines(keepends=True), name)
+    exec(compile(text, name, "exec"))
+sys.stdout = sys.__stdout__
+about = {"ids": sorted(study.ids().values()), "status": list(study.plan()["status"])}
+print("\\n" + json.dumps(about))
+"""
+"""A kernel of its own: runs the cells it is sent and tells what it finds of their study."""
 
 
 @pytest.fixture
 def notebook(cells: Cells, registries: None, fresh_store: Path) -> Cells:
-    for text in (*SNIPPETS, ENCODER):
-        cells.run(text)
+    run(cells, CELLS)
     return cells
 
 
-def study(**changes: Any) -> kit.Study:
-    training = kit.Training("parity", kit.Budget(epochs=1), batch_size=32, length=16)
-    base = kit.Variant("bag", training, name="base")
-    made = base.replace(schemes=["binary"], runtime="graphed")
-    runs = [kit.Run(v, kit.Quality("parity", limit=20)) for v in (base, made)]
-    runs += [kit.Run(base, kit.Ref("buffers"))]
-    return kit.Study(changes.get("name", "extension"), runs, base)
+def run(cells: Cells, texts: Iterable[str]) -> kit.Study:
+    """Runs cells and returns their study; the last one makes it anew."""
+    for text in texts:
+        names = cells.run(text)
+    found: kit.Study = names["study"]
+    return found
 
 
-def table(executor: str) -> Any:
-    return study().run(executor=executor, on_error="raise", metrics=["sure_and_right"])
+def table(study: kit.Study, executor: str) -> Any:
+    return study.run(executor=executor, on_error="raise", metrics=["sure_and_right"])
 
 
-@pytest.mark.parametrize("executor", ["inline", "local"])
-def test_one_of_each_goes_through_a_study(notebook: Cells, executor: str) -> None:
-    rows = table(executor)
-    ours = rows[rows.metric == "sure_and_right"]
-    assert set(ours.variant) == {"base", "base binary graphed"}
-    assert (ours.status == "ok").all()
-    assert set(ours.task) == {"parity"}
-    counted = rows[(rows.metric == "state_bytes") & (rows.condition == "part=buffers")]
-    assert list(counted.status) == ["ok"]
+def saved(study: kit.Study) -> dict[str, int]:
+    return {i: store.read_info(i)["saved"] for i in study.ids().values() if store.has(i)}
 
 
-def test_both_executors_give_one_table(
+def test_one_of_each_goes_through_a_study_here_and_in_workers(
     notebook: Cells, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    first = table("inline")
+    study = run(notebook, [STUDY])
+    inline = table(study, "inline")
     monkeypatch.setenv("KIT_STORE", str(tmp_path / "other"))
-    second = table("local")
-    quality = first.metric.isin(["accuracy", "nll", "sure_and_right"])
-    assert first[quality].value.tolist() == second[quality].value.tolist()
+    local = table(study, "local")
+    for rows in (inline, local):
+        ours = rows[rows.metric == "sure_and_right"]
+        assert set(ours.variant) == {"base", "base ternary graphed"}
+        assert set(ours.architecture) == {"bag"}
+        assert set(ours.task) == {"parity"}
+        assert (ours.status == "ok").all()
+        counted = rows[(rows.metric == "state_bytes") & (rows.condition == "part=buffers")]
+        assert list(counted.status) == ["ok"]
+    quality = inline.metric.isin(["accuracy", "nll", "sure_and_right"])
+    assert inline[quality].value.tolist() == local[quality].value.tolist()
 
 
-def test_editing_a_definition_redoes_its_runs_and_no_others(notebook: Cells) -> None:
-    before = study().ids()
-    scheme = next(text for text in SNIPPETS if "def binary(" in text)
-    notebook.run(scheme.replace("# nothing", "# a comment"))
-    assert study().ids() == before
-    notebook.run(scheme.replace("weight.sign()", "2 * weight.sign()"))
-    after = study().ids()
-    changed = {run.variant.name for run in before if before[run] != after[run]}
-    assert changed == {"base binary graphed"}
-    notebook.run(ENCODER.replace("SCALE = 0.5", "SCALE = 0.25"))
-    again = study().ids()
-    assert all(again[run] != after[run] for run in again)
+def test_editing_a_definition_redoes_its_runs_and_no_others(
+    notebook: Cells, capsys: pytest.CaptureFixture[str]
+) -> None:
+    study = run(notebook, [STUDY])
+    table(study, "inline")
+    before = saved(study)
+    assert len(before) == 3
+    scheme = next(text for text in SNIPPETS if "def ternary(" in text)
+    run(notebook, [scheme.replace("    return size", "    # why\n        return size"), STUDY])
+    assert saved(study) == before
+    study = run(notebook, [scheme.replace("size * weight.sign()", "2 * size"), STUDY])
+    assert len(saved(study)) == 2
+    table(study, "inline")
+    after = saved(study)
+    assert "2 of 3 runs are done" in capsys.readouterr().out
+    assert len(after) == 3
+    assert len(after.items() & before.items()) == 2
+    study = run(notebook, [ENCODER.replace("SCALE = 0.5", "SCALE = 0.25"), STUDY])
+    assert not saved(study)
 
 
-def test_a_restarted_kernel_finds_what_was_done(notebook: Cells) -> None:
-    table("inline")
-    before = study().ids()
-    with pytest.MonkeyPatch.context():
-        notebook.restart()
-        for text in (
-            "import kit",
-            "\n\n# moved\n\n" + ENCODER.replace("import torch", "import kit, torch"),
-        ):
-            notebook.run(text)
-    assert study().ids() == before
-    assert set(study().plan()["status"]) == {"done"}
+def test_a_new_kernel_finds_what_was_done(notebook: Cells) -> None:
+    study = run(notebook, [STUDY])
+    table(study, "inline")
+    moved = [f"# moved\n\n\n{text}" for text in CELLS]
+    command = [sys.executable, "-c", KERNEL]
+    done = subprocess.run(
+        command, input=json.dumps(moved), capture_output=True, text=True, check=True
+    )
+    found = json.loads(done.stdout.splitlines()[-1])
+    assert found["ids"] == sorted(study.ids().values())
+    assert set(found["status"]) == {"done"}
 
 
 def test_another_owner_of_a_name_is_refused(notebook: Cells) -> None:
     with pytest.raises(SpecError, match="needs another name"):
 
         @kit.register_scheme(stage="torch")
-        def binary(model: Any) -> Any:
+        def ternary(model: Any) -> Any:
             return model
 
-    assert registry.schemes.get("binary").owner[0] == "__main__"
+    assert registry.schemes.get("ternary").owner[0] == "__main__"

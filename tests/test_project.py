@@ -155,3 +155,12 @@ def test_the_pre_commit_hooks_and_make_lint_run_the_same_tools():
         re.findall(r"entry: \.venv/bin/([\w-]+)", (ROOT / ".pre-commit-config.yaml").read_text())
     )
     assert make == hooks
+
+
+def test_the_readme_quotes_the_verdict_as_it_was_published() -> None:
+    from kit.report.publish import read_verdict
+
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    block = text.partition("<!-- verdict")[2].partition("\n")[2].partition("<!-- end -->")[0]
+    quoted = "\n".join(line.removeprefix(">").strip() for line in block.strip().splitlines())
+    assert quoted == read_verdict(ROOT / "results" / "02_sentiment.md")

@@ -1,0 +1,107 @@
+"""Contract tests: whether what is registered keeps the promises of its kind (CONTRIBUTING.md).
+
+They run in seconds, on tiny models and data in a store of their own; a task alone is tested on its
+own data. A test is a name and a function that raises what is wrong or returns a remark.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+from kit.checks import data, models, tiny
+from kit.registry import REGISTRIES, Entry, suggest
+from kit.spec import Ref, SpecError, Undefined
+
+__all__ = ["Check", "check"]
+
+TESTS: dict[str, Callable[[Entry, Ref], Iterator[tiny.Test]]] = {
+    "architectures": models.architecture,
+    "schemes": models.scheme,
+    "runtimes": models.runtime,
+    "tasks": data.task,
+    "measurements": data.measurement,
+    "metrics": data.metric,
+}
+
+
+class Check(NamedTuple):
+    """One contract test: what was tested, whether it held, and what was seen."""
+
+    check: str
+    passed: bool
+    message: str
+
+
+def check(name: str | Ref) -> list[Check]:
+    """Runs the contract tests of whatever a name stands for.
+
+    Args:
+        name: a registered or short name, `hf:./folder`, or a Ref where arguments have no default.
+            `schemes/round` says the kind where two share a name.
+
+    Returns:
+        One `Check` a promise. What raises is a failed check with the error's sentence.
+
+    Raises:
+        SpecError: no such name, or one of two kinds.
+    """
+    kind, ref = _find(name if isinstance(name, Ref) else Ref(name))
+    if kind == "tasks":
+        return list(_checks(kind, ref))
+    with tiny.world():
+        return list(_checks(kind, ref))
+
+
+def _find(ref: Ref) -> tuple[str, Ref]:
+    """Returns the kind of what a Ref names, and the Ref without the kind before its name."""
+    kind, slash, bare = ref.name.partition("/")
+    kinds = [kind for kind, each in REGISTRIES.items() if ref.name in each]
+    if slash and not kinds:
+        if kind not in REGISTRIES:
+            raise SpecError(suggest(kind, REGISTRIES, "kind"))
+        ref, kinds = Ref(bare, **ref.args), [kind]
+        if bare not in REGISTRIES[kind]:
+            REGISTRIES[kind].get(bare)  # raises
+    if not kinds:
+        known = {name for each in REGISTRIES.values() for name in [*each.names(), *each.aliases()]}
+        raise SpecError(suggest(ref.name, known, "name"))
+    if len(kinds) > 1:
+        options = " or ".join(f"{kind}/{ref.name}" for kind in kinds)
+        raise SpecError(f"{ref.name!r} is the name of two kinds: say {options}")
+    return kinds[0], ref
+
+
+def _checks(kind: str, ref: Ref) -> Iterator[Check]:
+    tests = _all_tests(kind, ref)
+    while True:
+        try:
+            what, test = next(tests)
+        except StopIteration:
+            return
+        except Exception as error:  # what the tests start from is missing: none of them can be run
+            yield Check("can be made", False, _sentence(error))
+            return
+        try:
+            yield Check(what, True, test() or "")
+        except Exception as error:
+            yield Check(what, False, _sentence(error))
+
+
+def _all_tests(kind: str, ref: Ref) -> Iterator[tiny.Test]:
+    if kind == "architectures" and ref == Ref("pretrained"):
+        yield "has a model to load", lambda: "skipped: name a folder, kit.check('hf:./folder')"
+        return
+    if kind == "measurements":
+        ref = data.with_small_arguments(ref)
+    ref = REGISTRIES[kind].canonical(ref)
+    entry = REGISTRIES[kind].get(ref.name)
+    yield "has a version", lambda: f"version {entry.version}"
+    if not entry.in_kit:
+        yield "travels to a worker process", lambda: tiny.travels(entry)
+    yield from TESTS[kind](entry, ref)
+
+
+def _sentence(error: Exception) -> str:
+    plain = isinstance(error, SpecError | Undefined | tiny.Broken)
+    return str(error) if plain else f"{type(error).__name__}: {error}"

@@ -1,0 +1,195 @@
+"""Contract tests of tasks, measurements and metrics."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator, Mapping
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from kit import registry, store, tasks
+from kit.analysis.evaluate import Sample, evaluate
+from kit.checks.tiny import TEXTS, Broken, Test, columns, expect, variants
+from kit.entries import Entry
+from kit.spec import Ref, Run, SpecError, Undefined, Variant
+from kit.tasks.prepare import Prepared
+from kit.tasks.task import check as check_splits
+from kit.tasks.task import fingerprint, finished
+
+if TYPE_CHECKING:
+    from kit.measurements.bench import Raw
+
+MOST_ITEMS = 2000
+"""A task with more is not prepared a second time, which may take a minute."""
+SMALL: Mapping[str, Any] = {
+    "limit": 4,
+    "batch_size": 2,
+    "batch_sizes": (2,),
+    "lengths": (8,),
+    "launches": 1,
+    "seconds": 0.01,
+    "wait": 0.0,
+}
+"""Arguments of a measurement that make it quick, where it has them and they are not given."""
+
+
+def task(entry: Entry, ref: Ref) -> Iterator[Test]:
+    """Yields the tests of a task, on its own data."""
+    about, loaded = tasks.describe(ref), tasks.load(ref)
+    frames = {split: rows.to_pandas() for split, rows in loaded.data.items()}
+
+    def read() -> str:
+        sizes = {split: len(frame) for split, frame in frames.items()}
+        expect(sizes == about["sizes"], f"it is described as {about['sizes']} and has {sizes}")
+        return ", ".join(f"{split} {size:,}" for split, size in sizes.items())
+
+    def sorted_by_id() -> None:
+        for split, frame in frames.items():
+            expect(frame["id"].is_monotonic_increasing, f"{split} is not sorted by id")
+
+    def shifts() -> str:
+        for name in loaded.shifts:
+            expect({name, f"{name}/validation"} <= set(frames), f"{name} lacks a split")
+        expect(loaded.rule or not loaded.shifts, "no rule says how near and far were told apart")
+        return loaded.rule
+
+    def again() -> str:
+        if sum(about["sizes"].values()) > MOST_ITEMS:
+            return f"skipped: more than {MOST_ITEMS:,} items"
+        given = entry.function(**ref.args)
+        splits = given.splits if isinstance(given, Prepared) else given
+        found = {name: fingerprint(finished(rows)) for name, rows in splits.items()}
+        other = [name for name, print_ in about["fingerprints"].items() if found[name] != print_]
+        expect(not other, f"prepared twice, {', '.join(other)} differs: give what is drawn a seed")
+        return ""
+
+    yield "has the splits and sizes it says", read
+    yield (
+        "has columns and labels in splits that share no item",
+        lambda: check_splits(ref.name, frames, entry.traits),
+    )
+    yield "takes the first items by content hash", sorted_by_id
+    yield "says what its shifts are", shifts
+    yield "is the same when prepared again", again
+
+
+def with_small_arguments(ref: Ref) -> Ref:
+    """Returns a measurement's Ref with arguments that make it quick, and data to measure on."""
+    parameters = inspect.signature(registry.measurements.get(ref.name).function).parameters
+    small = {**SMALL, "task": TEXTS}
+    return Ref(ref.name, **({n: v for n, v in small.items() if n in parameters} | dict(ref.args)))
+
+
+def measurement(entry: Entry, ref: Ref) -> Iterator[Test]:
+    """Yields the tests of a measurement, which measures a tiny classifier and language model."""
+    declared = entry.traits["artifacts"]
+    yield "says what it saves", lambda: expect(declared, "artifacts=() names no kind")
+    raws, reasons = measured(entry, ref)
+    if not raws:
+        broken = [error for error in reasons if not isinstance(error, Undefined)]
+        if broken:
+            raise Broken("; ".join(dict.fromkeys(map(str, broken))))
+        yield "measures a tiny model", lambda: f"skipped: undefined here, {reasons[0]}"
+        return
+
+    def kinds() -> str:
+        for raw in raws:
+            expect(raw.kind in declared, f"gave {raw.kind!r}; it declares {', '.join(declared)}")
+        return ", ".join(raw.kind for raw in raws)
+
+    def kept() -> None:
+        run = Run(variants()[0][0], ref)
+        for raw in raws:
+            store.save(store.Artifact(run, "check", raw.kind, raw.columns, raw.info))
+            found = store.load(run, "check").columns
+            expect(set(found) == set(raw.columns), "what was saved has other columns")
+
+    yield "gives an artifact of a kind it declares", kinds
+    yield "can be saved and read", kept
+
+
+def measured(entry: Entry, ref: Ref) -> tuple[list[Raw], list[Exception]]:
+    """Measures each tiny variant here; returns what was had, and why there is no more."""
+    import torch
+
+    raws: list[Raw] = []
+    reasons: list[Exception] = []
+    threads = torch.get_num_threads()
+    for variant, data in variants():
+        args = dict(ref.args)
+        args |= {"task": data} if args.get("task") == TEXTS else {}
+        args |= {"against": variant} if args.get("against", variant) is None else {}
+        try:
+            run = Run(variant, Ref(ref.name, **args))
+            raws.append(_measure(entry, run))
+        except Exception as error:
+            reasons.append(error)
+    torch.set_num_threads(threads)
+    return raws, reasons
+
+
+def _measure(entry: Entry, run: Run) -> Raw:
+    from kit.measurements.bench import Bench
+    from kit.measurements.latency import Driver
+    from kit.workers import inline
+
+    if entry.traits["where"] != "driver":
+        return Bench().measure(run)
+    driver = Driver(run.variant, inline, {}, lambda *_: None, lambda _: None)
+    raw: Raw = entry.function(driver, **run.measurement.args)
+    return raw
+
+
+def metric(entry: Entry, ref: Ref) -> Iterator[Test]:
+    """Yields the tests of a metric, on a small artifact of the kind it reads."""
+    kind = entry.traits["artifact"]
+    made = columns(kind, entry.traits.get("where") or {})
+    given = _measured_columns(kind) if made is None else made
+    order = np.random.default_rng(1).permutation(len(next(iter(given.values()))))
+    value = partial(_values, entry, kind)
+
+    def pure() -> None:
+        before = {name: column.copy() for name, column in given.items()}
+        value(given)
+        changed = [name for name, column in before.items() if not (column == given[name]).all()]
+        expect(not changed, f"it changed {', '.join(changed)}; compute on a copy")
+
+    def in_any_order() -> None:
+        found, other = value(given), value({name: column[order] for name, column in given.items()})
+        same = found.keys() == other.keys() and all(
+            np.isclose(found[key], other[key], rtol=1e-6) for key in found
+        )
+        expect(same, f"{found} became {other} when the items were put in another order")
+
+    def same_again() -> None:
+        expect(value(given) == value(given), "it gave another value the second time")
+
+    yield "gives a number, or one an item", lambda: f"{[*value(given).values()][0]:.4g}"
+    yield "leaves its input as it is", pure
+    yield "gives the same again", same_again
+    yield "takes no notice of the order of items", in_any_order
+
+
+def _values(entry: Entry, kind: str, given: Mapping[str, np.ndarray]) -> dict[str, float]:
+    """Returns the metric's value by condition."""
+    run = Run(Variant(Ref("majority")), Ref("cost"))
+    found = {}
+    for estimate in evaluate(entry, Sample(store.Artifact(run, "check", kind, given))):
+        if estimate.status != "ok":
+            raise SpecError(estimate.note)
+        found[estimate.condition] = estimate.value
+    return found
+
+
+def _measured_columns(kind: str) -> Mapping[str, np.ndarray]:
+    """Returns the columns of a kind that is not the kit's own, from a measurement that gives it."""
+    for name in registry.measurements.names():
+        entry = registry.measurements.get(name)
+        if kind in entry.traits["artifacts"]:
+            ref = registry.measurements.canonical(with_small_arguments(Ref(name)))
+            for raw in measured(entry, ref)[0]:
+                if raw.kind == kind:
+                    return raw.columns
+    raise SpecError(f"it reads {kind!r}, of which no measurement gave an artifact here")

@@ -1,0 +1,286 @@
+"""Contract tests of architectures, schemes and runtimes."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from kit import tasks
+from kit.checks.tiny import (
+    REVIEWS,
+    TEXTS,
+    Broken,
+    Test,
+    batch,
+    expect,
+    outputs,
+    tiny_models,
+)
+from kit.entries import Entry, positional
+from kit.spec import Ref, SpecError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from kit.architectures.model import Model
+    from kit.tasks.task import Task
+
+CLOSE = 1e-4
+"""Share of the largest logit by which the shape of a batch may change the rounding."""
+AGREES = 1e-3
+"""The same between runtimes, whose kernels differ."""
+WIDTHS = (16, 32, 48, 64, 96, 128, 256)
+SHAPES = ((3, 9), (1, 5))
+"""Rows and tokens of the batches that a runtime is tried with, the first one first."""
+
+
+def architecture(entry: Entry, ref: Ref) -> Iterator[Test]:
+    """Yields the tests of an architecture of any kind, built at its smallest width."""
+    from kit.architectures.model import make_model
+
+    kind = entry.traits["kind"]
+    known = tasks.load(TEXTS if kind == "causal" else REVIEWS)
+    task = None if kind == "pretrained" else known
+    make = partial(make_model, _sized(entry, ref, task), task)
+    model = make(seed=0)
+    if model.kind == "predictor":
+        yield from _predictor(model)
+        return
+    yield "gives logits of the right shape", lambda: _right_shape(model)
+    yield "gives the same under the same seed", lambda: _deterministic(make)
+    if model.kind == "causal":
+        yield "looks at no later token", lambda: _causal(model)
+    yield "takes no notice of padding", lambda: _no_padding(model)
+    if entry.traits.get("fitted"):
+        yield "gives probabilities", lambda: _sums_to_one(outputs(model.module, batch(model)))
+    else:
+        yield "has a gradient in every parameter", lambda: _gradients(make(seed=0))
+    yield "keeps its weights when saved", lambda: _round_trip(model, make)
+    if model.kind == "causal":
+        yield "tells the size of its state", lambda: _state(model)
+
+
+def _sized(entry: Entry, ref: Ref, task: Task | None) -> Ref:
+    """Returns the Ref with the first of a few widths that can be built, where it is open."""
+    from kit.architectures.model import make_model
+
+    if "width" not in positional(entry.function) or "width" in ref.args:
+        return ref
+    step = int(entry.traits.get("width_multiple", 1))
+    refusal: SpecError | None = None
+    for width in WIDTHS:
+        sized = ref.replace(width=-(-width // step) * step)
+        try:
+            make_model(sized, task, seed=0, fit=False)
+        except SpecError as error:
+            refusal = refusal or error
+        else:
+            return sized
+    raise refusal or SpecError(f"{ref.name} cannot be built")
+
+
+def _right_shape(model: Model) -> str:
+    assert model.tokenizer is not None
+    inputs = batch(model)
+    found = outputs(model.module, inputs)
+    sizes = (*inputs["input_ids"].shape, model.tokenizer.vocab_size)
+    expected = sizes if model.kind == "causal" else (sizes[0], len(model.labels))
+    shape = tuple(found.shape)
+    expect(shape == expected, f"it returned logits of shape {shape}; expected {expected}")
+    expect(found.isfinite().all(), "its logits are not all finite numbers")
+    return f"{sum(p.numel() for p in model.module.parameters()):,} parameters"
+
+
+def _deterministic(make: Callable[..., Model]) -> None:
+    first, again = make(seed=1), make(seed=1)
+    inputs = batch(first)
+    found = outputs(first.module, inputs)
+    expect((found == outputs(first.module, inputs)).all(), "the same input gave two outputs")
+    same = (found == outputs(again.module, inputs)).all()
+    expect(same, "it was built twice with one seed and gave two outputs: draw by torch's generator")
+
+
+def _causal(model: Model) -> None:
+    from kit.architectures.causality import peeks_ahead
+
+    assert model.tokenizer is not None
+    if fault := peeks_ahead(model.module, model.tokenizer.vocab_size):
+        raise Broken(fault)
+
+
+def _no_padding(model: Model) -> None:
+    """Appends tokens that the mask hides, or that come later, and looks at what was before."""
+    import torch
+
+    inputs = {name: values[:1, :5] for name, values in batch(model).items()}
+    more = {name: torch.nn.functional.pad(v, (0, 4)) for name, v in inputs.items()}
+    more["input_ids"][:, 5:] = 7
+    found, padded = outputs(model.module, inputs), outputs(model.module, more)
+    gap = _gap(padded[:, :5] if model.kind == "causal" else padded, found)
+    expect(gap < CLOSE, f"padding on the right changed its logits by {gap:.2g} of the largest")
+
+
+def _gradients(model: Model) -> None:
+    """Looks for a gradient at slightly disturbed weights, so that no zero at the start hides it."""
+    import torch
+
+    from kit.architectures.model import logits, seeded
+
+    probe = model.module.eval()
+    with seeded(0), torch.no_grad():
+        for parameter in probe.parameters():
+            if parameter.requires_grad:
+                parameter.add_(0.02 * torch.randn_like(parameter))
+    scores = logits(probe(**batch(model)))
+    loss = (scores.logsumexp(-1) - scores[..., 0]).mean()
+    torch.autograd.backward(loss)
+    silent = [
+        name
+        for name, parameter in probe.named_parameters()
+        if parameter.requires_grad and (parameter.grad is None or not parameter.grad.any())
+    ]
+    expect(not silent, f"no gradient reaches {', '.join(silent[:5])}")
+
+
+def _round_trip(model: Model, make: Callable[..., Model]) -> None:
+    from kit.architectures.model import load_weights, save_model
+
+    other = make(seed=1, fit=False)
+    with tempfile.TemporaryDirectory() as folder:
+        save_model(model, Path(folder))
+        load_weights(other, Path(folder))
+    inputs = batch(model)
+    same = (outputs(model.module, inputs) == outputs(other.module, inputs)).all()
+    expect(same, "its output differs after state_dict was saved and loaded: is all state in it?")
+
+
+def _state(model: Model) -> str:
+    from kit.architectures.budget import state_bytes
+
+    if not hasattr(model.module, "state_bytes"):
+        return "skipped: without a method state_bytes(context) its state is not known"
+    sizes = [state_bytes(model.module, context) for context in (1, 64, 128)]
+    expect(0 <= sizes[0] <= sizes[1] <= sizes[2], f"bytes at contexts 1, 64, 128: {sizes}")
+    return f"{sizes[2]:,} bytes at a context of 128"
+
+
+def _sums_to_one(scores: Any) -> None:
+    sums = np.exp(np.asarray(scores, np.float64)).sum(-1)
+    expect(np.allclose(sums, 1, atol=1e-3), f"exp(scores) sum to {sums.flat[0]:.4g}; expected 1")
+
+
+def _predictor(model: Model) -> Iterator[Test]:
+    texts = ["a good one", "", "bad " * 500, "\U0001f642 \u0645\u0631\u062d\u0628\u0627"]
+
+    def scores() -> np.ndarray:
+        found = np.asarray(model.module(texts))
+        expected = (len(texts), len(model.labels))
+        expect(found.shape == expected, f"scores of shape {found.shape}; expected {expected}")
+        return found
+
+    def finite() -> None:
+        expect(np.isfinite(scores()).all(), "its scores are not all finite numbers")
+
+    def one_by_one() -> None:
+        alone = np.concatenate([np.asarray(model.module([text])) for text in texts])
+        expect(np.allclose(alone, scores()), "a text's scores depend on the others of its batch")
+
+    yield "gives finite scores of the right shape", finite
+    yield "judges each text by itself, and the same again", one_by_one
+    if model.probabilities:
+        yield "gives probabilities, as it says", lambda: _sums_to_one(scores())
+
+
+def scheme(entry: Entry, ref: Ref) -> Iterator[Test]:
+    """Yields the tests of a compression on a tiny model of each kind."""
+    stage = entry.traits["stage"]
+    if stage not in ("torch", "exported"):
+        yield f"acts on a {stage}", lambda: "skipped: the kit has nothing yet that it acts on"
+        return
+    test = _torch_scheme if stage == "torch" else _graph_scheme
+    for what, model in tiny_models().items():
+        yield f"compresses a {what} and leaves the old one", partial(test, entry, ref, model)
+
+
+def _torch_scheme(entry: Entry, ref: Ref, model: Model) -> None:
+    import torch
+
+    module, inputs = model.module.eval(), batch(model)
+    before = {name: value.clone() for name, value in module.state_dict().items()}
+    expected = outputs(module, inputs)
+    made = entry.function(module, **ref.args)
+    expect(isinstance(made, torch.nn.Module), f"it returned a {type(made).__name__}; not a module")
+    expect(made is not module, "it returned the module it was given; expected a new one")
+    found = outputs(made, inputs)
+    expect(found.shape == expected.shape, f"logits of shape {tuple(found.shape)} after it")
+    expect(found.isfinite().all(), "its model's logits are not all finite numbers")
+    after = module.state_dict()
+    changed = [name for name, value in before.items() if not torch.equal(value, after[name])]
+    expect(not changed, f"it changed {', '.join(changed[:3])} of the module it was given")
+    expect(torch.equal(outputs(module, inputs), expected), "it changed the module it was given")
+    expect(
+        type(made) is type(module), f"it made a {type(made).__name__} of {type(module).__name__}"
+    )
+
+
+def _graph_scheme(entry: Entry, ref: Ref, model: Model) -> None:
+    from kit.runtimes.onnx import export, onnx
+
+    with tempfile.TemporaryDirectory() as folder:
+        graph, output = Path(folder) / "in" / "model.onnx", Path(folder) / "out" / "model.onnx"
+        graph.parent.mkdir()
+        output.parent.mkdir()
+        export(model.module, batch(model), graph)
+        before = {path.name: path.read_bytes() for path in graph.parent.iterdir()}
+        entry.function(graph, output, **ref.args)
+        after = {path.name: path.read_bytes() for path in graph.parent.iterdir()}
+        expect(before == after, "it changed the files of the graph it was given")
+        expect(output.is_file(), "it wrote no graph to `output`")
+        found = onnx(output, 1)(batch(model))
+        expected = tuple(outputs(model.module, batch(model)).shape)
+        expect(found.shape == expected, f"logits of shape {found.shape} after it, not {expected}")
+        expect(np.isfinite(found).all(), "its graph's logits are not all finite numbers")
+
+
+def runtime(entry: Entry, ref: Ref) -> Iterator[Test]:
+    """Yields the tests of a runtime on a tiny model of each kind."""
+    for what, model in tiny_models().items():
+        yield f"agrees with eager on a {what}", partial(_agrees, entry, ref, model)
+
+
+def _agrees(entry: Entry, ref: Ref, model: Model) -> str:
+    import copy
+
+    from kit.runtimes.onnx import export
+
+    supplied: dict[str, Any] = {"model": copy.deepcopy(model.module), "threads": 1}
+    with tempfile.TemporaryDirectory() as folder:
+        if entry.traits["form"] == "graph":
+            supplied["graph"] = Path(folder) / "model.onnx"
+            export(model.module, batch(model), supplied["graph"])
+        wanted = {name: supplied[name] for name in positional(entry.function)}
+        forward = entry.function(**wanted, **ref.args)
+        worst = 0.0
+        for rows, length in SHAPES:
+            inputs = batch(model, rows, length)
+            expected, output = outputs(model.module, inputs), forward(inputs)
+            found = output if isinstance(output, np.ndarray) else output.float().numpy()
+            where = f"at batch_size={rows}, length={length}"
+            shapes = f"logits of shape {found.shape} {where}; eager's are {tuple(expected.shape)}"
+            expect(found.shape == tuple(expected.shape), shapes)
+            gap = _gap(found, expected)
+            expect(gap < AGREES, f"differs from eager by {gap:.2g} of the largest logit {where}")
+            worst = max(worst, gap)
+    return f"within {worst:.1g} of the largest logit"
+
+
+def _gap(found: Any, expected: Tensor) -> float:
+    """Returns the largest difference as a share of the largest expected value; NaN is infinite."""
+    a, b = np.asarray(found, np.float64), np.asarray(expected, np.float64)
+    gap = float(np.abs(a - b).max() / max(float(np.abs(b).max()), 1e-9))
+    return gap if np.isfinite(gap) else float("inf")

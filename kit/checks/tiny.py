@@ -1,0 +1,172 @@
+"""What contract tests are made with: models, data and artifacts, small and without a network."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+from unittest import mock
+
+import numpy as np
+
+from kit import registry, tasks
+from kit.entries import Entry
+from kit.spec import Ref, Variant
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from torch import Tensor, nn
+
+    from kit.architectures.model import Model
+
+Test = tuple[str, Callable[[], "str | None"]]
+"""What is tested, and a function that raises what is wrong or returns a remark."""
+
+CAUSAL, ENCODER = Ref("llama", width=64, feed_forward=64, depth=1), Ref("check_encoder")
+TEXTS, REVIEWS = Ref("check_texts"), Ref("check_reviews")
+ITEMS = 40
+CALLS = 2000
+"""Of a timing, so that it has samples enough for a 99th percentile."""
+
+
+class Broken(Exception):
+    """A promise that was not kept; the message is the sentence shown."""
+
+
+def expect(kept: object, sentence: str) -> None:
+    """Raises Broken with the sentence unless a promise was kept."""
+    if not kept:
+        raise Broken(sentence)
+
+
+@contextlib.contextmanager
+def world() -> Iterator[None]:
+    """Registers the tiny data and encoder, over a store of their own, while the block lasts."""
+    with contextlib.ExitStack() as stack:
+        for each in registry.REGISTRIES.values():
+            stack.enter_context(each.restored())
+        folder = tempfile.TemporaryDirectory(prefix="kit-", ignore_cleanup_errors=True)
+        settings = {"KIT_STORE": stack.enter_context(folder)}
+        stack.enter_context(mock.patch.dict(os.environ, settings))
+        registry.register_task(kind="language", version=1)(check_texts)
+        registry.register_task(kind="classification", labels=("bad", "good"), version=1)(
+            check_reviews
+        )
+        registry.register_architecture(kind="encoder", version=1)(check_encoder)
+        yield
+
+
+def check_reviews() -> dict[str, pd.DataFrame]:
+    """Reviews of different lengths whose first word gives the label away."""
+    import pandas as pd
+
+    rows = [
+        (f"{('bad', 'good')[n % 2]} number {n}" + " and more" * (n % 7), n % 2)
+        for n in range(2 * ITEMS)
+    ]
+    frame = pd.DataFrame(rows, columns=["text", "label"])
+    return {"train": frame[:32], "validation": frame[32:40], "test": frame[40:]}
+
+
+def check_texts() -> dict[str, pd.DataFrame]:
+    """The texts of the reviews."""
+    return {split: frame[["text"]] for split, frame in check_reviews().items()}
+
+
+def check_encoder(vocab_size: int) -> nn.Module:
+    """BERT of one layer with random weights."""
+    from transformers import BertConfig, BertModel
+
+    config = BertConfig(
+        vocab_size=vocab_size,
+        hidden_size=64,
+        num_hidden_layers=1,
+        num_attention_heads=4,
+        intermediate_size=64,
+    )
+    module: nn.Module = BertModel(config, add_pooling_layer=False)
+    return module
+
+
+def variants() -> list[tuple[Variant, Ref]]:
+    """Returns a classifier and a language model, each with data it can be measured on."""
+    return [(Variant(ENCODER), REVIEWS), (Variant(CAUSAL), TEXTS)]
+
+
+def tiny_models() -> dict[str, Model]:
+    """Returns a language model and a classifier with random weights, by what they are."""
+    from kit.architectures.model import make_model
+
+    reviews = tasks.load(REVIEWS)
+    return {
+        "language model": make_model(CAUSAL, None, seed=0),
+        "classifier": make_model(ENCODER, reviews, seed=0),
+    }
+
+
+def batch(model: Model, rows: int = 3, length: int = 9) -> dict[str, Tensor]:
+    """Returns random token ids; the last row of a classifier's batch ends in padding."""
+    import torch
+
+    assert model.tokenizer is not None
+    generator = torch.Generator().manual_seed(rows)
+    size = (rows, length)
+    ids = torch.randint(1, model.tokenizer.vocab_size, size, generator=generator)
+    if model.kind == "causal":
+        return {"input_ids": ids}
+    mask = torch.ones_like(ids)
+    mask[-1, 1 + length // 2 :] = 0
+    return {"input_ids": ids, "attention_mask": mask}
+
+
+def outputs(module: Any, inputs: Mapping[str, Tensor]) -> Tensor:
+    """Returns a module's logits of a batch, outside of training, in fp32."""
+    import torch
+
+    from kit.architectures.model import logits
+
+    with torch.no_grad():
+        return logits(module.eval()(**inputs)).float()
+
+
+def travels(entry: Entry) -> None:
+    """Sends a definition through the pickle that takes it to a worker process."""
+    import cloudpickle
+
+    cloudpickle.loads(cloudpickle.dumps(entry.function))
+
+
+def columns(kind: str, where: Mapping[str, Any]) -> dict[str, np.ndarray] | None:
+    """Returns the columns of an artifact of one of the kit's kinds, None for others.
+
+    Args:
+        kind: of the artifact.
+        where: column and the value that all its records get, so that the metric reads them.
+    """
+    rng = np.random.default_rng(0)
+    count = np.arange(CALLS if kind == "timing" else ITEMS)
+    items = {"item": np.char.mod("%03d", count), "cluster": np.char.mod("%d", count // 2)}
+    logits = rng.normal(size=(len(count), 2)).astype(np.float32)
+    quantity = {"quantity": np.full(3, ""), "value": np.full(3, 8.0), "unit": np.full(3, "1")}
+    known: dict[str, dict[str, np.ndarray]] = {
+        "classification": {**items, "label": count % 2, "logits": logits},
+        "tokens": {**items, "nll": rng.random(len(count)) * 9, "tokens": 3 + count % 9},
+        "features": {**items, "features": logits},
+        "memory": quantity,
+        "cost": {**quantity, "condition": np.full(3, "context=8")},
+        "timing": {
+            "launch": count % 4,
+            "side": np.where(count // 4 % 2, "baseline", "variant"),
+            "condition": np.full(len(count), "batch_size=2;length=8;threads=1"),
+            "round": count // 8,
+            "phase": np.full(len(count), "call"),
+            "seconds": 0.01 + rng.random(len(count)) / 100,
+        },
+    }
+    known["tokens"]["bytes"] = 5 * known["tokens"]["tokens"]
+    if kind not in known:
+        return None
+    size = len(next(iter(known[kind].values())))
+    return known[kind] | {name: np.full(size, value) for name, value in where.items()}
