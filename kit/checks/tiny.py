@@ -132,10 +132,14 @@ def outputs(module: Any, inputs: Mapping[str, Tensor]) -> Tensor:
 
 
 def travels(entry: Entry) -> None:
-    """Sends a definition through the pickle that takes it to a worker process."""
+    """Pickles a definition as for a worker process.
+
+    It is not loaded here: cloudpickle would write the loaded methods into the very class that the
+    notebook defined, which then has no source to hash.
+    """
     import cloudpickle
 
-    cloudpickle.loads(cloudpickle.dumps(entry.function))
+    cloudpickle.dumps(entry.function)
 
 
 def columns(kind: str, where: Mapping[str, Any]) -> dict[str, np.ndarray] | None:
