@@ -32,6 +32,7 @@ _HOMES = {
         "sweep_quantization",
     ),
     "kit.checks": ("check",),
+    "kit.analysis.adapters": ("as_evaluate", "from_evaluate"),
     "kit.analysis.recommend": ("recommend",),
     "kit.report.publish": ("publish",),
     "kit.report.tables": ("summary",),
@@ -39,7 +40,6 @@ _HOMES = {
 }
 _NAMES = {name: home for home, names in _HOMES.items() for name in names}
 _MODULES = {name: f"kit.{name}" for name in ("assets", "environment", "presets", "tasks")}
-_MODULES["plot"] = "kit.report.plot"
 _MODULES["plot"] = "kit.report.plot"
 __all__ = sorted([*_NAMES, *_MODULES])  # noqa: PLE0605 (computed from one table)
 

@@ -135,16 +135,21 @@ class Execution:
                 if isinstance(variant, Variant):
                     needed.setdefault(variant, []).append(run)
         failed: set[Run] = set()
-        for variant, runs in needed.items():
-            waiting = [run for run in runs if run not in failed]
-            with self._kept(waiting):
-                try:
-                    if build.needs_build(variant):
-                        with self._open(Bench, threads=threads, patient=True) as worker:
+        with contextlib.ExitStack() as stack:
+            worker = None
+            for variant, runs in needed.items():
+                waiting = [run for run in runs if run not in failed]
+                with self._kept(waiting):
+                    try:
+                        if build.needs_build(variant):
+                            worker = worker or stack.enter_context(
+                                self._open(Bench, threads=threads, patient=True)
+                            )
                             worker.call("prepare", variant)
-                except Exception:
-                    failed.update(waiting)
-                    raise
+                    except Exception as error:
+                        failed.update(waiting)
+                        worker = None if isinstance(error, WorkerError) else worker
+                        raise
         return [run for run in pending if run not in failed]
 
     def _side_by_side(self, runs: Sequence[Run]) -> None:

@@ -35,7 +35,7 @@ _PRESETS: Mapping[str, Mapping[str, Any]] = {
         "epochs": 1,
         "tokens": 16 * 4 * 256,
         "rates": (3e-3,),
-        "launches": 2,
+        "launches": 1,
         "batch_sizes": (1, 32),
         "lengths": ("task",),
         "seconds": 0.3,

@@ -119,12 +119,12 @@ def evaluate(entry: Entry, sample: Sample) -> Iterator[Estimate]:
         yield Estimate(sample.protocol, **_failure(error))
         return
     if "condition" not in columns:
-        yield _estimate(entry, columns, sample.protocol)
+        yield estimate(entry, columns, sample.protocol)
         return
     for text in np.unique(columns["condition"]):
         chosen = columns["condition"] == text
         part = {key: values[chosen] for key, values in columns.items()}
-        yield _estimate(entry, part, str(text))
+        yield estimate(entry, part, str(text))
 
 
 def _failure(error: Exception) -> dict[str, Any]:
@@ -133,7 +133,8 @@ def _failure(error: Exception) -> dict[str, Any]:
     return {"status": "error", "note": f"{type(error).__name__}: {error}"}
 
 
-def _estimate(entry: Entry, columns: Mapping[str, Array], text: str) -> Estimate:
+def estimate(entry: Entry, columns: Mapping[str, Array], text: str) -> Estimate:
+    """Returns the metric over columns of one condition; what cannot be had says why."""
     try:
         call = _call(entry, columns)
         return _shape(entry, call, text, len(next(iter(columns.values()))))

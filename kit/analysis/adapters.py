@@ -1,0 +1,111 @@
+"""The kit's metrics in `evaluate`, and metrics of `evaluate` in the kit; nothing asks a hub."""
+
+from __future__ import annotations
+
+import inspect
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from kit.analysis.evaluate import estimate
+from kit.analysis.intervals import Array
+from kit.registry import metrics
+from kit.source import source_hash
+from kit.spec import SpecError, content_hash, suggest
+
+if TYPE_CHECKING:
+    from evaluate import Metric
+
+
+def as_evaluate(name: str) -> Metric:
+    """Returns a classification metric of the kit as an `evaluate.Metric`.
+
+    Its `compute` takes as predictions scores [n, classes], or numbers of classes [n] where it needs
+    no probabilities, and gives `{name: value}`; a ValueError says why it cannot.
+
+    Raises:
+        SpecError: no such metric, or one that reads no classifications.
+    """
+    import evaluate
+    from datasets import Features, Sequence, Value
+
+    entry = metrics.get(name)
+    columns = set(inspect.signature(entry.function).parameters)
+    if entry.traits["artifact"] != "classification" or not columns <= {"logits", "label"}:
+        raise SpecError(f"metric {name!r} needs more than logits and labels of a classification")
+    scores, numbers = Sequence(Value("float64")), Value("int64")
+    kinds = [scores] if entry.traits.get("needs_probabilities") else [scores, numbers]
+
+    class Adapted(evaluate.Metric):  # type: ignore[misc] # evaluate has no type information
+        def _info(self) -> Any:
+            features = [Features({"predictions": k, "references": numbers}) for k in kinds]
+            return evaluate.MetricInfo(entry.summary, "", features)
+
+        def _compute(self, predictions: Any, references: Any) -> dict[str, float]:
+            given, label = np.asarray(predictions), np.asarray(references)
+            if given.ndim == 1:
+                given = np.eye(1 + max(given.max(), label.max()))[given]
+            found = estimate(entry, {"logits": given, "label": label}, "")
+            if found.status != "ok":
+                raise ValueError(f"{name}: {found.note}")
+            return {name: found.value}
+
+    Adapted.__name__ = name
+    return Adapted(keep_in_memory=True)
+
+
+def from_evaluate(
+    metric: type[Metric] | Metric,
+    *,
+    higher_is_better: bool | None,
+    unit: str = "share",
+    name: str | None = None,
+    key: str | None = None,
+    interval: str | None = "bootstrap",
+    **arguments: Any,
+) -> str:
+    """Registers an `evaluate.Metric` as a metric of classifications and returns its name.
+
+    It gets the scores where it takes a sequence an item, else the number of the largest score.
+
+    Args:
+        metric: the class, or what `evaluate.load` gave for a local folder.
+        higher_is_better: direction; None where there is none.
+        unit: of the value.
+        name: in tables; the metric's own where not given.
+        key: of the value in what it computes, where that is not the metric's own name.
+        interval: `bootstrap` (1,000 calls, some 4 s a row) or None.
+        **arguments: passed to `compute`, such as `average="macro"`.
+
+    Raises:
+        SpecError: it takes other inputs than predictions and references.
+    """
+    kind = metric if isinstance(metric, type) else type(metric)
+    config = None if metric is kind else metric.config_name
+    module = kind(config_name=config, keep_in_memory=True)
+    called, wanted = name or module.name, key or module.name
+    features = module.features[0] if isinstance(module.features, list) else module.features
+    if set(features) != {"predictions", "references"}:
+        raise SpecError(f"{called} takes {', '.join(features)}; expected predictions, references")
+    scores = "feature" in vars(features["predictions"])  # a sequence an item
+
+    def compute(logits: Array, label: Array) -> float:
+        given = logits if scores else logits.argmax(axis=1)
+        found = module.compute(predictions=given, references=label, **arguments)
+        if wanted not in found:
+            raise ValueError(suggest(wanted, found, f"value of {called}"))
+        return float(found[wanted])
+
+    compute.__doc__ = module.description
+    metrics.register(
+        compute,
+        name=called,
+        version=content_hash(source_hash(kind), config, wanted, arguments),
+        owner=(kind.__module__, kind.__qualname__),
+        artifact="classification",
+        higher_is_better=higher_is_better,
+        unit=unit,
+        interval=interval,
+        fit=None,
+    )
+    return called

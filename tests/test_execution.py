@@ -1,0 +1,229 @@
+"""Doing the runs: crashes cost one run, a broken build costs its runs, an interrupt stops all."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+
+import kit
+from kit import execution, registry, store
+from kit.measurements.bench import Raw
+from kit.spec import Ref, Run, Variant
+from kit.workers import WorkerError, inline
+
+pytestmark = pytest.mark.usefixtures("registries", "fresh_store")
+
+
+def probe(runner: Any, *, number: int = 0, mood: str = "") -> Raw:
+    """A measurement that misbehaves when told."""
+    if mood == "die":
+        os.kill(os.getpid(), signal.SIGSEGV)
+    if mood == "print":
+        print("in the way of the protocol")
+    columns = {"quantity": np.array(["rate"]), "condition": np.array([f"number={number}"])}
+    return Raw("cost", {**columns, "value": np.array([1.0 * number]), "unit": np.array(["1"])})
+
+
+@pytest.fixture
+def rule(toys: Ref) -> Variant:
+    registry.register_measurement(where="worker", artifacts=("cost",), version=1)(probe)
+    return Variant(Ref("toy_rule"), kit.Training(toys), name="rule")
+
+
+def study_of(rule: Variant, *probes: dict[str, Any]) -> kit.Study:
+    return kit.Study("study", [Run(rule, Ref("probe", **probe)) for probe in probes], rule)
+
+
+Opened = list[dict[str, Any]]
+
+
+@pytest.fixture
+def threads(monkeypatch: pytest.MonkeyPatch) -> tuple[Opened, dict[int, Any]]:
+    """Workers that are threads: gives what was opened, and takes what each number shall do."""
+    opened: Opened = []
+    behaviour: dict[int, Any] = {}
+
+    class Acting:
+        def __init__(self, target: Any) -> None:
+            self._target = target
+
+        def call(self, method: str, run: Any) -> Any:
+            if method == "measure":
+                behaviour.get(run.measurement.args["number"], lambda: None)()
+            return self._target.call(method, run)
+
+    @contextlib.contextmanager
+    def worker(factory: Any, *args: Any, **options: Any) -> Iterator[Acting]:
+        opened.append(options)
+        with inline(factory, *args) as target:
+            yield Acting(target)
+
+    monkeypatch.setattr(execution, "Worker", worker)
+    return opened, behaviour
+
+
+def raising(error: BaseException) -> Any:
+    def act() -> None:
+        raise error
+
+    return act
+
+
+def states(study: kit.Study) -> list[str]:
+    """Says of each run whether it is done, failed or open."""
+    return [
+        "done" if store.has(key) else "failed" if store.failure(key) else "open"
+        for key in study.ids().values()
+    ]
+
+
+def test_a_crash_in_a_worker_process_costs_the_run_it_hit(rule: Variant) -> None:
+    study = study_of(rule, {"number": 1, "mood": "die"}, {"number": 2, "mood": "print"})
+    rows = study.run(workers=1).query("metric == 'rate'")
+    assert sorted(rows.status) == ["error", "ok"]
+    broken = rows[rows.status == "error"].iloc[0]
+    assert broken.note.startswith("rule: the worker died (")
+    assert "SIGSEGV" in broken.note
+
+
+def test_a_hang_is_an_error_row_with_the_log(rule: Variant, threads: Any) -> None:
+    opened, behaviour = threads
+    behaviour[1] = raising(WorkerError("passed its time limit", "the log"))
+    study = study_of(rule, {"number": 1}, {"number": 2})
+    rows = study.run(workers=1, time_limit=7.0).query("metric == 'rate'")
+    assert rows[rows.status == "error"].note.tolist() == ["rule: passed its time limit"]
+    assert states(study) == ["failed", "done"]
+    kept = store.failure(next(iter(study.ids().values())))
+    assert kept is not None and kept["log"] == "the log"
+    measuring = [options for options in opened if "patient" not in options]
+    assert len(measuring) == 2, "a new worker after the one that hung"
+    assert {options["timeout"] for options in opened} == {7.0}
+
+
+def test_runs_of_one_variant_share_a_worker(rule: Variant, threads: Any) -> None:
+    opened, _ = threads
+    study = study_of(rule, {"number": 1}, {"number": 2}, {"number": 3})
+    study.run(workers=2, on_error="raise")
+    assert states(study) == ["done"] * 3
+    assert 1 <= len(opened) <= 2
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_an_interrupt_stops_every_worker_and_is_no_failure(
+    rule: Variant, threads: Any, workers: int
+) -> None:
+    _, behaviour = threads
+    started: list[int] = []
+    stopped = threading.Event()
+
+    def interrupted() -> None:
+        started.append(2)
+        raise KeyboardInterrupt
+
+    def killed() -> None:
+        started.append(3)
+        assert stopped.wait(10)
+        raise WorkerError("the worker died (killed)")
+
+    behaviour.update({2: interrupted, 3: killed})
+    stop = execution.Execution._stop
+
+    def stopping(self: Any) -> None:
+        stop(self)
+        stopped.set()
+
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(execution.Execution, "_stop", stopping)
+        runs = [Run(rule, Ref("probe", number=n)) for n in (1, 2)]
+        other = rule.replace(seed=1)
+        runs += [Run(other, Ref("probe", number=n)) for n in (3, 4, 5)]
+        study = kit.Study("study", runs, rule)
+        study.run(workers=workers)
+    assert states(study) == ["done", "open", "open", "open", "open"]
+    assert set(started) <= {2, 3}
+
+
+def test_on_error_raise_stops_at_once_with_several_workers(rule: Variant, threads: Any) -> None:
+    _, behaviour = threads
+    started: list[int] = []
+    behaviour[1] = lambda: time.sleep(0.5)
+    behaviour[2] = raising(RuntimeError("it broke"))
+    behaviour[3] = lambda: started.append(3)
+    other = rule.replace(seed=1)
+    runs = [Run(rule, Ref("probe", number=n)) for n in (1, 3)]
+    study = kit.Study("study", [*runs, Run(other, Ref("probe", number=2))], rule)
+    with pytest.raises(RuntimeError, match="it broke"):
+        study.run(workers=2, on_error="raise")
+    assert 3 not in started
+    assert "failed" not in states(study)
+
+
+def test_a_broken_build_is_the_failure_of_every_run_that_needs_it(toys: Ref, rule: Variant) -> None:
+    def flat(vocab_size: int) -> Any:
+        import torch
+
+        class Flat(torch.nn.Module):
+            def forward(self, input_ids: Any, attention_mask: Any) -> Any:
+                return input_ids.float()
+
+        return Flat()
+
+    registry.register_architecture(kind="encoder", version=1)(flat)
+    broken = Variant(Ref("flat"), kit.Training(toys))
+    runs = [Run(broken, kit.Quality(toys, split, 8)) for split in ("test", "later")]
+    study = kit.Study("study", [*runs, Run(rule, kit.Quality(toys, limit=8))], rule)
+    rows = study.run(executor="inline").query("metric == 'accuracy'")
+    assert states(study) == ["failed", "failed", "done"]
+    notes = set(rows[rows.variant == "flat"].note)
+    assert notes == {
+        "flat returned hidden states of shape (1, 2) for input_ids of shape (1, 2); "
+        "expected (1, 2, width)"
+    }
+    assert rows[rows.variant == "rule"].status.tolist() == ["ok"]
+
+
+def test_a_timing_keeps_its_launches_when_it_is_stopped(
+    rule: Variant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store, "timing_lock", contextlib.nullcontext)  # nothing is timed here
+    done: list[str] = []
+
+    def timing(driver: Any, *, launches: int = 2) -> Raw:
+        for launch in range(launches):
+            name = f"launch-{launch}"
+            if name in driver.parts:
+                continue
+            if launch and not done:
+                done.append(name)
+                raise KeyboardInterrupt
+            driver.parts[name] = {"value": np.array([1.0 * launch])}
+            driver.save_part(name, driver.parts[name])
+        value = np.concatenate([part["value"] for part in driver.parts.values()])
+        text = np.array(["rate"] * launches)
+        return Raw(
+            "cost",
+            {
+                "quantity": text,
+                "condition": np.array([f"launch={n}" for n in range(launches)]),
+                "value": value,
+                "unit": text,
+            },
+        )
+
+    registry.register_measurement(where="driver", artifacts=("cost",), version=1)(timing)
+    study = kit.Study("study", [Run(rule, Ref("timing"))], rule)
+    with pytest.raises(KeyboardInterrupt):
+        study.run(executor="inline")
+    key = next(iter(study.ids().values()))
+    assert list(store.parts(key)) == ["launch-0"]
+    study.run(executor="inline", on_error="raise")
+    assert store.load(next(iter(study.ids())), key).columns["value"].tolist() == [0.0, 1.0]
+    assert store.parts(key) == {}
