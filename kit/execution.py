@@ -7,7 +7,7 @@ import queue
 import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from functools import partial
 from typing import Any
 
@@ -91,7 +91,8 @@ class Execution:
             reason = build.conflict(against)
         if reason is None:
             return False
-        self._failed(run, Undefined(reason))
+        store.save_failure(self._ids[run], reason, "", undefined=True, conflict=True)
+        self._bar.update()
         return True
 
     @contextlib.contextmanager
@@ -175,6 +176,8 @@ class Execution:
                             stack.close()
                             worker = stack.enter_context(self._open(Bench, threads=threads))
                             held = threads
+                        if self._stopped:  # after opening, so that the flag or the kill is seen
+                            return
                         with self._kept([run]):
                             try:
                                 self._save(run, worker.call("measure", run))
@@ -188,7 +191,7 @@ class Execution:
         with ThreadPoolExecutor(self._count) as pool:
             futures = [pool.submit(drain) for _ in range(self._count)]
             try:
-                for future in futures:
+                for future in wait(futures, return_when=FIRST_EXCEPTION).done:
                     future.result()
             except BaseException:
                 with contextlib.suppress(queue.Empty):

@@ -116,11 +116,12 @@ def state(run: Run, run_id: str) -> tuple[str, str]:
     if reason is None and isinstance(against, Variant):
         reason = build.conflict(against)
     failure = store.failure(run_id)
-    if reason or (failure and failure["undefined"]):
-        message = reason or str(failure and failure["message"])
+    if reason is None and failure and failure["undefined"] and not failure.get("conflict"):
+        reason = str(failure["message"])
+    if reason:
         if not failure:
-            store.save_failure(run_id, message, "", undefined=True)
-        return "cannot", message
+            store.save_failure(run_id, reason, "", undefined=True, conflict=True)
+        return "cannot", reason
     return "to do", f"failed before: {failure['message']}" if failure else ""
 
 
