@@ -1,1 +1,1 @@
-"""What kit promises of itself, measured: run by `make bench`."""
+"""What kit promises of itself, measured: `make bench`, or `python -m benchmarks NAME ...`."""

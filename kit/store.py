@@ -8,6 +8,7 @@ artifacts, a cache), `locks/`. The folders are the only index there is.
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import os
 import shutil
@@ -58,13 +59,20 @@ def store_root() -> Path:
     if not mark.exists():
         root.mkdir(parents=True, exist_ok=True)
         write_text(mark, f"{SCHEMA}\n")
-    found = mark.read_text(encoding="utf-8").strip()
+    found = _read_mark(mark, mark.stat().st_mtime_ns)
     if found != str(SCHEMA):
         raise SpecError(
             f"the store {root} has schema {found}, this kit reads {SCHEMA}; "
             "set KIT_STORE to another folder or use the kit that wrote it"
         )
     return root
+
+
+@functools.lru_cache
+def _read_mark(mark: Path, changed: int) -> str:
+    """Reads the store's schema, once while unchanged: every look into the store asks."""
+    del changed
+    return mark.read_text(encoding="utf-8").strip()
 
 
 def project_root() -> Path:
@@ -131,7 +139,7 @@ def save(artifact: Artifact) -> None:
     def write(folder: Path) -> None:
         _write_columns(folder / "columns.npz", artifact.columns)
         info = {"kind": artifact.kind, "run": to_json(artifact.run), "info": dict(artifact.info)}
-        write_text(folder / "info.json", json.dumps(info, indent=1))
+        (folder / "info.json").write_text(json.dumps(info, indent=1), encoding="utf-8")
 
     _replace_folder(_artifact_folder(artifact.run_id), write)
     _failure_path(artifact.run_id).unlink(missing_ok=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -70,7 +70,7 @@ def make_model(ref: Ref, task: Task | None, *, seed: int, fit: bool = True) -> M
     }
     if kind not in makers:
         raise SpecError(f"{ref.name} is of kind {kind!r}; this kit builds {', '.join(makers)}")
-    with seeded(seed):
+    with nullcontext() if kind == "predictor" else seeded(seed):  # torch takes seconds to import
         model = makers[kind](ref, entry, task)
     if fit and task is not None and model.kind == "causal" and hasattr(model.module, "fit"):
         assert model.tokenizer is not None

@@ -1,0 +1,75 @@
+"""What the engine adds to the work itself: 1,000 runs that do nothing, and a second time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Annotated, Any
+
+import numpy as np
+from pydantic import Field
+
+import kit
+from benchmarks.common import Figure, fresh_store, in_process, seconds, texts
+
+VARIANTS, NUMBERS = 20, 50
+RUNS = VARIANTS * NUMBERS
+HOW = {"inline": {"executor": "inline"}, "1 worker": {"workers": 1}, "2 workers": {"workers": 2}}
+
+
+@kit.register_architecture(kind="predictor", version=1)
+def bench_nothing(*, number: Annotated[int, Field(ge=0)] = 0) -> Callable[..., np.ndarray]:
+    """Gives zeros."""
+    return lambda texts: np.zeros((len(texts), 2), np.float32)
+
+
+@kit.register_measurement(where="worker", artifacts=("bench",), version=1)
+def bench_count(runner: Any, *, task: kit.TaskRef, number: int = 0) -> kit.Raw:
+    """Measures nothing."""
+    return kit.Raw("bench", {"value": np.ones(1)}, {"protocol": {"number": number}})
+
+
+@kit.register_metric(artifact="bench", higher_is_better=None, unit="1", interval=None, version=1)
+def bench_value(value: np.ndarray) -> float:
+    """The one value there is."""
+    return float(value[0])
+
+
+def study() -> kit.Study:
+    """Returns a study of runs that do nothing."""
+    import pandas as pd
+
+    frame = pd.DataFrame({"text": texts(200, 20), "label": [n % 2 for n in range(200)]})
+    task = kit.task_from_frame("bench_reviews", frame)
+    variants = [kit.Variant(kit.Ref("bench_nothing", number=n)) for n in range(VARIANTS)]
+    asked = [kit.Ref("bench_count", task=task, number=n) for n in range(NUMBERS)]
+    runs = [kit.Run(variant, measurement) for variant in variants for measurement in asked]
+    return kit.Study("bench", runs, variants[0])
+
+
+def naive() -> None:
+    """Does the same work without the engine."""
+    for number in range(RUNS):
+        bench_value(bench_count(None, task="", number=number).columns["value"])
+
+
+def resume() -> float:
+    """Returns the seconds that a finished study takes."""
+    again = study()
+    return seconds(lambda: again.run(metrics=["bench_value"]))
+
+
+def engine() -> Iterator[Figure]:
+    """Milliseconds a run beyond a plain loop, and seconds to find all runs done."""
+    plain = seconds(naive)
+    for name, how in HOW.items():
+        with fresh_store():
+            fresh = study()
+            took = seconds(lambda run=fresh.run, how=how: run(metrics=["bench_value"], **how))
+            table = fresh.table()
+            assert len(table) == RUNS and (table["status"] == "ok").all()
+            each = 1000 * (took - plain) / RUNS
+            yield Figure(
+                f"engine, a run of {RUNS:,}, {name}", f"{each:.2f} ms", "<= 5 ms", each <= 5
+            )
+            again = in_process("benchmarks.engine", "resume")
+    yield Figure(f"{RUNS:,} runs done, found again", f"{again:.2f} s", "<= 2 s", again <= 2)

@@ -1,0 +1,81 @@
+"""What needs no study: importing kit, its size, and large tables."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from statistics import median
+
+from benchmarks.common import ROOT, Figure, in_process, process, seconds
+
+HEAVY = ("torch", "transformers", "matplotlib", "datasets")
+TURNS = 7
+ITEMS = 1_000_000
+NOT_CORE = ("architectures", "tasks", "compression", "runtimes")
+
+
+def imports() -> Iterator[Figure]:
+    """`import kit` in new processes, in turns with an interpreter that does nothing."""
+    pairs = [(process("import kit")[0], process("pass")[0]) for _ in range(TURNS)]
+    ours, bare = (median(side) for side in zip(*pairs, strict=True))
+    text = f"{ours - bare:.3f} s ({ours:.3f} s against {bare:.3f} s of a bare interpreter)"
+    yield Figure("import kit", text, "<= 0.3 s", ours - bare <= 0.3)
+    code = f"import sys, kit; print([m for m in {HEAVY} if m in sys.modules])"
+    found = process(code)[1]
+    text = "none" if found == "[]" else found
+    yield Figure("heavy modules it loads", text, "none", found == "[]")
+
+
+def size() -> Iterator[Figure]:
+    """Lines of the core, docstrings included, and of the longest file."""
+    sizes = {
+        path.relative_to(ROOT / "kit"): len(path.read_text(encoding="utf-8").splitlines())
+        for path in (ROOT / "kit").rglob("*.py")
+    }
+    core = sum(size for path, size in sizes.items() if path.parts[0] not in NOT_CORE)
+    text = f"{core:,} of {sum(sizes.values()):,}"
+    yield Figure("lines of the core", text, "<= 3,500", core <= 3500)
+    longest = max(sizes, key=sizes.__getitem__)
+    text = f"{sizes[longest]} ({longest})"
+    yield Figure("lines of the longest file", text, "<= 300", sizes[longest] <= 300)
+
+
+def million() -> tuple[float, float, float]:
+    """Returns seconds of `score` and of `compare`, and peak bytes beyond the artifacts."""
+    import numpy as np
+
+    import kit
+    from kit.analysis.score import compare, score
+    from kit.store import Artifact
+
+    rng = np.random.default_rng(0)
+    label = rng.integers(0, 2, ITEMS)
+    item = np.arange(ITEMS).astype("U7")
+    artifacts = []
+    for name in ("majority", "vader"):
+        run = kit.Run(kit.Variant(name), kit.Quality("sentiment"))
+        logits = rng.normal(size=(ITEMS, 2)) + 2 * np.eye(2)[label]
+        columns = {"item": item, "cluster": item, "label": label, "logits": logits}
+        artifacts.append(Artifact(run, name, "classification", columns))
+    before = _status("VmRSS")
+    scored = seconds(lambda: [score(artifact) for artifact in artifacts])
+    compared = seconds(lambda: compare(artifacts, artifacts[0].run.variant))
+    return scored, compared, _status("VmHWM") - before
+
+
+def _status(name: str) -> float:
+    """Returns bytes by the kernel's account of this process, NaN where it keeps none."""
+    path = Path("/proc/self/status")
+    lines = path.read_text().splitlines() if path.exists() else []
+    return next(
+        (1024.0 * int(line.split()[1]) for line in lines if line.startswith(name)), math.nan
+    )
+
+
+def analysis() -> Iterator[Figure]:
+    """A million predictions of two models through `score` and `compare`."""
+    scored, compared, peak = in_process("benchmarks.package", "million")
+    text = f"{scored:.1f} s and {compared:.1f} s"
+    yield Figure(f"score and compare 2 x {ITEMS:,}", text, "<= 20 s", scored + compared <= 20)
+    yield Figure("peak memory beyond the artifacts", f"{peak / 1e9:.2f} GB")
