@@ -180,7 +180,7 @@ def _graph_spec(variant: Variant, exported: Sequence[Ref]) -> list[Any]:
 
 def graph_path(variant: Variant) -> Path:
     """Returns the variant's ONNX graph, exported and compressed where absent."""
-    path = _exported(variant, ())
+    path = _exported(variant)
     refs = stage(variant, "exported")
     for index, ref in enumerate(refs):
         scheme = registry.schemes.get(ref.name).function
@@ -194,7 +194,7 @@ def graph_path(variant: Variant) -> Path:
     return path
 
 
-def _exported(variant: Variant, schemes: Sequence[Ref]) -> Path:
+def _exported(variant: Variant) -> Path:
     def make(folder: Path) -> None:
         from kit.architectures.tokenizers import pad
         from kit.runtimes.onnx import export
@@ -209,7 +209,7 @@ def _exported(variant: Variant, schemes: Sequence[Ref]) -> Path:
             folder / "model.onnx",
         )
 
-    return store.built(_graph_spec(variant, schemes), make) / "model.onnx"
+    return store.built(_graph_spec(variant, ()), make) / "model.onnx"
 
 
 def gives_features(variant: Variant) -> bool:

@@ -255,6 +255,7 @@ class Registry:
 
 
 def positional(function: Callable[..., Any]) -> list[str]:
+    """Returns the names of the parameters that the kit supplies."""
     kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
     return [p.name for p in inspect.signature(function).parameters.values() if p.kind in kinds]
 

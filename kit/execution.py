@@ -54,8 +54,7 @@ class Execution:
     def run(self) -> None:
         """Does everything; on an interrupt the workers end and what is done stays."""
         try:
-            pending = [run for run in self._ids if not self._refused(run)]
-            pending = self._builds(pending)
+            pending = self._builds(list(self._ids))
             where = {run: _where(run) for run in pending}
             self._side_by_side([run for run in pending if where[run] == "worker"])
             for run in pending:
@@ -82,18 +81,6 @@ class Execution:
         if time.monotonic() - self._shown > 1:
             self._shown = time.monotonic()
             self._bar.refresh()
-
-    def _refused(self, run: Run) -> bool:
-        """Keeps the reason of a run that cannot work here, before anything is started."""
-        reason = build.conflict(run.variant)
-        against = run.measurement.args.get("against")
-        if reason is None and isinstance(against, Variant):
-            reason = build.conflict(against)
-        if reason is None:
-            return False
-        store.save_failure(self._ids[run], reason, "", undefined=True, conflict=True)
-        self._bar.update()
-        return True
 
     @contextlib.contextmanager
     def _kept(self, runs: Sequence[Run]) -> Iterator[None]:

@@ -10,6 +10,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from kit import build, registry, store, tasks
+from kit.architectures.batches import steps
 from kit.spec import Run, Variant, content_hash
 
 if TYPE_CHECKING:
@@ -32,9 +33,9 @@ def plan(study: Study) -> pd.DataFrame:
 
     rows: list[dict[str, Any]] = []
     guesses = _Estimates(study)
-    for variant, steps in _builds(study):
-        minutes = sum(guesses.build(variant, step) for step in steps) / 60
-        rows.append(_plan_row(variant, "+".join(steps), "", "to do", minutes, ""))
+    for variant, missing in _builds(study):
+        minutes = sum(guesses.build(variant, step) for step in missing) / 60
+        rows.append(_plan_row(variant, "+".join(missing), "", "to do", minutes, ""))
     for run, run_id in study.ids().items():
         status, reason = state(run, run_id)
         minutes = guesses.run(run) / 60 if status == "to do" else 0.0
@@ -111,27 +112,31 @@ def state(run: Run, run_id: str) -> tuple[str, str]:
     """Returns `done`, `cannot` or `to do`, with the reason."""
     if store.has(run_id):
         return "done", ""
+    found = failure(run, run_id)
+    if found is None:
+        return "to do", ""
+    if found["undefined"]:
+        return "cannot", str(found["message"])
+    return "to do", f"failed before: {found['message']}"
+
+
+def failure(run: Run, run_id: str) -> dict[str, Any] | None:
+    """Returns why a run has no artifact: it cannot work on this machine, or what was kept of it."""
     against = run.measurement.args.get("against")
     reason = build.conflict(run.variant)
     if reason is None and isinstance(against, Variant):
         reason = build.conflict(against)
-    failure = store.failure(run_id)
-    if reason is None and failure and failure["undefined"] and not failure.get("conflict"):
-        reason = str(failure["message"])
-    if reason:
-        if not failure:
-            store.save_failure(run_id, reason, "", undefined=True, conflict=True)
-        return "cannot", reason
-    return "to do", f"failed before: {failure['message']}" if failure else ""
+    if reason is not None:
+        return {"message": reason, "log": "", "undefined": True}
+    return store.failure(run_id)
 
 
 def _plan_row(
     variant: Variant | str, what: str, split: str, status: str, minutes: float, reason: str
 ) -> dict[str, Any]:
-    named = isinstance(variant, Variant)
     return {
         "variant": variant.name if isinstance(variant, Variant) else variant,
-        "seed": str(variant.seed) if isinstance(variant, Variant) and named else "",
+        "seed": str(variant.seed) if isinstance(variant, Variant) else "",
         "what": what,
         "split": split,
         "status": status,
@@ -145,7 +150,7 @@ def _short_training(variant: Variant) -> str:
     training = variant.training
     if training is None or training.budget.tokens is None or not build.is_trained(variant):
         return ""
-    steps = training.budget.tokens // (training.batch_size * training.length)
-    if steps >= 250:
+    count = steps(training, training.budget.tokens)
+    if count >= 250:
         return ""
-    return f"only {steps} optimizer steps: below 250 a comparison of architectures is noise"
+    return f"only {count} optimizer steps: below 250 a comparison of architectures is noise"

@@ -163,8 +163,7 @@ def register_measurement(
             its own processes).
         artifacts: kinds of artifact it may give.
         version: raise it when results change.
-        **traits: `seconds=` a first guess of how long it takes; `once=True` measured for the
-            lowest seed alone.
+        **traits: `seconds=` a first guess of how long it takes.
     """
     if where not in ("worker", "fresh", "driver"):
         raise SpecError(suggest(where, ("worker", "fresh", "driver"), "place for a measurement"))
@@ -179,7 +178,6 @@ def register_metric(
     higher_is_better: bool | None,
     unit: str,
     interval: str | None = "bootstrap",
-    fit: Callable[..., Any] | None = None,
     version: int | None = None,
     **traits: Any,
 ) -> Callable[[F], F]:
@@ -190,7 +188,6 @@ def register_metric(
         higher_is_better: direction; None where there is none.
         unit: of the value.
         interval: how its interval is had: `wilson`, `bootstrap`, `launches` or None.
-        fit: what is fitted on the validation split before.
         version: raise it when results change.
         **traits: see `kit.analysis.score`.
     """
@@ -201,7 +198,6 @@ def register_metric(
         higher_is_better=higher_is_better,
         unit=unit,
         interval=interval,
-        fit=fit,
         **traits,
     )
 

@@ -174,7 +174,6 @@ def delete(run_id: str) -> None:
     """Forgets a run, so that it is done again."""
     for folder in ("artifacts", "partial"):
         shutil.rmtree(store_root() / folder / run_id, ignore_errors=True)
-    (store_root() / "failures" / f"{run_id}.json").unlink(missing_ok=True)
     _failure_path(run_id).unlink(missing_ok=True)
 
 
@@ -182,19 +181,9 @@ def _failure_path(run_id: str) -> Path:
     return store_root() / "failures" / f"{run_id}.json"
 
 
-def save_failure(
-    run_id: str, message: str, log: str, *, undefined: bool, conflict: bool = False
-) -> None:
-    """Keeps why a run has no artifact.
-
-    Args:
-        run_id: of the run.
-        message: one sentence.
-        log: the traceback or log behind it.
-        undefined: whether it cannot be had, as opposed to having failed.
-        conflict: whether it was refused before it was started; another machine may take it.
-    """
-    content = {"message": message, "log": log, "undefined": undefined, "conflict": conflict}
+def save_failure(run_id: str, message: str, log: str, *, undefined: bool) -> None:
+    """Keeps why a run has no artifact: one sentence and the traceback or log behind it."""
+    content = {"message": message, "log": log, "undefined": undefined}
     write_text(_failure_path(run_id), json.dumps(content, indent=1))
 
 

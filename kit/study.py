@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from kit import build, presets, registry, results, store, tasks
-from kit.plan import plan, state
+from kit.plan import failure, plan, state
 from kit.spec import Ref, Run, SpecError, Variant, content_hash
 
 if TYPE_CHECKING:
@@ -163,7 +163,7 @@ class Study:
         versions = {name: registry.metrics.get(name).version for name in names}
         saved = [[ids[run], info.get("saved")] for run, info in infos.items()]
         labels = [(run.variant.name, str(run.measurement.args.get("against"))) for run in infos]
-        failures = {run: store.failure(ids[run]) for run, info in infos.items() if not info}
+        failures = {run: failure(run, ids[run]) for run, info in infos.items() if not info}
         key = content_hash(
             "table", TABLE_VERSION, self.baseline, versions, saved, labels, list(failures.values())
         )
@@ -192,8 +192,8 @@ class Study:
         ]
         rows += compare(artifacts, self.baseline, names)
         rows += distances(artifacts)
-        for run, failure in failures.items():
-            reason = failure or {"message": "not run yet", "undefined": True}
+        for run, known in failures.items():
+            reason = known or {"message": "not run yet", "undefined": True}
             status = "undefined" if reason["undefined"] else "error"
             rows += missing(run, ids[run], _artifact_kind(run), names, status, reason["message"])
         return adjust(_one_a_key(rows))

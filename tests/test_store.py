@@ -115,7 +115,6 @@ def test_saving_forgets_the_failure_and_the_parts(run: Run) -> None:
         "message": "it broke",
         "log": "Traceback ...",
         "undefined": False,
-        "conflict": False,
     }
     assert {name: part["seconds"][0] for name, part in store.parts("0" * 16).items()} == {
         "launch-0": 1.0,

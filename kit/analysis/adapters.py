@@ -106,6 +106,5 @@ def from_evaluate(
         higher_is_better=higher_is_better,
         unit=unit,
         interval=interval,
-        fit=None,
     )
     return called

@@ -116,7 +116,7 @@ def _quantity(artifact: str, name: str, unit: str, about: str, **traits: Any) ->
         return value if traits.get("interval") else float(value[0])
 
     quantity.__doc__ = about
-    settings: dict[str, Any] = {"higher_is_better": False, "interval": None, "fit": None} | traits
+    settings: dict[str, Any] = {"higher_is_better": False, "interval": None} | traits
     if settings["interval"] is None:
         settings["note"] = "counted once, not sampled: no interval"
     metrics.register(

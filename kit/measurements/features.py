@@ -25,7 +25,7 @@ def Features(task: str | Ref, split: str = "test", limit: int | None = None) -> 
     return Ref("features", task=task, split=split, limit=limit)
 
 
-@register_measurement(where="worker", artifacts=("features",), version=1, seconds=8.0, once=True)
+@register_measurement(where="worker", artifacts=("features",), version=1, seconds=8.0)
 def features(
     runner: Runner,
     *,
@@ -48,6 +48,8 @@ def features(
     """
     rows = tasks.load(task).split(split, limit)
     columns = {
-        name: np.asarray(rows[key]) for name, key in (("item", "id"), ("cluster", "cluster"))
+        "item": np.asarray(rows["id"]),
+        "cluster": np.asarray(rows["cluster"]),
+        "features": runner.features(list(rows["text"])),
     }
-    return Raw("features", columns | {"features": runner.features(list(rows["text"]))})
+    return Raw("features", columns)

@@ -156,7 +156,7 @@ def _guess(args: Mapping[str, Any]) -> float:
     return float(args["launches"] * (12 + timed))
 
 
-@register_measurement(where="driver", artifacts=("timing",), version=1, seconds=_guess, once=True)
+@register_measurement(where="driver", artifacts=("timing",), version=1, seconds=_guess)
 def latency(
     driver: Driver,
     *,

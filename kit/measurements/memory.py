@@ -27,7 +27,7 @@ def Memory(task: str | Ref, **args: Any) -> Ref:
     return Ref("memory", task=task, **args)
 
 
-@register_measurement(where="fresh", artifacts=("memory",), version=1, seconds=10.0, once=True)
+@register_measurement(where="fresh", artifacts=("memory",), version=1, seconds=10.0)
 def memory(
     runner: Runner,
     *,
