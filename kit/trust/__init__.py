@@ -1,0 +1,1 @@
+"""What makes the numbers believable: self-test, crashes, reproduction, provenance."""
