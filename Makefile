@@ -14,10 +14,10 @@ export KIT_PRESET := $(PRESET)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help run results fetch test lint lab bench clean
+.PHONY: help run results reproduce fetch test lint lab bench clean
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 run: $(STAMP) ## install, fetch, run the main job (notebooks 01 and 02, or NOTEBOOK=03), print the verdict
 	@for name in $(if $(NOTEBOOK),$(NOTEBOOK),01_quickstart 02_sentiment); do \
@@ -29,18 +29,22 @@ results: $(STAMP) ## run every notebook (or NOTEBOOK=03) and write results/
 	  $(BIN)/kit run $$name || exit 1; \
 	done
 
+reproduce: $(STAMP) ## run every notebook (or NOTEBOOK=03) anew, from nothing, and compare with results/
+	@$(BIN)/kit reproduce $(NOTEBOOK)
+
 fetch: $(STAMP) ## fetch all models and data that need no extra consent, for work without a network
 	@$(BIN)/kit fetch --all
 
 test: $(STAMP) ## run the tests
 	@KIT_PRESET= $(BIN)/python -m pytest $(PYTEST_ARGS)
 
-lint: $(STAMP) ## ruff, mypy, import order, notebooks without outputs
+lint: $(STAMP) ## ruff, mypy, import order, notebooks without outputs, results no older than their code
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
 	$(if $(NOTEBOOKS),$(BIN)/nbstripout --verify $(NOTEBOOKS))
+	$(BIN)/kit stale
 
 lab: $(STAMP) ## open JupyterLab in notebooks/
 	@cd notebooks && ../$(BIN)/jupyter lab

@@ -57,8 +57,11 @@ def main() -> None:
             raise SystemExit(
                 f"{need} is pinned, {versions[canonicalize_name(need.name)]} installed"
             )
+    # torch is installed before by hand or by make, pip comes with the environment
     lines = [
-        f"{name}=={version}\n" for name, version in sorted(versions.items()) if name != "torch"
+        f"{name}=={version}\n"
+        for name, version in sorted(versions.items())
+        if name not in ("torch", "pip")
     ]
     (ROOT / "requirements.lock").write_text(LOCK + "".join(lines))
     listed = [f"      - {each}\n" for each in [*pins, "-e ."]]

@@ -6,9 +6,15 @@ The public names; each is imported when it is first used, so that `import kit` l
 from __future__ import annotations
 
 import importlib
+import os
 from typing import Any
 
 __version__ = "0.1.0"
+
+# From 1.29 on, ONNX Runtime writes an id of the machine into the home folder and reports every
+# session to its maker unless this was set before its import; later versions read the second name.
+for _name in ("ORT_DISABLE_TELEMETRY", "ORT_TELEMETRY_DISABLED"):
+    os.environ.setdefault(_name, "1")
 
 _HOMES = {
     "kit.spec": ("Budget", "Ref", "Run", "SpecError", "Training", "Undefined", "Variant"),
@@ -23,7 +29,7 @@ _HOMES = {
     "kit.tasks.own": ("task_from_frame", "task_from_text"),
     "kit.measurements.bench": ("Raw", "TaskRef"),
     "kit.compression.rounding": ("map_linear_weights",),
-    "kit.measurements": ("Cost", "Features", "Latency", "Memory", "Quality"),
+    "kit.measurements": ("Cost", "Features", "Latency", "Memory", "Quality", "SelfTest"),
     "kit.study": ("Study",),
     "kit.harnesses": (
         "classifier",
@@ -36,7 +42,7 @@ _HOMES = {
     "kit.analysis.recommend": ("recommend",),
     "kit.report.publish": ("publish",),
     "kit.report.tables": ("summary",),
-    "kit.results": ("load",),
+    "kit.results": ("expand", "load"),
 }
 _NAMES = {name: home for home, names in _HOMES.items() for name in names}
 _MODULES = {name: f"kit.{name}" for name in ("assets", "environment", "presets", "tasks")}

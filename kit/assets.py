@@ -25,9 +25,11 @@ from pathlib import Path
 from kit.environment import cache_root
 from kit.packages import Recipe, download, join, unpack
 from kit.spec import SpecError, content_hash, suggest
+from kit.values import reason
 
 TABLE = Path(__file__).with_name("assets.toml")
 _MANIFEST = ".asset.json"  # size and sha256 of every file, inside the folder
+_LARGEST = 2**20  # bytes that unpacked files may have beside what the card says
 _SPACE = 2.0  # the download, its parts and what is made of them, over what is kept
 
 
@@ -98,7 +100,9 @@ def path(name: str) -> Path:
     """
     about, _ = _asset(name)
     folder = _folder(name)
-    if folder.exists():
+    with _readable_errors(name):
+        there = folder.exists()
+    if there:
         if damage := _damage(folder, deep=False):
             raise ValueError(
                 f"The cached copy of {name} is damaged: {damage}. "
@@ -137,10 +141,10 @@ def fetch(name: str) -> Path:
     with _readable_errors(name):
         folder.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(folder.parent / f"{name}.lock"):
+            for left in folder.parent.glob(f".{name}-*"):  # by a process that was killed
+                left.unlink() if left.is_symlink() else shutil.rmtree(left)
             if folder.exists() and not _damage(folder, deep=True):
                 return folder
-            for left in folder.parent.glob(f".{name}-*"):  # by a process that was killed
-                shutil.rmtree(left)
             if shutil.disk_usage(folder.parent).free < _SPACE * about.size:
                 raise OSError(errno.ENOSPC, "not enough free space")
             with tempfile.TemporaryDirectory(prefix=f".{name}-", dir=folder.parent) as staging:
@@ -160,6 +164,9 @@ def gguf_to_safetensors(gguf: Path, folder: Path) -> None:
     Args:
         gguf: the file.
         folder: gets model.safetensors, config.json, tokenizer.json and their like.
+
+    Raises:
+        ValueError: the file is cut, broken or of a kind that transformers does not read.
     """
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -167,13 +174,19 @@ def gguf_to_safetensors(gguf: Path, folder: Path) -> None:
     source = {"pretrained_model_name_or_path": str(gguf.parent), "gguf_file": gguf.name}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        model = AutoModelForCausalLM.from_pretrained(**source, dtype=torch.float32)
+        try:
+            model = AutoModelForCausalLM.from_pretrained(**source, dtype=torch.float32)
+            tokenizer = AutoTokenizer.from_pretrained(**source)
+        except Exception as error:  # whatever the readers of the format meet in a broken file
+            raise ValueError(
+                f"{gguf.name} is no GGUF model that can be read: {reason(error)}. Fetch it anew."
+            ) from error
         # transformers still takes the dequantized model for a quantized one, and will not save it
         if hasattr(model.config, "quantization_config"):
             del model.config.quantization_config
         model.hf_quantizer = None  # type: ignore[assignment]
         model.save_pretrained(folder)
-        AutoTokenizer.from_pretrained(**source).save_pretrained(folder)
+        tokenizer.save_pretrained(folder)
 
 
 def _asset(name: str) -> tuple[Card, Recipe]:
@@ -195,7 +208,7 @@ def _make(about: Card, recipe: Recipe, staging: Path) -> Path:
     folder = staging / "asset"
     folder.mkdir()
     for archive in download(about.name, recipe, staging / "download"):
-        unpack(archive, recipe, folder)
+        unpack(archive, recipe, folder, _LARGEST + math.ceil(_SPACE * about.size))
         archive.unlink()
     if recipe.gguf:
         gguf = folder / recipe.gguf
@@ -245,12 +258,14 @@ def _damage(folder: Path, *, deep: bool) -> str | None:
         manifest = json.loads((folder / _MANIFEST).read_text(encoding="utf-8"))
         for name, (size, sha256) in manifest.items():
             file = folder / name
+            if not file.resolve().is_relative_to(folder.resolve()):
+                return f"{file} leads out of its folder"
             if file.stat().st_size != size:
                 return f"{file} has {file.stat().st_size} bytes instead of {size}"
             if deep and _sha256(file) != sha256:
                 return f"{file} has other contents than were unpacked"
     except FileNotFoundError as error:
         return f"{error.filename} is missing"
-    except (ValueError, TypeError, AttributeError):
+    except (OSError, ValueError, TypeError, AttributeError, RecursionError):
         return f"{folder / _MANIFEST} is not readable"
     return None

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kit import environment, registry, store, tasks
+from kit import assets, environment, registry, store, tasks
 from kit.spec import Ref, Run, SpecError, Variant, content_hash
 from kit.workers import report
 
@@ -36,6 +36,42 @@ def run_ids(runs: Iterable[Run]) -> dict[Run, str]:
         return registry.uses(run) | {"data": content_hash(data)}
 
     return {run: content_hash(run, used(run)) for run in runs}
+
+
+def origin(run: Run) -> dict[str, Any]:
+    """Returns where the numbers of a run come from, as plain JSON; builds nothing.
+
+    Returns:
+        `code` (`kind/name` -> version), `data` (`task split` -> fingerprint), `built` (`weights`,
+        `graph` -> folder under `built/` in the store) and `assets` (name -> version, sha256).
+    """
+    variant = run.variant
+    data: dict[str, str] = {}
+    built: dict[str, str] = {}
+    found: dict[str, dict[str, str]] = {}
+    for argument in run.measurement.args.values():
+        if isinstance(argument, Ref):
+            split = _split(run, argument)
+            fitted = kind_of(variant) == "predictor"
+            data |= _fingerprints(argument, (split, "train") if fitted else (split,))
+    if is_trained(variant):
+        assert variant.training is not None
+        data |= _fingerprints(variant.training.task, ("train", "validation"))
+        built["weights"] = store.built_path(_weights_spec(variant)).name
+    if registry.runtimes.get(variant.runtime.name).traits["form"] == "graph":
+        spec = _graph_spec(variant, stage(variant, "exported"))
+        built["graph"] = store.built_path(spec).name
+    code = registry.uses(run)
+    for kind, _, name in (key.partition("/") for key in code if "/" in key):
+        for asset in registry.REGISTRIES[kind].get(name).traits.get("assets", ()):
+            card = assets.card(asset)
+            found[asset] = {"version": card.version, "sha256": card.sha256}
+    return {"code": code, "data": data, "built": built, "assets": found}
+
+
+def _fingerprints(task: Ref, splits: Iterable[str]) -> dict[str, str]:
+    known = tasks.describe(task)["fingerprints"]
+    return {f"{task.name} {split}": known[split] for split in splits}
 
 
 def _split(run: Run, task: Ref) -> str:

@@ -1,4 +1,4 @@
-"""The command line: `kit list`, `kit run`, `kit fetch`, `kit check`.
+"""The command line: `kit list`, `run`, `fetch`, `check`, `reproduce`, `show`, `stale`.
 
 Nothing heavy is imported before a command needs it. A mistake in what was typed ends with code 2
 and a sentence, a failure of the work with code 1.
@@ -7,22 +7,20 @@ and a sentence, a failure of the work with code 1.
 from __future__ import annotations
 
 import contextlib
+import math
 import os
+import shutil
 import sys
-import tempfile
+import textwrap
 import time
-from collections.abc import Iterable, Iterator, Mapping
-from pathlib import Path
-from types import UnionType
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, get_args, get_origin
+from collections.abc import Hashable, Iterator, Mapping
+from typing import Annotated, Any
 
 import typer
 
 from kit import presets, registry, store
+from kit.listing import KINDS, listed
 from kit.spec import SpecError
-
-if TYPE_CHECKING:
-    from kit.entries import Registry
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -31,16 +29,14 @@ app = typer.Typer(
     help="Which version of this model should I deploy, and what do I give up?",
     epilog="Start with: kit run 01. Results come to results/, what was measured is kept in runs/.",
 )
-KINDS = (*registry.REGISTRIES, "assets")
-_SHOWN = {
-    "architectures": ("kind",),
-    "tasks": ("kind", "labels", "shifts"),
-    "schemes": ("stage", "simulated", "runtimes"),
-    "runtimes": ("form",),
-    "measurements": ("where", "artifacts"),
-    "metrics": ("artifact", "unit", "higher_is_better"),
-}
-_EVERY = 5.0  # seconds between lines of progress where the output is no terminal
+_MOST = 15  # rows that a comparison prints of each sort
+_Preset = Annotated[
+    str,
+    typer.Option(
+        help="Sizes: smoke (a minute), default (a laptop), full (a night). "
+        f"Not given: {presets.VARIABLE}, else default.",
+    ),
+]
 
 
 @contextlib.contextmanager
@@ -52,6 +48,13 @@ def _told() -> Iterator[None]:
         _fail(str(error), 2)
     except (OSError, ValueError) as error:
         _fail(str(error), 1)
+
+
+def _use_preset(name: str) -> None:
+    """Puts the preset that was asked for in force; a wrong one is found here."""
+    if name:
+        os.environ[presets.VARIABLE] = name
+    presets.preset_name()
 
 
 def _fail(message: str, code: int) -> None:
@@ -70,8 +73,7 @@ def list_(
         if kind and kind not in KINDS:
             raise SpecError(registry.suggest(kind, KINDS, "kind"))
         for one in [kind] if kind else KINDS:
-            columns, rows = _assets() if one == "assets" else _entries(one)
-            _print_table(one, columns, rows)
+            _print_table(one, *listed(one))
 
 
 @app.command()
@@ -79,13 +81,7 @@ def run(
     notebook: Annotated[
         str, typer.Argument(help="A number (02), a name (02_sentiment) or the path of a notebook.")
     ],
-    preset: Annotated[
-        str,
-        typer.Option(
-            help="Sizes: smoke (a minute), default (a laptop), full (a night). "
-            f"Not given: {presets.VARIABLE}, else default.",
-        ),
-    ] = "",
+    preset: _Preset = "",
 ) -> None:
     """Run a notebook from top to bottom, then print its verdict and where to look.
 
@@ -93,13 +89,14 @@ def run(
     The executed copy, with its outputs, is kept in runs/executed/.
     """
     with _told():
-        path = _find_notebook(notebook)
-        if preset:
-            os.environ[presets.VARIABLE] = preset
-        presets.preset_name()
+        from kit.kernel import execute, find_notebook
+
+        path = find_notebook(notebook, store.project_root())
+        _use_preset(preset)
         with contextlib.chdir(path.parent):
             started = time.time()
-            _execute(path)
+            typer.echo(f"running {path.name} at preset {presets.preset_name()}")
+            execute(path, store.project_root() / "runs" / "executed" / path.name, {})
             _print_verdict(path.stem, started)
 
 
@@ -137,6 +134,99 @@ def check(
             raise typer.Exit(1)
 
 
+@app.command()
+def reproduce(
+    notebook: Annotated[
+        str, typer.Argument(help="A number or name; every notebook that has a table if not given.")
+    ] = "",
+    preset: _Preset = "",
+) -> None:
+    """Run a notebook anew, from nothing, and compare its table with the published one.
+
+    It takes as long as the first run did, in runs/reproduce/, and goes on where it was stopped.
+    Ends with code 1 where a row contradicts its repeat.
+    """
+    with _told():
+        _use_preset(preset)
+        from kit.report.tables import records
+        from kit.trust.comparison import VERDICTS, summary
+        from kit.trust.reproduce import published
+        from kit.trust.reproduce import reproduce as repeat
+
+        paragraphs, bad = [], False
+        for name in [notebook] if notebook else published():
+            table, found, kept = repeat(name)
+            for verdict in (one for one in VERDICTS if one != "same"):
+                rows = found[found["verdict"] == verdict]
+                shown = [
+                    [_row_name(row), _digits(row["old"]), _digits(row["new"]), row["note"]]
+                    for row in records(rows.head(_MOST))
+                ]
+                if shown:
+                    _print_table(f"{table}: {verdict}", ["row", "was", "is", "why"], shown)
+                if len(rows) > len(shown):
+                    typer.echo(f"and {len(rows) - len(shown):,} more, all in {kept}\n")
+            paragraphs.append(summary(table, found))
+            bad |= bool((found["verdict"] == "contradicted").any())
+        typer.echo("\n" + "\n\n".join(paragraphs))
+        if bad:
+            raise typer.Exit(1)
+
+
+def _digits(value: float) -> str:
+    return "" if math.isnan(value) else f"{value:.6g}"
+
+
+def _row_name(row: Mapping[Hashable, Any]) -> str:
+    """Returns what tells a row from its neighbours, in few words."""
+    names = ("study", "metric", "variant", "split", "group", "condition")
+    seed = "" if row["seed"] == "0" else f"seed {row['seed']}"
+    return " ".join(filter(None, [*(row[name] for name in names), seed]))
+
+
+@app.command()
+def show(
+    what: Annotated[
+        str, typer.Argument(help="A run_id, or a row of a table: 02_sentiment:17 (1 is the first).")
+    ],
+) -> None:
+    """Walk one number back: row, artifact, run, build, data, assets, code, commit, machine."""
+    with _told():
+        from kit.trust.origin import walk_back
+
+        for title, lines in walk_back(what):
+            typer.secho(f"\n{title}", bold=True)
+            for name, text in lines:
+                typer.echo(_hanging(f"  {name:<24} ", text))
+
+
+def _hanging(head: str, text: str) -> str:
+    """Returns a text after a heading, folded to the terminal and indented below itself."""
+    width = max(40, shutil.get_terminal_size().columns)
+    indent = " " * len(head)
+    lines = [
+        textwrap.fill(line, width, initial_indent=indent, subsequent_indent=indent)
+        for line in text.splitlines() or [""]
+    ]
+    return head.rstrip() if not text else head + "\n".join(lines).removeprefix(indent)
+
+
+@app.command()
+def stale() -> None:
+    """Name published pages whose notebook or code changed since; end with code 1 if there are."""
+    with _told():
+        from kit.trust.stale import stale_pages
+
+        found = stale_pages()
+        for one in found:
+            typer.echo(f"{one.page.parent.name}/{one.page.name} is stale:")
+            for reason in one.reasons:
+                typer.echo(f"  {reason}")
+            typer.echo(f"  make it anew: {one.remedy}")
+        if found:
+            raise typer.Exit(1)
+
+
 def _print_table(title: str, columns: list[str], rows: list[list[str]]) -> None:
     from rich.console import Console
     from rich.table import Table
@@ -148,122 +238,6 @@ def _print_table(title: str, columns: list[str], rows: list[list[str]]) -> None:
     for row in rows:
         table.add_row(*map(Text, row))
     Console(width=None if sys.stdout.isatty() else 140).print(table)
-
-
-def _entries(kind: str) -> tuple[list[str], list[list[str]]]:
-    """Returns the columns and rows of a registry's list."""
-    found = registry.REGISTRIES[kind]
-    aliases: dict[str, list[str]] = {}
-    for alias, ref in found.aliases().items():
-        aliases.setdefault(ref.name, []).append(alias)
-    traits = _SHOWN[kind]
-    rows = []
-    for entry in map(found.get, found.names()):
-        about = [_plain(entry.traits.get(trait)) for trait in traits]
-        short = ", ".join(aliases.get(entry.name, []))
-        rows.append([entry.name, entry.summary, *about, _arguments(found, entry.name), short])
-    heads = [trait.replace("_", " ") for trait in traits]
-    columns = ["name", "what it is", *heads, "arguments = default", "short names"]
-    used = [i for i in range(len(columns)) if i < 2 or any(row[i] for row in rows)]
-    return [columns[i] for i in used], [[row[i] for i in used] for row in rows]
-
-
-def _plain(value: Any) -> str:
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, Mapping):
-        return ", ".join(f"{key} ({text})" for key, text in value.items())
-    return ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value or "")
-
-
-def _arguments(found: Registry, entry: str) -> str:
-    """Returns what a Ref may set, one line an argument: `bits: 2..8 = 4`."""
-    return "\n".join(
-        f"{name}: {_type_name(field.annotation, field.metadata)}"
-        + ("" if field.is_required() else f" = {field.default}")
-        for name, field in found.arguments(entry).items()
-    )
-
-
-def _type_name(annotation: Any, rules: Iterable[Any] = ()) -> str:
-    """Returns a type as words: its range, its choices, or its name."""
-    origin, inner = get_origin(annotation), get_args(annotation)
-    if origin is Annotated:
-        nested = [rule for given in inner[1:] for rule in getattr(given, "metadata", [given])]
-        return _type_name(inner[0], nested)
-    if origin is Literal:
-        return " | ".join(map(str, inner))
-    if origin in (Union, UnionType):
-        return " or ".join(_type_name(one, rules) for one in inner)
-    name = str(getattr(annotation, "__name__", annotation)).replace("NoneType", "None")
-    bounds = [
-        next((str(getattr(r, k)) for r in rules for k in keys if hasattr(r, k)), "")
-        for keys in (("ge", "gt"), ("le", "lt"))
-    ]
-    return "..".join(bounds) if any(bounds) and name != "None" else name
-
-
-def _assets() -> tuple[list[str], list[list[str]]]:
-    from kit import assets
-
-    cards = map(assets.card, assets.names())
-    rows = [
-        [
-            c.name,
-            c.contents,
-            f"{c.size / 1e6:,.0f} MB",
-            c.licence,
-            f"{c.package} {c.version}",
-            c.flaws,
-        ]
-        for c in cards
-    ]
-    return ["name", "what it is", "size", "licence", "package", "known flaws"], rows
-
-
-def _find_notebook(name: str) -> Path:
-    """Returns the notebook that a number, name or path means."""
-    given = Path(name)
-    if given.suffix == ".ipynb" and given.is_file():
-        return given.resolve()
-    known = {
-        path.stem: path for path in sorted((store.project_root() / "notebooks").glob("*.ipynb"))
-    }
-    stem = given.name.removesuffix(".ipynb")
-    fits = [stem] if stem in known else [one for one in known if stem and one.startswith(stem)]
-    if len(fits) > 1:
-        raise SpecError(f"{name!r} fits several notebooks: {', '.join(fits)}")
-    if not fits:
-        raise SpecError(registry.suggest(name, known, "notebook"))
-    return known[fits[0]].resolve()
-
-
-def _execute(path: Path) -> None:
-    """Runs every cell with this interpreter and shows what it prints as it comes."""
-    import nbformat
-    from nbclient.exceptions import CellExecutionError, DeadKernelError
-
-    from kit.kernel import Client
-
-    notebook = nbformat.read(path, as_version=4)  # type: ignore[no-untyped-call]
-    copy = store.project_root() / "runs" / "executed" / path.name
-    typer.echo(f"running {path.name} at preset {presets.preset_name()}")
-    stopped = f"{path.name} was stopped or died; what is finished is kept, run it again to go on"
-    with tempfile.TemporaryDirectory(prefix="kit-") as sockets:
-        client = Client(notebook, Path(sockets), _EVERY)
-        try:
-            client.execute()
-        except CellExecutionError as error:
-            if error.ename == "KeyboardInterrupt":
-                _fail(stopped, 1)
-            where = f"code cell {client.code_cells_executed} of {path.name}"
-            why = f"{error.ename}: {error.evalue}"
-            _fail(f"{where} failed: {why}\nThe whole error is in {copy}", 1)
-        except (KeyboardInterrupt, DeadKernelError):
-            _fail(stopped, 1)
-        finally:
-            text = nbformat.writes(notebook)  # type: ignore[no-untyped-call]
-            store.write_text(copy, text + "\n")
 
 
 def _print_verdict(notebook: str, since: float) -> None:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from kit.source import source_hash
 from kit.spec import Ref, SpecError, suggest
+from kit.values import check_name, shown
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -155,6 +156,8 @@ class Registry:
 
     def add(self, entry: Entry) -> None:
         """Puts a finished entry in, as a worker does with what the driver sent."""
+        for name in (entry.name, *entry.aliases):
+            check_name(name, f"the name of the {self.kind}")
         taken = self._entries.get(entry.name)
         if taken is not None and taken.owner != entry.owner:
             raise SpecError(
@@ -195,7 +198,7 @@ class Registry:
         if isinstance(ref, str):
             ref = Ref(ref)
         elif not isinstance(ref, Ref):
-            raise SpecError(f"expected the name of a {self.kind} or a Ref, got {ref!r}")
+            raise SpecError(f"expected the name of a {self.kind} or a Ref, got {shown(ref)}")
         for prefix, (name, argument) in self._prefixes.items():
             if ref.name.startswith(prefix):
                 ref = Ref(name, **{**ref.args, argument: ref.name.removeprefix(prefix)})
@@ -243,10 +246,13 @@ class Registry:
         except ValidationError as error:
             first = error.errors()[0]
             where = ".".join(str(part) for part in first["loc"])
-            given = "nothing" if first["type"] == "missing" else repr(first["input"])
+            given = "nothing" if first["type"] == "missing" else shown(first["input"])
             expected = first["msg"].removeprefix("Value error, ")
             message = f"{self.kind} {entry.name}: {where} is {given}; {expected}"
             raise SpecError(message) from None
+        for key, value in args.items():  # pydantic takes True for 1
+            if isinstance(value, bool) and type(getattr(values, key)) in (int, float):
+                raise SpecError(f"{self.kind} {entry.name}: {key} is {value}; expected a number")
         return {
             key: getattr(values, key)
             for key in model.model_fields

@@ -1,4 +1,4 @@
-"""What this machine is, what it can do at most, and how busy others keep it.
+"""What this machine is, and what it can do at most.
 
 A timing means nothing without the machine beside it, and a ceiling (matmul rate, bandwidth) says
 how far a measured time is from what the hardware allows. Some machines compute bf16 several
@@ -20,22 +20,32 @@ from pathlib import Path
 from timeit import repeat
 from typing import Any
 
-from kit.spec import content_hash
+from kit.spec import SpecError, content_hash
+from kit.values import shown
 
 # starts of the CPU flags that decide how fast a kernel of low precision is
 FEATURES = ("avx2", "avx512f", "avx512_bf16", "avx512_vnni", "avx_vnni", "amx_", "asimd", "bf16")
 PACKAGES = ("torch", "transformers", "onnxruntime", "torchao", "numpy")
-PROC_STAT = Path("/proc/stat")
 _PROC_CPUINFO = Path("/proc/cpuinfo")
 _SLOWER = 2.0  # a dtype whose matmul takes more than twice fp32's time is called slow
 _STEP_SECONDS = 0.3  # a matmul expected to take longer than this is not started
 
 
 def cache_root() -> Path:
-    """Folder for what may be fetched or measured again: `KIT_CACHE`, or the user's cache."""
+    """Folder for what may be fetched or measured again: `KIT_CACHE`, or the user's cache.
+
+    Raises:
+        SpecError: `KIT_CACHE` names a user that is not there.
+    """
     import platformdirs
 
-    return Path(os.environ.get("KIT_CACHE") or platformdirs.user_cache_path("kit")).expanduser()
+    folder = Path(os.environ.get("KIT_CACHE") or platformdirs.user_cache_path("kit"))
+    try:
+        return folder.expanduser()
+    except RuntimeError:
+        raise SpecError(
+            f"KIT_CACHE={shown(str(folder))}: there is no such user here; expected a folder"
+        ) from None
 
 
 def _cpu() -> tuple[str, tuple[str, ...]]:
@@ -256,47 +266,3 @@ def slow_dtype(dtype: str) -> str | None:
         f"{dtype} matmul runs at {rate:.3g} GFLOP/s against {found.fp32:.3g} in float32 on this "
         f"machine ({machine()['cpu']}), {found.fp32 / rate:.0f} times slower."
     )
-
-
-class ForeignLoad:
-    """Share of the machine's CPU time that others take: busy time less our own processes'.
-
-    The clock starts when the object is made. Ours are this process and all its descendants, those
-    that ended included. Time stolen by the hypervisor counts as foreign.
-
-        load = ForeignLoad()
-        ...                    # what is being timed
-        load.share()           # 0.03: others used 3% of all CPUs since then
-    """
-
-    def __init__(self) -> None:
-        self._start = self._read()
-
-    def share(self) -> float | None:
-        """Foreign share since the start, 0..1; None without `/proc` or when no time has passed."""
-        now = self._read()
-        if now is None or self._start is None:
-            return None
-        total, busy, own = (after - before for after, before in zip(now, self._start, strict=True))
-        return min(max((busy - own) / total, 0.0), 1.0) if total > 0 else None
-
-    @staticmethod
-    def _read() -> tuple[float, float, float] | None:
-        """Seconds so far, summed over CPUs: all, busy, and of our own processes."""
-        try:
-            words = PROC_STAT.read_text(encoding="ascii").split("\n", 1)[0].split()
-        except OSError:
-            return None
-        # user nice system idle iowait irq softirq steal; guest time is part of user
-        ticks = [int(word) / os.sysconf("SC_CLK_TCK") for word in words[1:9]]
-        return sum(ticks), sum(ticks) - ticks[3] - ticks[4], _own_seconds()
-
-
-def _own_seconds() -> float:
-    import psutil
-
-    this, seconds = psutil.Process(), 0.0
-    for process in [this, *this.children(recursive=True)]:
-        with contextlib.suppress(psutil.Error):
-            seconds += sum(process.cpu_times()[:4])  # user, system, and of ended children both
-    return seconds

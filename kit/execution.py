@@ -12,8 +12,7 @@ from functools import partial
 from typing import Any
 
 from kit import build, environment, registry, store
-from kit.measurements.bench import Bench, Raw
-from kit.measurements.latency import Driver
+from kit.measurements.bench import Bench, Driver, Raw
 from kit.spec import Run, SpecError, Undefined, Variant
 from kit.workers import Worker, WorkerError, inline, kill_all
 
@@ -58,13 +57,14 @@ class Execution:
             where = {run: _where(run) for run in pending}
             self._side_by_side([run for run in pending if where[run] == "worker"])
             for run in pending:
-                if where[run] == "fresh":
+                if where[run] == "fresh" and not self._done_meanwhile(run):
                     self._one_fresh(run)
             driven = [run for run in pending if where[run] == "driver"]
             if driven:
                 with store.timing_lock():
                     for run in driven:
-                        self._one_driven(run)
+                        if not self._done_meanwhile(run):
+                            self._one_driven(run)
         except BaseException:
             self._stop()
             raise
@@ -87,6 +87,8 @@ class Execution:
         """Turns a failure into the kept failure of every run that needed what failed."""
         try:
             yield
+        except store.StoreError:
+            raise  # no run's failure, and nothing more can be kept
         except Exception as error:
             for run in runs:
                 self._failed(run, error)
@@ -104,8 +106,19 @@ class Execution:
         store.save_failure(self._ids[run], message, log, undefined=undefined)
         self._bar.update()
 
+    def _done_meanwhile(self, run: Run) -> bool:
+        """Says whether another process, of a study with the same run, saved it since the start."""
+        if not store.has(self._ids[run]):
+            return False
+        self._bar.update()
+        return True
+
     def _save(self, run: Run, raw: Raw) -> None:
-        about = {"machine": environment.machine(), "machine_key": environment.machine_key()}
+        about = {
+            "machine": environment.machine(),
+            "machine_key": environment.machine_key(),
+            "origin": build.origin(run),
+        }
         info = {**raw.info, **about, "saved": time.time_ns()}
         store.save(store.Artifact(run, self._ids[run], raw.kind, raw.columns, info))
         self._bar.update()
@@ -159,6 +172,8 @@ class Execution:
                     except queue.Empty:
                         return
                     for run in members:
+                        if self._done_meanwhile(run):
+                            continue
                         if worker is None or held != threads:
                             stack.close()
                             worker = stack.enter_context(self._open(Bench, threads=threads))
@@ -189,7 +204,7 @@ class Execution:
 
     def _one_fresh(self, run: Run) -> None:
         threads = run.measurement.args.get("threads") or 1
-        with self._kept([run]), self._open(Bench, threads=threads) as worker:
+        with self._kept([run]), self._open(Bench, threads=threads, returning=True) as worker:
             self._save(run, worker.call("measure", run))
 
     def _one_driven(self, run: Run) -> None:

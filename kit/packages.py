@@ -10,20 +10,33 @@ from __future__ import annotations
 import contextlib
 import errno
 import fnmatch
+import os
 import re
 import shutil
 import stat
 import subprocess
 import sys
 import tarfile
+import tempfile
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import IO, cast
 
+from kit.values import reason, shown, unseen
+
 _BLOCK = 2**20
+_LONGEST = 255  # bytes of a name in a folder, on every file system in use
+_PIP = """
+import runpy
+from kit.processes import end_with_parent
+
+end_with_parent()
+runpy.run_module("pip", run_name="__main__", alter_sys=True)
+"""
 
 
 @dataclass(frozen=True)
@@ -66,10 +79,12 @@ def download(name: str, recipe: Recipe, folder: Path) -> list[Path]:
     requirements.write_text("\n".join(lines), encoding="utf-8")
     package = recipe.pins[0][0].partition("==")[0]
     form = ["--no-binary", package] if recipe.source else ["--only-binary", ":all:"]
-    command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-input", "--no-deps"]
+    command = [sys.executable, "-c", _PIP, "download", "--quiet", "--no-input", "--no-deps"]
     command += ["--require-hashes", "--ignore-requires-python", *form]
     command += ["--dest", str(folder), "--requirement", str(requirements)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    with tempfile.TemporaryDirectory(dir=folder.parent) as scratch:  # removed also after a kill
+        environment = {**os.environ, "TMPDIR": scratch}
+        done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
     requirements.unlink()
     if done.returncode:
         raise _failure(name, done.stdout + done.stderr)
@@ -96,24 +111,55 @@ def _failure(name: str, output: str) -> Exception:
     return OSError(f"pip could not download {name}: {last[-1]}")
 
 
-def unpack(archive: Path, recipe: Recipe, folder: Path) -> None:
+def unpack(archive: Path, recipe: Recipe, folder: Path, limit: int) -> None:
     """Copies the wanted members of a wheel or source archive into a folder; runs nothing.
 
+    Args:
+        archive: the package file.
+        recipe: says which members are wanted.
+        folder: gets them.
+        limit: bytes that they may have together.
+
     Raises:
-        ValueError: a wanted member is a link or leads out of the folder.
+        ValueError: a wanted member is a link or a device, leads out of the folder, comes twice or
+            is larger than the card says, or the archive is broken.
     """
-    with contextlib.ExitStack() as stack:
-        for name, plain, data in _members(archive, recipe, stack):
-            if not any(fnmatch.fnmatchcase(name, pattern) for pattern in recipe.members):
-                continue
-            inside = name.removeprefix(recipe.root)
-            relative = PurePosixPath(inside if recipe.root and inside != name else Path(name).name)
-            if not plain or ".." in relative.parts or relative.is_absolute() or "\\" in name:
-                raise ValueError(f"{archive.name} holds a link or an unsafe path, {name!r}.")
-            target = folder / relative
-            target.parent.mkdir(parents=True, exist_ok=True)
-            with data() as source, target.open("wb") as sink:
-                shutil.copyfileobj(source, sink, _BLOCK)
+    left = limit
+    try:
+        with contextlib.ExitStack() as stack:
+            for name, plain, data in _members(archive, recipe, stack):
+                if any(fnmatch.fnmatchcase(name, pattern) for pattern in recipe.members):
+                    target = folder / _place(name, plain, recipe, archive.name)
+                    if target.exists() or any(parent.is_file() for parent in target.parents):
+                        raise ValueError(f"{archive.name} holds {name!r} twice.")
+                    target.parent.mkdir(parents=True, exist_ok=True)
+                    with data() as source, target.open("wb") as sink:
+                        left = _copy(source, sink, left, archive.name, limit)
+    except (zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError, KeyError) as error:
+        raise ValueError(f"{archive.name} is no readable archive: {reason(error)}.") from error
+
+
+def _place(name: str, plain: bool, recipe: Recipe, archive: str) -> PurePosixPath:
+    """Returns where in the folder a member belongs."""
+    inside = name.removeprefix(recipe.root)
+    relative = PurePosixPath(inside if recipe.root and inside != name else Path(name).name)
+    unsafe = ".." in relative.parts or relative.is_absolute() or unseen(name) or "\\" in name
+    too_long = any(len(part.encode()) > _LONGEST for part in relative.parts)
+    if not plain or unsafe or too_long or not relative.parts:
+        raise ValueError(f"{archive} holds a link or an unsafe path, {shown(name)}.")
+    return relative
+
+
+def _copy(source: IO[bytes], sink: IO[bytes], left: int, archive: str, limit: int) -> int:
+    """Copies a member; returns how many bytes are left of the limit."""
+    while block := source.read(_BLOCK):
+        left -= len(block)
+        if left < 0:  # what an archive declares of its sizes may be a lie
+            raise ValueError(
+                f"{archive} unpacks to more than {limit / 1e6:.3g} MB, which its card allows."
+            )
+        sink.write(block)
+    return left
 
 
 def _members(
@@ -124,12 +170,14 @@ def _members(
         wheel = stack.enter_context(zipfile.ZipFile(archive))
         for entry in wheel.infolist():
             if not entry.is_dir():
-                link = stat.S_ISLNK(entry.external_attr >> 16)
-                yield entry.filename, not link, partial(wheel.open, entry)
+                kind = stat.S_IFMT(entry.external_attr >> 16)
+                yield entry.filename, kind in (0, stat.S_IFREG), partial(wheel.open, entry)
         return
     tar = stack.enter_context(tarfile.open(archive))
     if recipe.nested:
-        inner = cast(IO[bytes], tar.extractfile(recipe.nested))
+        inner = tar.extractfile(recipe.nested)
+        if inner is None:
+            raise ValueError(f"{archive.name} holds a link or a folder as {recipe.nested!r}.")
         tar = stack.enter_context(tarfile.open(fileobj=inner))
     for member in tar:
         if not member.isdir():

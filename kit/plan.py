@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import statistics
 from collections import Counter
@@ -73,8 +74,9 @@ class _Estimates:
     def _seen(self) -> dict[tuple[str, str, str], list[float]]:
         seen: dict[tuple[str, str, str], list[float]] = {}
         for run, run_id in self.study.ids().items():
-            if "seconds" in (info := store.read_info(run_id)):
-                seen.setdefault(_alike(run), []).append(info["seconds"])
+            with contextlib.suppress(store.Damaged):  # the table says so, and it is run again
+                if "seconds" in (info := store.read_info(run_id)):
+                    seen.setdefault(_alike(run), []).append(info["seconds"])
         return seen
 
     def run(self, run: Run) -> float:

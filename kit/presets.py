@@ -21,6 +21,9 @@ VARIABLE = "KIT_PRESET"
 # rates: learning rates that an architecture comparison tries
 # launches, batch_sizes, lengths, seconds: of a timing (seconds a launch, condition and side;
 #   "task" is the task's own lengths)
+# selftest_launches, selftest_seconds: of a variant against itself (a quarter of the launches where
+#   a launch is slow or the machine is kept busy)
+# kills: of the crash test, over all its targets
 # wait: seconds that a launch waits for a quiet machine
 # schemes, runtimes: what a sweep combines
 # workers: worker processes for quality runs
@@ -39,6 +42,9 @@ _PRESETS: Mapping[str, Mapping[str, Any]] = {
         "batch_sizes": (1, 32),
         "lengths": ("task",),
         "seconds": 0.3,
+        "selftest_launches": 3,
+        "selftest_seconds": 0.1,
+        "kills": 4,
         "wait": 1.0,
         "schemes": ("w4g32", "dynamic_int8"),
         "runtimes": ("eager", "onnx"),
@@ -57,6 +63,9 @@ _PRESETS: Mapping[str, Mapping[str, Any]] = {
         "batch_sizes": (1, 32),
         "lengths": ("task",),
         "seconds": 1.5,
+        "selftest_launches": 32,
+        "selftest_seconds": 0.8,
+        "kills": 200,
         "wait": 30.0,
         "schemes": _SCHEMES,
         "runtimes": ("eager", "compiled", "onnx"),
@@ -75,6 +84,9 @@ _PRESETS: Mapping[str, Mapping[str, Any]] = {
         "batch_sizes": (1, 32),
         "lengths": ("task", 32, 128),
         "seconds": 3.0,
+        "selftest_launches": 96,
+        "selftest_seconds": 1.5,
+        "kills": 1000,
         "wait": 120.0,
         "schemes": _SCHEMES,
         "runtimes": ("eager", "compiled", "onnx"),

@@ -10,6 +10,7 @@ from typing import Any
 
 from kit.entries import Entry, F, Registry, positional
 from kit.spec import TRAINING_VERSION, Ref, Run, SpecError, Variant, content_hash, suggest
+from kit.values import check_name
 
 STAGES = ("torch", "exported", "cache")
 KINDS = ("causal", "encoder", "vision", "predictor", "pretrained")
@@ -53,7 +54,8 @@ def register_architecture(
         version: raise it when results change; notebook cells leave it out.
         aliases: short names and their arguments.
         tokenizer: makes the tokenizer; bytes by default.
-        **traits: `fitted=True` (has `fit` instead of gradient training), `width_multiple=n`.
+        **traits: `fitted=True` (has `fit` instead of gradient training), `width_multiple=n`,
+            `assets=("minilm",)` (names of the assets it reads).
     """
     if kind not in KINDS:
         raise SpecError(suggest(kind, KINDS, "kind of architecture"))
@@ -81,10 +83,14 @@ def register_task(
         groups: columns whose slices are reported.
         rule: how near and far were told apart, in a sentence.
         version: raise it when the data change.
-        **traits: passed on to `Registry.register`.
+        **traits: `assets=("sentiment",)` (names of the assets it reads).
     """
     if kind not in ("classification", "language"):
         raise SpecError(suggest(kind, ("classification", "language"), "kind of task"))
+    labels, groups = tuple(labels), tuple(groups)
+    for what, given in (("label", labels), ("shift", shifts or {}), ("group column", groups)):
+        for name in given:
+            check_name(name, f"a {what} of the task")
     wrong = {name: how for name, how in (shifts or {}).items() if how not in ("near", "far")}
     if wrong:
         raise SpecError(f"shifts={wrong}: each shift is 'near' or 'far'")
@@ -92,9 +98,9 @@ def register_task(
         function,
         version=version,
         kind=kind,
-        labels=tuple(labels),
+        labels=labels,
         shifts=dict(shifts or {}),
-        groups=tuple(groups),
+        groups=groups,
         rule=rule,
         **traits,
     )

@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import math
 import re
+import warnings
 from collections.abc import Callable, Iterable, Mapping
+from numbers import Real
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kit.spec import suggest
 from kit.store import project_root, write_text
+from kit.values import MOST_WHOLE, shown, tidy, unseen
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -31,7 +34,9 @@ COLUMNS = (
 )
 STATUSES = ("ok", "undefined", "error")
 INTERVALS = ("", "items", "clusters", "seeds", "launches")
-_FORMULA = re.compile(r"^'*[=+\-@\t\r]")
+# what spreadsheets take for a formula, its full-width forms included (OWASP, CSV injection)
+_FORMULA = re.compile("'*[=+\\-@\t\r\uff1d\uff0b\uff0d\uff20]")
+_ESCAPED = re.compile(f"'{_FORMULA.pattern}")
 
 
 def row(**fields: Any) -> dict[str, Any]:
@@ -51,7 +56,7 @@ def row(**fields: Any) -> dict[str, Any]:
         elif name in COUNTS:
             made[name] = None if value is None else int(value)
         else:
-            made[name] = " ".join(str("" if value is None else value).split())
+            made[name] = tidy(str("" if value is None else value))
     made["status"] = made["status"] or "ok"
     return made
 
@@ -63,8 +68,11 @@ def condition(**parts: Any) -> str:
         ValueError: a key or value that the text could not hold.
     """
     for key, value in parts.items():
-        if not re.fullmatch(r"[A-Za-z_]\w*", key) or re.search(r"[;=\n]", str(value)):
-            raise ValueError(f"condition {key}={value!r}: keys are words, values hold no ; or =")
+        text = str(value)
+        if not re.fullmatch(r"[A-Za-z_]\w*", key) or re.search("[;=]", text) or tidy(text) != text:
+            raise ValueError(
+                f"condition {key}={shown(value)}: keys are words, values hold no ; or = or break"
+            )
     return ";".join(f"{key}={parts[key]}" for key in sorted(parts) if parts[key] is not None)
 
 
@@ -74,7 +82,7 @@ def parse_condition(text: str) -> dict[str, Any]:
     for part in text.split(";") if text else ():
         key, mark, value = part.partition("=")
         if not mark:
-            raise ValueError(f"condition {text!r}: expected key=value parts joined by ;")
+            raise ValueError(f"condition {shown(text)}: expected key=value parts joined by ;")
         parts[key] = value
         for number in (float, int):
             try:
@@ -97,7 +105,7 @@ _RULES: list[Rule] = [
     ("interval", "is empty or " + ", ".join(INTERVALS[1:]), lambda f: f.interval.isin(INTERVALS)),
     ("variant", "is not empty", lambda f: f.variant != ""),
     ("metric", "is not empty", lambda f: f.metric != ""),
-    ("seed", "is a whole number or 'all'", lambda f: f.seed.str.fullmatch(r"\d+|all")),
+    ("seed", "is a whole number or 'all'", lambda f: f.seed.str.fullmatch("[0-9]{1,19}|all")),
     ("condition", "is key=value;... sorted by key", lambda f: f.condition.map(_is_canonical)),
     (
         "value",
@@ -131,15 +139,19 @@ def validate(frame: pd.DataFrame) -> pd.DataFrame:
     """
     import pandera.pandas as pa
 
-    for name in [*(set(COLUMNS) - set(frame.columns)), *(set(frame.columns) - set(COLUMNS))]:
-        problem = "is missing" if name in COLUMNS else "is no column of a table"
-        raise ValueError(f"column {name!r} {problem}; the columns are {', '.join(COLUMNS)}")
+    given = list(frame.columns)
+    for name in [*COLUMNS, *given]:
+        if name not in COLUMNS or given.count(name) != 1:
+            problem = "is no column of a table" if name not in COLUMNS else "is there several times"
+            problem = "is missing" if name not in given else problem
+            raise ValueError(
+                f"column {shown(name)} {problem}; the columns are {', '.join(COLUMNS)}"
+            )
     frame = frame[list(COLUMNS)].reset_index(drop=True)
     typed = {name: "float64" for name in NUMBERS} | {name: "Int64" for name in COUNTS}
     for name in COLUMNS:
-        frame[name] = (
-            _numbers(frame[name], typed[name]) if name in typed else frame[name].astype(str)
-        )
+        make = _numbers if name in typed else _texts
+        frame[name] = make(frame[name], typed.get(name, "str"))
     schema = pa.DataFrameSchema(
         {name: pa.Column(typed.get(name, "str"), nullable=name in typed) for name in COLUMNS},
         checks=[
@@ -154,28 +166,54 @@ def validate(frame: pd.DataFrame) -> pd.DataFrame:
         column, _, text = str(case["check"]).partition("\n")
         at = int(case["index"])
         found = " ".join(str(frame[name].iloc[at]) for name in column.split("/")).strip()
-        raise ValueError(
-            f"column {column!r}, row {at + 1}: the rule is that it {text}; found {found!r}"
-        ) from None
+        raise _broken(column, at, text, found) from None
     return frame
+
+
+def _texts(column: pd.Series, dtype: str) -> pd.Series:
+    import pandas as pd
+
+    texts = [str(cell) for cell in column]
+    for text in dict.fromkeys(texts):
+        if unseen(text):
+            rule = f"is one line of text without {unseen(text)}"
+            raise _broken(column.name, texts.index(text), rule, text)
+    return pd.Series(texts, index=column.index, dtype=dtype, name=column.name)
 
 
 def _numbers(column: pd.Series, dtype: str) -> pd.Series:
     import pandas as pd
 
-    blank = column.isna() | (column.astype(str) == "")
-    numbers = pd.to_numeric(column.where(~blank), errors="coerce").astype("float64")
-    wrong = numbers.isna() & ~blank
+    cells = [
+        None if _is_blank(cell) else cell if _is_number(cell) else "no number" for cell in column
+    ]
+    numbers = pd.to_numeric(pd.Series(cells, dtype=object), errors="coerce").astype("float64")
+    wrong = numbers.isna() & pd.Series(cell is not None for cell in cells)
     if dtype == "Int64":
-        wrong |= numbers.notna() & (numbers % 1 != 0)
+        wrong |= numbers.notna() & ((numbers % 1 != 0) | (numbers.abs() >= 2**63))
     if wrong.any():
         at = int(wrong.to_numpy().argmax())
-        kind = "a whole number" if dtype == "Int64" else "a number"
-        raise ValueError(
-            f"column {column.name!r}, row {at + 1}: the rule is that it is {kind}; "
-            f"found {column.iloc[at]!r}"
-        )
+        rule = "is a whole number" if dtype == "Int64" else "is a number"
+        raise _broken(column.name, at, rule, column.iloc[at])
     return numbers.astype("Int64") if dtype == "Int64" else numbers
+
+
+def _is_blank(cell: Any) -> bool:
+    import pandas as pd
+
+    return bool(pd.api.types.is_scalar(cell) and (pd.isna(cell) or cell == ""))
+
+
+def _is_number(cell: object) -> bool:
+    """Says whether a cell may be read as a number: True and whole numbers of any size may not."""
+    large = isinstance(cell, int) and abs(cell) > MOST_WHOLE
+    return isinstance(cell, str | Real) and not isinstance(cell, bool) and not large
+
+
+def _broken(column: object, at: int, rule: str, found: object) -> ValueError:
+    return ValueError(
+        f"column {column!r}, row {at + 1}: the rule is that it {rule}; found {shown(found)}"
+    )
 
 
 def to_frame(rows: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
@@ -208,13 +246,62 @@ def read_table(path: Path) -> pd.DataFrame:
     import pandas as pd
 
     try:
-        frame = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8")
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", pd.errors.ParserWarning)
+            # without index_col, rows with more cells than the head would shift all columns
+            frame = pd.read_csv(
+                path, dtype=str, keep_default_na=False, encoding="utf-8", index_col=False
+            )
         for name in set(frame.columns) - {*NUMBERS, *COUNTS}:
-            frame[name] = frame[name].map(lambda text: text[1:] if _FORMULA.match(text) else text)
+            frame[name] = frame[name].map(lambda text: text[1:] if _ESCAPED.match(text) else text)
             frame[name] = frame[name].astype(str)
         return validate(frame)
-    except ValueError as error:  # pandas' parser and decoder errors are ValueErrors too
+    except UnicodeDecodeError as error:
+        raise ValueError(
+            f"{path}: byte {error.start + 1} is not UTF-8; save the table as UTF-8"
+        ) from None
+    except pd.errors.ParserWarning:
+        raise ValueError(f"{path}: its rows have more cells than its head has names") from None
+    except ValueError as error:  # pandas' parser errors are ValueErrors too
         raise ValueError(f"{path}: {error}") from None
+
+
+def table_path(name: str, folder: Path) -> Path:
+    """Returns the CSV of a table; a beginning of its name that fits one table is enough.
+
+    Raises:
+        FileNotFoundError: no such table, or several.
+    """
+    known = [p.stem for p in sorted(folder.glob("*.csv")) if not p.stem.endswith(".machines")]
+    fits = [name] if name in known else [stem for stem in known if name and stem.startswith(name)]
+    if len(fits) != 1:
+        raise FileNotFoundError(f"{folder}: {suggest(name, known, 'table')}")
+    return folder / f"{fits[0]}.csv"
+
+
+def read_machines(table: Path) -> pd.DataFrame:
+    """Returns the machines of a table, as text; the index is the rows' `machine`."""
+    import pandas as pd
+
+    path = table.with_suffix(".machines.csv")
+    frame = pd.read_csv(path, dtype=str, keep_default_na=False)
+    if "machine" not in frame:
+        raise ValueError(f"{path}: column 'machine' is missing")
+    return frame.set_index(frame.pop("machine").astype(int))
+
+
+def expand(frame: pd.DataFrame) -> pd.DataFrame:
+    """Returns rows with a column for each part of their conditions and what is known; see `load`."""
+    import pandas as pd
+
+    parts = pd.DataFrame([parse_condition(text) for text in frame.condition], index=frame.index)
+    taken = (*COLUMNS, "higher_is_better", "shift", "simulated")
+    parts = parts.rename(columns=lambda key: f"condition_{key}" if key in taken else key)
+    frame = pd.concat([frame, parts], axis=1)
+    frame["higher_is_better"] = [_direction(metric) for metric in frame.metric]
+    frame["shift"] = [_shift(*names) for names in zip(frame.task, frame.split, strict=True)]
+    frame["simulated"] = [_simulated(schemes) for schemes in frame.schemes]
+    return frame
 
 
 def load(name: str, results: Path | None = None) -> pd.DataFrame:
@@ -233,18 +320,7 @@ def load(name: str, results: Path | None = None) -> pd.DataFrame:
     import pandas as pd
 
     folder = project_root() / "results" if results is None else Path(results)
-    known = [p.stem for p in sorted(folder.glob("*.csv")) if not p.stem.endswith(".machines")]
-    fits = [name] if name in known else [stem for stem in known if name and stem.startswith(name)]
-    if len(fits) != 1:
-        raise FileNotFoundError(f"{folder}: {suggest(name, known, 'table')}")
-    frame = read_table(folder / f"{fits[0]}.csv")
-    parts = pd.DataFrame([parse_condition(text) for text in frame.condition], index=frame.index)
-    parts = parts.rename(columns=lambda key: f"condition_{key}" if key in COLUMNS else key)
-    frame = pd.concat([frame, parts], axis=1)
-    frame["higher_is_better"] = [_direction(metric) for metric in frame.metric]
-    frame["shift"] = [_shift(*names) for names in zip(frame.task, frame.split, strict=True)]
-    frame["simulated"] = [_simulated(schemes) for schemes in frame.schemes]
-    return frame
+    return expand(read_table(table_path(name, folder)))
 
 
 def _trait(kind: str, name: str, trait: str) -> Any:

@@ -13,6 +13,7 @@ import numpy as np
 
 from kit import environment, registry, store
 from kit.build import bare, conflict, graph_path, kind_of, load_model, named_inputs, stage, task_of
+from kit.imports import Imports, resident
 from kit.spec import Ref, Undefined, Variant, content_hash
 from kit.workers import report
 
@@ -36,42 +37,46 @@ class Runner:
     Attributes:
         model: tokenizer, labels, kind and module.
         graph: the exported graph where the runtime runs one.
-        imported_bytes: resident memory after the imports and before the model was loaded.
-        load_seconds: from there until ready to run, compilation on first call excluded.
+        imported_bytes: resident memory before the model was loaded, and what imports added since.
+        import_seconds: of the imports that loading the model took.
+        load_seconds: of loading without them; compilation on first call excluded.
     """
 
     def __init__(
         self, variant: Variant, threads: int, task: Ref | None = None, *, reference: bool = False
     ) -> None:
-        import psutil
-
         if not reference and (reason := conflict(variant)):
             raise Undefined(reason)
         self.variant = variant
         self.threads = threads
         self.graph: Path | None = None
+        start, held = time.perf_counter(), resident()
+        with Imports() as imports:
+            if kind_of(variant) != "predictor":
+                _set_threads(threads)
+            self._load(task)
+        self.imported_bytes = held + imports.resident_bytes
+        self.import_seconds = imports.seconds
+        self.load_seconds = time.perf_counter() - start - imports.seconds
+
+    def _load(self, task: Ref | None) -> None:
+        variant, threads = self.variant, self.threads
         runtime = registry.runtimes.get(variant.runtime.name)
-        if kind_of(variant) != "predictor":
+        if runtime.traits["form"] == "graph":
             from kit.architectures.model import shell
 
-            _import_libraries(variant)
-            _set_threads(threads)
-        self.imported_bytes = psutil.Process().memory_info().rss
-        start = time.perf_counter()
-        if runtime.traits["form"] == "graph":
             self.graph = graph_path(variant)
             self.model = shell(variant.architecture, task_of(variant, task))
             self._forward = runtime.function(
                 **_supplied(runtime, graph=self.graph, threads=threads), **variant.runtime.args
             )
-        else:
-            self.model = load_model(variant, task)
-            if self.model.kind != "predictor":
-                self._forward = runtime.function(
-                    **_supplied(runtime, model=self.model.module, threads=threads),
-                    **variant.runtime.args,
-                )
-        self.load_seconds = time.perf_counter() - start
+            return
+        self.model = load_model(variant, task)
+        if self.model.kind != "predictor":
+            self._forward = runtime.function(
+                **_supplied(runtime, model=self.model.module, threads=threads),
+                **variant.runtime.args,
+            )
 
     @property
     def length(self) -> int:
@@ -146,16 +151,6 @@ def _supplied(entry: registry.Entry, **values: Any) -> dict[str, Any]:
     return {n: v for n, v in values.items() if n in inspect.signature(entry.function).parameters}
 
 
-def _import_libraries(variant: Variant) -> None:
-    """Imports what the variant needs, so that a load can be told from an import."""
-    import torch  # noqa: F401
-
-    if registry.runtimes.get(variant.runtime.name).traits["form"] == "graph":
-        import onnxruntime  # noqa: F401
-    else:
-        import transformers  # noqa: F401
-
-
 def _set_threads(threads: int) -> None:
     import torch
 
@@ -171,14 +166,18 @@ def verify(variant: Variant, texts: Sequence[str], threads: int, task: Ref) -> f
         Undefined: it is further than the variant's schemes tolerate, or not finite: a time of a
             wrong answer is worth nothing.
     """
-    key = content_hash("verify", variant, registry.uses(variant), environment.machine_key())
+    key = content_hash("verify", 2, variant, registry.uses(variant), environment.machine_key())
 
     def measure() -> float:
         reference = Runner(bare(variant, stage(variant, "torch")), threads, task, reference=True)
-        inputs = reference.inputs(texts)
-        expected = reference.forward(inputs)
-        found = Runner(variant, threads, task).forward(inputs)
-        return float(np.abs(found - expected).max() / max(float(np.abs(expected).max()), 1e-9))
+        found = Runner(variant, threads, task)
+        differences = []
+        for some in (texts[:1], texts):  # a batch of one takes paths of its own
+            inputs = reference.inputs(some)
+            expected = reference.forward(inputs)
+            largest = max(float(np.abs(expected).max()), 1e-9)
+            differences.append(float(np.abs(found.forward(inputs) - expected).max()) / largest)
+        return max(differences)
 
     difference = float(store.memo(key, measure))
     tolerances = [registry.schemes.get(ref.name).traits["tolerance"] for ref in variant.schemes]

@@ -11,7 +11,7 @@ import dis
 import hashlib
 import linecache
 import types
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from kit.spec import SpecError
@@ -31,6 +31,22 @@ def source_hash(thing: Callable[..., Any] | type) -> str:
     digest = hashlib.sha256()
     for line in sorted(_lines(thing, thing.__module__, {})):
         digest.update(line.encode() + b"\0")
+    return digest.hexdigest()[:16]
+
+
+def cells_hash(cells: Iterable[str]) -> str:
+    """Returns 16 hexadecimal digits over the code cells of a notebook, in their order.
+
+    Comments, docstrings and formatting do not count; a cell that is no plain Python (a magic)
+    counts by its text.
+    """
+    digest = hashlib.sha256()
+    for cell in cells:
+        try:
+            text = ast.dump(_without_docstrings(ast.parse(cell)))
+        except SyntaxError:
+            text = cell
+        digest.update(text.encode() + b"\0")
     return digest.hexdigest()[:16]
 
 
@@ -64,7 +80,9 @@ def _content(name: str, value: Any) -> str:
     """Returns text that changes with a value and with nothing else."""
     if isinstance(value, types.ModuleType):
         return f"module {value.__name__}"
-    if isinstance(value, PLAIN) or type(value).__module__ in ("kit.spec", "typing", "types"):
+    if isinstance(value, PLAIN) or type(value).__module__ in (
+        *("kit.spec", "kit.values", "typing", "types"),
+    ):
         return repr(value)
     if isinstance(value, set | frozenset):
         return str(sorted(map(repr, value)))

@@ -8,36 +8,53 @@ functions, so that they can be hashed, written as JSON, sent to a worker and com
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import hashlib
 import json
-import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import re
+from collections.abc import Mapping
 from pathlib import PurePath
 from typing import Any, Literal, Self
 
+from kit.values import (
+    FrozenDict,
+    Spec,
+    SpecError,
+    check_name,
+    check_text,
+    freeze,
+    real,
+    shown,
+    suggest,
+    tidy,
+    whole,
+)
+
+__all__ = [
+    "Budget",
+    "FrozenDict",
+    "Ref",
+    "Run",
+    "SpecError",
+    "Training",
+    "Undefined",
+    "Variant",
+    "content_hash",
+    "freeze",
+    "suggest",
+    "to_json",
+]
+
 TRAINING_VERSION = 1
 """Raised by hand when the training loop changes what it makes."""
-
-
-class SpecError(ValueError):
-    """A mistake in what was asked for: a name, a value or a combination."""
+MOST_REF = 5_000
+"""Characters of a Ref's name: `hf:` and a path."""
 
 
 class Undefined(Exception):
     """A number that cannot be had here; it becomes an `undefined` row with this reason."""
 
 
-def suggest(name: str, choices: Iterable[str], what: str) -> str:
-    """Returns one sentence that names an unknown value, the nearest valid one and the list."""
-    known = sorted(choices)
-    near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-    hint = f" Did you mean {near[0]!r}?" if near else ""
-    listed = f"There are: {', '.join(known)}" if known else "There is none"
-    return f"unknown {what} {name!r}.{hint} {listed}"
-
-
-class Ref:
+class Ref(Spec):
     """The name of something registered, with the arguments to call it with.
 
     Args:
@@ -45,7 +62,7 @@ class Ref:
         **args: keyword arguments; numbers, strings, booleans, None, sequences, mappings, or specs.
 
     Raises:
-        SpecError: an argument is no plain value.
+        SpecError: the name is no text on one line, or an argument is no plain value.
     """
 
     __slots__ = ("args", "name")
@@ -53,10 +70,12 @@ class Ref:
     args: Mapping[str, Any]
 
     def __init__(self, name: str, /, **args: Any) -> None:
-        if not isinstance(name, str) or not name:
-            raise SpecError(f"a Ref needs a name, got {name!r}")
+        check_text(name, "the name of a Ref", MOST_REF)
         object.__setattr__(self, "name", name)
-        frozen = {key: freeze(value, f"{name}({key}=...)") for key, value in sorted(args.items())}
+        frozen = {
+            key: freeze(value, f"{shown(name)[1:-1]}({key}=...)")
+            for key, value in sorted(args.items())
+        }
         object.__setattr__(self, "args", FrozenDict(frozen))
 
     def __setattr__(self, key: str, value: object) -> None:
@@ -88,59 +107,8 @@ def _ref(name: str, args: dict[str, Any]) -> Ref:
     return Ref(name, **args)
 
 
-class FrozenDict(Mapping[str, Any]):
-    """A hashable, read-only mapping."""
-
-    __slots__ = ("_items",)
-
-    def __init__(self, items: Mapping[str, Any]) -> None:
-        self._items = dict(items)
-
-    def __getitem__(self, key: str) -> Any:
-        return self._items[key]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._items)
-
-    def __len__(self) -> int:
-        return len(self._items)
-
-    def __hash__(self) -> int:
-        return hash(tuple(self._items.items()))
-
-    def __repr__(self) -> str:
-        return repr(self._items)
-
-
-def freeze(value: Any, where: str = "a value") -> Any:
-    """Returns `value` with lists as tuples and mappings as `FrozenDict`.
-
-    Raises:
-        SpecError: something in it is no plain value; `where` is named in the message.
-    """
-    if value is None or isinstance(value, bool | int | str | Ref | FrozenDict):
-        return value
-    if isinstance(value, float):
-        if not math.isfinite(value):
-            raise SpecError(f"{where} is {value}; a spec holds finite numbers only")
-        return value
-    if isinstance(value, PurePath):
-        return str(value)
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return value
-    if isinstance(value, Mapping):
-        return FrozenDict({str(key): freeze(value[key], where) for key in sorted(value)})
-    if isinstance(value, Sequence | set | frozenset) and not isinstance(value, bytes):
-        members = sorted(value) if isinstance(value, set | frozenset) else value
-        return tuple(freeze(member, where) for member in members)
-    raise SpecError(
-        f"{where} is a {type(value).__name__}; a spec holds numbers, strings, booleans, None, "
-        "sequences and mappings of these, and other specs"
-    )
-
-
 @dataclasses.dataclass(frozen=True)
-class Budget:
+class Budget(Spec):
     """What a comparison holds equal. Unset limits do not bind.
 
     Attributes:
@@ -158,12 +126,13 @@ class Budget:
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
             value = getattr(self, field.name)
-            if value is not None and (not isinstance(value, int) or value < 1):
-                raise SpecError(f"Budget({field.name}={value!r}): expected a whole number >= 1")
+            if value is not None:
+                given = f"Budget({field.name}={shown(value)})"
+                object.__setattr__(self, field.name, whole(value, given, 1))
 
 
 @dataclasses.dataclass(frozen=True)
-class Training:
+class Training(Spec):
     """How a variant's weights are made. One loop serves all kinds of architecture.
 
     Attributes:
@@ -192,22 +161,42 @@ class Training:
         from kit import registry
 
         object.__setattr__(self, "task", registry.tasks.canonical(self.task))
-        object.__setattr__(self, "rates", tuple(float(rate) for rate in self.rates))
-        if not self.rates or not all(0 < rate < 10 for rate in self.rates):
-            raise SpecError(f"Training(rates={self.rates}): expected learning rates in (0, 10)")
-        if self.dtype not in ("float32", "bfloat16"):
-            raise SpecError(f"Training(dtype={self.dtype!r}): expected 'float32' or 'bfloat16'")
-        if not 0 <= self.warmup < 1:
-            raise SpecError(f"Training(warmup={self.warmup}): expected a share of the steps, 0..1")
+        object.__setattr__(self, "rates", _rates(self.rates))
+        if not isinstance(self.dtype, str) or self.dtype not in ("float32", "bfloat16"):
+            given = f"Training(dtype={shown(self.dtype)})"
+            raise SpecError(f"{given}: expected 'float32' or 'bfloat16'")
+        shares = {
+            "warmup": ("a share of the steps, 0..1", 1.0),
+            "weight_decay": ("a number from 0 to below 10", 10.0),
+        }
+        for name, (expected, below) in shares.items():
+            given = f"Training({name}={shown(getattr(self, name))})"
+            value = real(getattr(self, name), given, expected)
+            if not 0 <= value < below:
+                raise SpecError(f"{given}: expected {expected}")
+            object.__setattr__(self, name, value)
         for name in ("batch_size", "length", "trial_steps"):
-            if getattr(self, name) < 1:
-                raise SpecError(f"Training({name}={getattr(self, name)}): expected 1 or more")
+            given = f"Training({name}={shown(getattr(self, name))})"
+            object.__setattr__(self, name, whole(getattr(self, name), given, 1))
+        if not isinstance(self.budget, Budget):
+            raise SpecError(f"Training(budget={shown(self.budget)}): expected a Budget")
         if self.budget.tokens is None and self.budget.epochs is None:
             raise SpecError("Training needs a Budget with tokens or epochs, to know when to stop")
 
 
+def _rates(given: Any) -> tuple[float, ...]:
+    """Returns learning rates as numbers; a single one is a list of one."""
+    said, expected = f"Training(rates={shown(given)})", "learning rates in (0, 10)"
+    frozen = freeze(given, "Training(rates=...)")
+    members = frozen if isinstance(frozen, tuple) else (frozen,)
+    rates = tuple(real(rate, said, expected) for rate in members)
+    if not rates or not all(0 < rate < 10 for rate in rates):
+        raise SpecError(f"{said}: expected {expected}")
+    return rates
+
+
 @dataclasses.dataclass(frozen=True)
-class Variant:
+class Variant(Spec):
     """What would be deployed.
 
     Attributes:
@@ -235,18 +224,21 @@ class Variant:
         architecture = registry.architectures.canonical(self.architecture)
         if labels is not None:
             architecture = registry.architectures.canonical(architecture.replace(labels=labels))
-        if isinstance(self.schemes, str | Ref):
-            raise SpecError(
-                f"schemes={self.schemes!r}: expected a list, such as [{self.schemes!r}]"
-            )
+        if self.training is not None and not isinstance(self.training, Training):
+            raise SpecError(f"training={shown(self.training)}: expected a Training or None")
+        if not isinstance(self.schemes, list | tuple):
+            given = shown(self.schemes)
+            example = f", such as [{given}]" if isinstance(self.schemes, str | Ref) else ""
+            raise SpecError(f"schemes={given}: expected a list{example}")
         schemes = tuple(registry.schemes.canonical(scheme) for scheme in self.schemes)
         registry.check_stages(schemes)
         object.__setattr__(self, "architecture", architecture)
         object.__setattr__(self, "schemes", schemes)
         object.__setattr__(self, "runtime", registry.runtimes.canonical(self.runtime))
-        if not isinstance(self.seed, int) or self.seed < 0:
-            raise SpecError(f"seed={self.seed!r}: expected a whole number >= 0")
-        object.__setattr__(self, "name", self.name or self._made_name())
+        object.__setattr__(self, "seed", whole(self.seed, f"seed={shown(self.seed)}", 0))
+        given = not isinstance(self.name, str) or self.name
+        name = check_name(self.name, "a variant's name") if given else self._made_name()
+        object.__setattr__(self, "name", name)
 
     def _made_name(self) -> str:
         from kit import registry
@@ -255,7 +247,7 @@ class Variant:
         parts += [registry.schemes.short(scheme) for scheme in self.schemes]
         if self.runtime != Ref("eager"):
             parts.append(registry.runtimes.short(self.runtime))
-        return " ".join(parts)
+        return tidy(" ".join(parts))
 
     def replace(self, **changes: Any) -> Self:
         """Returns the variant with some fields changed and, unless given, its name made anew.
@@ -286,7 +278,7 @@ class Variant:
 
 
 @dataclasses.dataclass(frozen=True)
-class Run:
+class Run(Spec):
     """One measurement of one variant: the unit of work, of storage and of resuming."""
 
     variant: Variant
@@ -295,7 +287,12 @@ class Run:
     def __post_init__(self) -> None:
         from kit import registry
 
+        if not isinstance(self.variant, Variant):
+            raise SpecError(f"Run(variant={shown(self.variant)}): expected a Variant")
         object.__setattr__(self, "measurement", registry.measurements.canonical(self.measurement))
+
+
+_OWN_KEY = re.compile(r"=*(?:ref|spec)\Z")
 
 
 def to_json(value: Any) -> Any:
@@ -308,7 +305,11 @@ def to_json(value: Any) -> Any:
             field.name: to_json(getattr(value, field.name)) for field in fields
         }
     if isinstance(value, Mapping):
-        return {str(key): to_json(item) for key, item in value.items()}
+        wrong = [key for key in value if not isinstance(key, str)]
+        if wrong:
+            raise SpecError(f"the key {shown(wrong[0])} is no text")
+        # a mapping that is written like a spec must not be taken for one
+        return {_OWN_KEY.sub(r"=\g<0>", key): to_json(item) for key, item in value.items()}
     if isinstance(value, tuple | list):
         return [to_json(item) for item in value]
     if isinstance(value, PurePath):

@@ -2,7 +2,8 @@
 
 Under the store: `artifacts/RUN_ID/` (columns.npz, info.json), `partial/RUN_ID/` (finished parts of
 a run that goes on), `failures/RUN_ID.json`, `built/HASH/`, `rows/KEY.json` (numbers computed from
-artifacts, a cache), `locks/`. The folders are the only index there is.
+artifacts, a cache), `locks/`, `damaged/RUN_ID/` (artifacts that could not be read), `tmp/` (what is
+being written). The folders are the only index there is.
 """
 
 from __future__ import annotations
@@ -11,9 +12,10 @@ import contextlib
 import functools
 import json
 import os
-import shutil
 import tempfile
 import time
+import zipfile
+import zlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,10 +24,18 @@ from typing import Any
 import numpy as np
 from filelock import FileLock, Timeout
 
+from kit import disk
+from kit.disk import StoreError
 from kit.spec import Run, SpecError, content_hash, to_json
+
+__all__ = ["Artifact", "Damaged", "StoreError"]
 
 SCHEMA = 1
 """Of the store's layout; raised when a newer kit could not read an older store."""
+
+
+class Damaged(ValueError):
+    """A run's artifact cannot be read: its files were cut off or changed by hand."""
 
 
 @dataclass(frozen=True)
@@ -52,12 +62,11 @@ def store_root() -> Path:
 
     Raises:
         SpecError: the store was written with another layout.
+        StoreError: it cannot be made.
     """
-    given = os.environ.get("KIT_STORE")
-    root = Path(given) if given else project_root() / "runs"
+    root = _place()
     mark = root / "schema"
     if not mark.exists():
-        root.mkdir(parents=True, exist_ok=True)
         write_text(mark, f"{SCHEMA}\n")
     found = _read_mark(mark, mark.stat().st_mtime_ns)
     if found != str(SCHEMA):
@@ -66,6 +75,11 @@ def store_root() -> Path:
             "set KIT_STORE to another folder or use the kit that wrote it"
         )
     return root
+
+
+def _place() -> Path:
+    given = os.environ.get("KIT_STORE")
+    return Path(given) if given else project_root() / "runs"
 
 
 @functools.lru_cache
@@ -81,37 +95,43 @@ def project_root() -> Path:
     return next((p for p in (here, *here.parents) if (p / "notebooks").is_dir()), here)
 
 
+def _temporaries() -> Path:
+    return _place() / "tmp"
+
+
+def _told(*, ours: bool = True) -> contextlib.AbstractContextManager[None]:
+    remedy = "Free some space, or set KIT_STORE to a folder that can be written"
+    return disk.told(_place(), "store", remedy, ours=ours)
+
+
 def write_text(path: Path, text: str) -> None:
-    """Writes a file so that a reader sees the old content or the new, never a part."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=".tmp-")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-        Path(name).chmod(0o644)
-        Path(name).replace(path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
+    """Writes a file so that a reader sees the old content or the new, never a part.
+
+    Raises:
+        StoreError: the disk is full, read-only or not ours.
+    """
+    write_bytes(path, text.encode("utf-8"))
 
 
-def _replace_folder(target: Path, write: Callable[[Path], None]) -> None:
-    """Writes a folder beside `target`, then renames it into place."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(dir=target.parent, prefix=".tmp-"))
-    try:
-        write(temporary)
-        temporary.chmod(0o755)
-        if target.exists():
-            old = Path(tempfile.mkdtemp(dir=target.parent, prefix=".tmp-"))
-            target.replace(old)
-            temporary.replace(target)
-            shutil.rmtree(old, ignore_errors=True)
-        else:
-            temporary.replace(target)
-    except BaseException:
-        shutil.rmtree(temporary, ignore_errors=True)
-        raise
+def write_bytes(path: Path, data: bytes) -> None:
+    """Writes a file as `write_text` does, in the store or elsewhere."""
+    if path.is_relative_to(_place()):
+        with _told():
+            disk.write_file(path, data, _temporaries())
+        return
+    with disk.told(path.parent, "folder", "Free some space, or make it writable"):
+        disk.sweep(path.parent)
+        disk.write_file(path, data, path.parent)
+
+
+def sweep() -> None:
+    """Removes what processes that were killed left: unfinished files, and what outlived its run."""
+    root = store_root()
+    disk.sweep(_temporaries())
+    with contextlib.suppress(OSError):  # where nothing can be removed, nothing needs to be
+        for left in [*(root / "partial").glob("*"), *(root / "failures").glob("*.json")]:
+            if has(left.stem):
+                disk.discard(left, _temporaries())
 
 
 def _artifact_folder(run_id: str) -> Path:
@@ -134,16 +154,25 @@ def _read_columns(path: Path) -> dict[str, np.ndarray]:
 
 
 def save(artifact: Artifact) -> None:
-    """Writes an artifact; an older one of the same run is replaced, a failure forgotten."""
+    """Writes an artifact; an older one of the same run is replaced, a failure forgotten.
+
+    Raises:
+        StoreError: the disk is full, read-only or not ours.
+    """
+    about = {
+        "kind": artifact.kind,
+        "columns": sorted(artifact.columns),
+        "run": to_json(artifact.run),
+        "info": dict(artifact.info),
+    }
 
     def write(folder: Path) -> None:
         _write_columns(folder / "columns.npz", artifact.columns)
-        info = {"kind": artifact.kind, "run": to_json(artifact.run), "info": dict(artifact.info)}
-        (folder / "info.json").write_text(json.dumps(info, indent=1), encoding="utf-8")
+        (folder / "info.json").write_text(json.dumps(about, indent=1), encoding="utf-8")
 
-    _replace_folder(_artifact_folder(artifact.run_id), write)
-    _failure_path(artifact.run_id).unlink(missing_ok=True)
-    shutil.rmtree(store_root() / "partial" / artifact.run_id, ignore_errors=True)
+    with _told():
+        disk.write_folder(_artifact_folder(artifact.run_id), write, _temporaries())
+        _forget(artifact.run_id, "failures", "partial")
 
 
 def has(run_id: str) -> bool:
@@ -156,25 +185,75 @@ def load(run: Run, run_id: str) -> Artifact:
 
     Raises:
         FileNotFoundError: the run is not done.
+        Damaged: it is, but its files were cut off or changed; see `set_aside`.
     """
-    folder = _artifact_folder(run_id)
-    about = json.loads((folder / "info.json").read_text(encoding="utf-8"))
-    return Artifact(
-        run, run_id, about["kind"], _read_columns(folder / "columns.npz"), about["info"]
-    )
+    about, path = _about(run_id), _artifact_folder(run_id) / "columns.npz"
+    try:
+        columns = _read_columns(path)
+    except FileNotFoundError:
+        raise _damaged(run_id, "columns.npz is missing") from None
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        raise _damaged(run_id, f"columns.npz cannot be read ({error})") from error
+    lost = [name for name in about.get("columns", ()) if name not in columns]
+    if lost:
+        raise _damaged(run_id, f"columns.npz has no column {lost[0]!r}")
+    return Artifact(run, run_id, about["kind"], columns, about["info"])
 
 
 def read_info(run_id: str) -> dict[str, Any]:
-    """Reads what is known of a run beside its columns; empty when it is not done."""
-    path = _artifact_folder(run_id) / "info.json"
-    return json.loads(path.read_text(encoding="utf-8"))["info"] if path.exists() else {}
+    """Reads what is known of a run beside its columns; empty when it is not done.
+
+    Raises:
+        Damaged: as `load`.
+    """
+    try:
+        info: dict[str, Any] = _about(run_id)["info"]
+    except FileNotFoundError:
+        return {}
+    return info
+
+
+def _about(run_id: str) -> dict[str, Any]:
+    try:
+        about = json.loads((_artifact_folder(run_id) / "info.json").read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise _damaged(run_id, f"info.json is no JSON ({error})") from error
+    if not isinstance(about, dict) or not isinstance(about.get("info"), dict):
+        raise _damaged(run_id, "info.json does not say what the run was")
+    if not isinstance(about.get("kind"), str):
+        raise _damaged(run_id, "info.json does not say of what kind it is")
+    return about
+
+
+def _damaged(run_id: str, what: str) -> Damaged:
+    return Damaged(f"the kept artifact of run {run_id} is damaged: {what}; run it again")
+
+
+def set_aside(run_id: str, reason: str) -> None:
+    """Moves a damaged artifact to `damaged/`, so that the run counts as failed and is done again.
+
+    Args:
+        run_id: of the run.
+        reason: a sentence, kept as the run's failure.
+    """
+    root = store_root()
+    with _told(), contextlib.suppress(FileNotFoundError):  # another process did it meanwhile
+        disk.discard(root / "damaged" / run_id, _temporaries())
+        (root / "damaged").mkdir(exist_ok=True)
+        _artifact_folder(run_id).replace(root / "damaged" / run_id)
+    save_failure(run_id, reason, "", undefined=False)
 
 
 def delete(run_id: str) -> None:
     """Forgets a run, so that it is done again."""
-    for folder in ("artifacts", "partial"):
-        shutil.rmtree(store_root() / folder / run_id, ignore_errors=True)
-    _failure_path(run_id).unlink(missing_ok=True)
+    with _told():
+        _forget(run_id, "artifacts", "partial", "failures")
+
+
+def _forget(run_id: str, *kinds: str) -> None:
+    for kind in kinds:
+        name = f"{run_id}.json" if kind == "failures" else run_id
+        disk.discard(store_root() / kind / name, _temporaries())
 
 
 def _failure_path(run_id: str) -> Path:
@@ -189,50 +268,89 @@ def save_failure(run_id: str, message: str, log: str, *, undefined: bool) -> Non
 
 def failure(run_id: str) -> dict[str, Any] | None:
     """Returns the kept failure of a run, or None."""
-    path = _failure_path(run_id)
-    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
+    known = _read_json(_failure_path(run_id))
+    return known if isinstance(known, dict) and {"message", "undefined"} <= known.keys() else None
+
+
+def _read_json(path: Path) -> Any:
+    """Returns a file's content; None where it is not there or damaged: it is then made again."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, ValueError, RecursionError):
+        return None
 
 
 def save_part(run_id: str, name: str, columns: Mapping[str, np.ndarray]) -> None:
-    """Keeps a finished part (a launch) of a run that is not complete."""
+    """Keeps a finished part (a launch) of a run that is not complete.
+
+    Raises:
+        StoreError: the disk is full, read-only or not ours.
+    """
     folder = store_root() / "partial" / run_id / name
-    _replace_folder(folder, lambda temporary: _write_columns(temporary / "columns.npz", columns))
+
+    def write(temporary: Path) -> None:
+        _write_columns(temporary / "columns.npz", columns)
+
+    with _told():
+        disk.write_folder(folder, write, _temporaries())
 
 
 def parts(run_id: str) -> dict[str, dict[str, np.ndarray]]:
-    """Returns the finished parts of a run by name."""
-    found = sorted((store_root() / "partial" / run_id).glob("[!.]*/columns.npz"))
-    return {path.parent.name: _read_columns(path) for path in found}
+    """Returns the finished parts of a run by name; a damaged one is left out, to be done again."""
+    found = {}
+    for path in sorted((store_root() / "partial" / run_id).glob("*/columns.npz")):
+        with contextlib.suppress(OSError, ValueError, zipfile.BadZipFile, zlib.error):
+            found[path.parent.name] = _read_columns(path)
+    return found
 
 
 def memo(key: str, make: Callable[[], Any]) -> Any:
     """Returns the JSON value kept under a key of content, or makes and keeps it."""
     path = store_root() / "rows" / f"{key}.json"
-    if path.exists():
-        return json.loads(path.read_text(encoding="utf-8"))
+    if (known := _read_json(path)) is not None:
+        return known
     value = make()
-    write_text(path, json.dumps(value))
+    with contextlib.suppress(StoreError):  # a store that can only be read still gives its tables
+        write_text(path, json.dumps(value))
     return value
 
 
 @contextlib.contextmanager
 def locked(path: Path, what: str) -> Iterator[None]:
-    """Holds a lock between processes; says for whom it waits. A dead holder frees it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """Holds a lock between processes; says for whom it waits. A dead holder frees it.
+
+    Raises:
+        StoreError: the lock's folder cannot be written.
+    """
+    from kit.workers import report
+
     lock = FileLock(path, mode=0o666)
     holder = path.with_suffix(".holder")
+    with disk.told(path.parent, "folder", "Free some space, or set KIT_STORE to another folder"):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            text = f"waiting for {_holder(holder)}"
+            print(text, flush=True)
+            report(text)  # a worker's prints go to its log
+            lock.acquire()
     try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        who = holder.read_text(encoding="utf-8") if holder.exists() else "another process"
-        print(f"waiting for {who.strip()}", flush=True)
-        lock.acquire()
-    try:
-        write_text(holder, f"process {os.getpid()} ({what}, since {time.strftime('%H:%M:%S')})\n")
+        with contextlib.suppress(OSError):  # it is for the eye alone
+            since = time.strftime("%H:%M:%S")
+            holder.write_text(f"process {os.getpid()} ({what}, since {since})", encoding="utf-8")
         yield
     finally:
-        holder.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            holder.unlink(missing_ok=True)
         lock.release()
+
+
+def _holder(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8") or "another process"
+    except (OSError, ValueError):
+        return "another process"
 
 
 def timing_lock() -> contextlib.AbstractContextManager[None]:
@@ -249,28 +367,42 @@ def built(spec: Any, make: Callable[[Path], None]) -> Path:
     """Returns the folder of a built thing (weights, an exported graph, prepared data).
 
     The folder appears whole or not at all. Two processes that ask at once share one making. A maker
-    that keeps a `checkpoint` in its folder finds it again after it was interrupted.
+    that keeps a `checkpoint` in its folder finds it again, and nothing else, after it was
+    interrupted or killed.
 
     Args:
         spec: everything the thing depends on, versions of the code that makes it included.
         make: writes into the folder it is given.
+
+    Raises:
+        StoreError: the disk is full, read-only or not ours.
     """
     target = built_path(spec)
     if target.exists():
         return target
-    with locked(target.with_suffix(".lock"), f"building {target.name}"):
+    lock = store_root() / "locks" / f"{target.name}.lock"
+    with locked(lock, f"building {target.name}"):
         if target.exists():
             return target
-        temporary = target.with_suffix(".partial")
-        temporary.mkdir(parents=True, exist_ok=True)
+        unfinished = target.with_suffix(".partial")
         try:
-            make(temporary)
+            with _told(ours=False):
+                unfinished.mkdir(parents=True, exist_ok=True)
+                _keep_checkpoint(unfinished)
+                make(unfinished)
+                disk.discard(unfinished / "checkpoint", _temporaries())
+                write_text(unfinished / "spec.json", json.dumps(to_json(spec), indent=1))
+                unfinished.replace(target)
         except BaseException:
-            if not (temporary / "checkpoint").exists():
-                shutil.rmtree(temporary, ignore_errors=True)
+            _keep_checkpoint(unfinished)
+            with contextlib.suppress(OSError):
+                unfinished.rmdir()  # unless a checkpoint is in it
             raise
-        shutil.rmtree(temporary / "checkpoint", ignore_errors=True)
-        write_text(temporary / "spec.json", json.dumps(to_json(spec), indent=1))
-        temporary.replace(target)
-    target.with_suffix(".lock").unlink(missing_ok=True)
     return target
+
+
+def _keep_checkpoint(folder: Path) -> None:
+    """Removes what an interrupted making left beside its checkpoint."""
+    for left in folder.glob("*"):
+        if left.name != "checkpoint":
+            disk.remove(left)

@@ -110,6 +110,7 @@ class Study:
         with store.locked(
             store.store_root() / "locks" / f"{content_hash(self.name)}.lock", self.name
         ):
+            store.sweep()
             ids = self.ids()
             self._forget(ids, list(redo))
             pending = {
@@ -156,7 +157,7 @@ class Study:
         Rows of unchanged artifacts and metrics come from the store's cache.
         """
         ids = self.ids()
-        infos = {run: store.read_info(run_id) for run, run_id in ids.items()}
+        infos = self._infos(ids)
         numbers = {key: number for number, key in enumerate(self._machine_keys(infos.values()))}
         own = [e.name for e in map(registry.metrics.get, registry.metrics.names()) if e.in_kit]
         names = [*own, *self.metrics]
@@ -183,7 +184,14 @@ class Study:
         from kit.analysis.paired import adjust
         from kit.analysis.score import compare, missing, score
 
-        artifacts = [store.load(run, ids[run]) for run in ids if run not in failures]
+        artifacts, failures = [], dict(failures)
+        for run, run_id in ids.items():
+            if run not in failures:
+                try:
+                    artifacts.append(store.load(run, run_id))
+                except store.Damaged as error:
+                    store.set_aside(run_id, str(error))
+                    failures[run] = store.failure(run_id)
         rows = [
             row
             for artifact in artifacts
@@ -206,6 +214,18 @@ class Study:
         return isinstance(against, Variant) and against != base
 
     @staticmethod
+    def _infos(ids: Mapping[Run, str]) -> dict[Run, dict[str, Any]]:
+        """Returns what is known of each run; of a damaged one nothing, and it is set aside."""
+        infos = {}
+        for run, run_id in ids.items():
+            try:
+                infos[run] = store.read_info(run_id)
+            except store.Damaged as error:
+                store.set_aside(run_id, str(error))
+                infos[run] = {}
+        return infos
+
+    @staticmethod
     def _machine_keys(infos: Iterable[Mapping[str, Any]]) -> list[str]:
         return list(dict.fromkeys(info["machine_key"] for info in infos if info))
 
@@ -213,12 +233,17 @@ class Study:
         """Returns one row a machine that runs were done on; its index is the rows' `machine`."""
         import pandas as pd
 
-        infos = [store.read_info(run_id) for run_id in self.ids().values()]
+        infos = [*self._infos(self.ids()).values()]
         found = {info["machine_key"]: info["machine"] for info in infos if info}
         keys = self._machine_keys(infos)
         return pd.DataFrame(
             [found[key] for key in keys], index=pd.Index(range(len(keys)), name="machine")
         )
+
+    def versions(self) -> dict[str, str]:
+        """Returns the version of all code behind the rows, metrics apart, by kind and name."""
+        found = {key: one for run in self.runs for key, one in registry.uses(run).items()}
+        return {"table": str(TABLE_VERSION), **found}
 
     def curves(self) -> pd.DataFrame:
         """Returns the training curves: variant, seed, step, seconds, tokens, losses, rate."""

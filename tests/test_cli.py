@@ -42,7 +42,7 @@ def test_import_is_light():
 
 def test_help_is_enough_to_start(kit):
     shown = kit("--help").output
-    for word in ("list", "run", "fetch", "check", "Start with: kit run 01"):
+    for word in ("list", "run", "fetch", "check", "reproduce", "show", "stale", "kit run 01"):
         assert word in shown
     assert "runs/executed/" in kit("run", "--help").output
 
@@ -141,3 +141,25 @@ def test_run_tells_which_cell_failed(kit, project):
     assert "three" not in done.output
     assert "Traceback" not in done.output
     assert (project / "runs" / "executed" / "02_bad.ipynb").exists()
+
+
+def test_show_folds_what_is_long_below_itself(kit, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "60")
+    parts = [("run x", [("note", " ".join(["word"] * 20)), ("seed", "0")])]
+    monkeypatch.setitem(
+        sys.modules, "kit.trust.origin", types.SimpleNamespace(walk_back=lambda what: parts)
+    )
+    done = kit("show", "x")
+    lines = done.output.strip().splitlines()
+    assert lines[0] == "run x"
+    assert lines[1].split() == ["note", *["word"] * 6] and lines[2] == " " * 27 + lines[2].strip()
+    assert max(map(len, lines)) <= 60
+
+
+def test_show_of_an_unknown_run_or_row(kit, project):
+    for words, hint in (
+        (("show", "abc"), "unknown run 'abc'"),
+        (("show", "02:1"), "unknown table"),
+    ):
+        done = kit(*words)
+        assert (done.exit_code, hint in done.output) == (2, True)

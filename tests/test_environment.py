@@ -8,7 +8,7 @@ import time
 import pytest
 
 from kit import environment
-from kit.environment import Ceilings, ForeignLoad, machine, machine_key, matmul_rate, slow_dtype
+from kit.environment import Ceilings, machine, machine_key, matmul_rate, slow_dtype
 
 
 @pytest.fixture
@@ -110,32 +110,3 @@ def test_a_fair_dtype_has_no_reason(cache, monkeypatch):
 def test_slow_dtype_refuses_other_names():
     with pytest.raises(ValueError, match="'bf16'.*float32, bfloat16, int8"):
         slow_dtype("bf16")
-
-
-def test_foreign_load_without_proc_is_none(monkeypatch, tmp_path):
-    monkeypatch.setattr(environment, "PROC_STAT", tmp_path / "none")
-    assert ForeignLoad().share() is None
-
-
-def test_foreign_load_subtracts_our_own(monkeypatch, tmp_path):
-    stat, own = tmp_path / "stat", [10.0]
-    monkeypatch.setattr(environment, "PROC_STAT", stat)
-    monkeypatch.setattr(environment, "_own_seconds", lambda: own[0])
-    monkeypatch.setattr(environment.os, "sysconf", lambda name: 100)
-    stat.write_text("cpu  1000 0 1000 5000 500 0 0 0 0 0\ncpu0 1 2 3\n")
-    load = ForeignLoad()
-    assert load.share() is None  # no time has passed
-    # 10 s in all: 6 busy (of them 1 stolen), 4 idle; ours took 4 of the 6
-    stat.write_text("cpu  1300 0 1200 5300 600 0 0 100 300 0\ncpu0 1 2 3\n")
-    own[0] = 14.0
-    assert load.share() == pytest.approx(0.2)
-    own[0] = 100.0
-    assert load.share() == 0.0  # ticks are coarse: never below zero
-
-
-@pytest.mark.skipif(not environment.PROC_STAT.exists(), reason="needs /proc")
-def test_our_own_ended_child_is_ours():
-    before = environment._own_seconds()
-    code = "import time\nwhile time.process_time() < 0.3: pass"
-    subprocess.run([sys.executable, "-c", code], check=True)
-    assert environment._own_seconds() - before >= 0.25

@@ -5,6 +5,7 @@ import json
 import re
 import subprocess
 import sys
+import textwrap
 import tomllib
 from importlib.metadata import distribution, packages_distributions
 from pathlib import Path
@@ -157,10 +158,91 @@ def test_the_pre_commit_hooks_and_make_lint_run_the_same_tools():
     assert make == hooks
 
 
-def test_the_readme_quotes_the_verdict_as_it_was_published() -> None:
-    from kit.report.publish import read_verdict
+def test_the_readme_shows_the_numbers_that_are_published() -> None:
+    from kit import results
+    from kit.report.placeholders import fill_markdown, names_in
+    from kit.report.publish import verdict_of
 
     text = (ROOT / "README.md").read_text(encoding="utf-8")
-    block = text.partition("<!-- verdict")[2].partition("\n")[2].partition("<!-- end -->")[0]
-    quoted = "\n".join(line.removeprefix(">").strip() for line in block.strip().splitlines())
-    assert quoted == read_verdict(ROOT / "results" / "02_sentiment.md")
+    assert names_in(text) >= {"02_sentiment", "03_architectures"}
+    for name in names_in(text):
+        table = ROOT / "results" / f"{name}.csv"
+        verdict = verdict_of(table.with_suffix(".md"))
+        assert fill_markdown(text, name, results.read_table(table), verdict) == text
+
+
+def prose(text: str) -> str:
+    """Markdown without placeholders, code, comments and what links and images point to."""
+    from kit.report.placeholders import without
+
+    text = re.sub(r"^```.*?^```", "", without(text), flags=re.MULTILINE | re.DOTALL)
+    return re.sub(r"`[^`]*`|<!--.*?-->|\]\([^)]*\)", "", text, flags=re.DOTALL)
+
+
+def test_no_number_in_the_readmes_prose_is_typed() -> None:
+    assert prose("a 3 `4` <!--= x y | % -->5%<!--/--> [b6](7)\n```\n8\n```") == "a 3   [b6\n"
+    for line in prose((ROOT / "README.md").read_text(encoding="utf-8")).splitlines():
+        assert not re.search(r"\d", line), f"a number needs a placeholder, or words: {line.strip()}"
+
+
+def verdict_texts(code: str) -> list[str]:
+    """The texts that a notebook's verdict is put together from, formats of numbers included."""
+    made: dict[str, list[ast.expr]] = {}
+    todo: list[ast.expr] = []
+    for node in ast.walk(ast.parse(code)):
+        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
+            made.setdefault(node.targets[0].id, []).append(node.value)
+        called = getattr(node, "func", None)
+        if isinstance(called, ast.Attribute) and called.attr == "publish":
+            todo += [word.value for word in node.keywords if word.arg == "verdict"]
+        if isinstance(called, ast.Attribute) and called.attr == "append":
+            made.setdefault(getattr(called.value, "id", ""), []).extend(node.args)
+    texts = []
+    while todo:
+        node = todo.pop()
+        if isinstance(node, ast.Constant) and isinstance(node.value, str):
+            texts.append(node.value)
+        todo += made.pop(node.id, []) if isinstance(node, ast.Name) else parts(node)
+    return texts
+
+
+def parts(node: ast.expr) -> list[ast.expr]:
+    """The expressions whose texts stand in an expression's text; those that only choose do not."""
+    if isinstance(node, ast.Call):
+        return node.args if getattr(node.func, "attr", "") == "join" else []
+    names = {
+        ast.JoinedStr: ("values",),
+        ast.List: ("elts",),
+        ast.Tuple: ("elts",),
+        ast.FormattedValue: ("value", "format_spec"),
+        ast.BinOp: ("left", "right"),
+        ast.IfExp: ("body", "orelse"),
+        ast.GeneratorExp: ("elt",),
+        ast.ListComp: ("elt",),
+    }
+    found = [getattr(node, name) for name in names.get(type(node), ())]
+    return [one for each in found for one in (each if isinstance(each, list) else [each]) if one]
+
+
+def test_the_texts_of_a_verdict_are_found() -> None:
+    code = """
+        lines = [f"one {x:.0%} two {y}"]
+        lines.append("three " + four)
+        four = ", ".join(f"{n} five" for n in names)
+        other = "six"
+        kit.publish("01_x", study, verdict=f"{' '.join(lines)} seven")
+    """
+    found = set(verdict_texts(textwrap.dedent(code)))
+    assert {"one ", ".0%", " two ", "three ", " five", " seven"} <= found
+    assert "six" not in found
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "notebooks").glob("*.ipynb")), ids=lambda p: p.stem)
+def test_no_number_in_a_verdict_is_typed(path: Path) -> None:
+    cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+    code = "\n".join("".join(c["source"]) for c in cells if c["cell_type"] == "code")
+    texts = verdict_texts(code)
+    assert texts or "verdict=str(" in code, "no text of a verdict was found"
+    for text in texts:
+        bare = re.sub(r"\{\{.*?(\}\}|$)", "", text)  # a placeholder, or the start of one
+        assert not re.search(r"\d", bare), f"a number needs a placeholder: {text}"

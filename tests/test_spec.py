@@ -29,7 +29,7 @@ quick = settings(deadline=None, max_examples=50)
 plain = st.recursive(
     st.none()
     | st.booleans()
-    | st.integers()
+    | st.integers(1 - 2**63, 2**63 - 1)
     | st.text()
     | st.floats(allow_nan=False, width=32).filter(np.isfinite),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
@@ -198,7 +198,7 @@ class TestVariants:
             ({"rates": (20,)}, "expected learning rates in (0, 10)"),
             ({"dtype": "fp16"}, "expected 'float32' or 'bfloat16'"),
             ({"warmup": 2}, "expected a share of the steps"),
-            ({"batch_size": 0}, "Training(batch_size=0): expected 1 or more"),
+            ({"batch_size": 0}, "Training(batch_size=0): expected a whole number >= 1"),
             ({"budget": Budget(parameters=9)}, "needs a Budget with tokens or epochs"),
         ],
     )

@@ -95,10 +95,10 @@ def test_a_failing_write_leaves_the_old_content(
     def full(*_: Any, **__: Any) -> None:
         raise OSError(28, "No space left on device")
 
-    with monkeypatch.context() as patch, pytest.raises(OSError, match="No space"):
+    with monkeypatch.context() as patch, pytest.raises(store.StoreError, match="the disk is full"):
         patch.setattr(json, "dumps", full)
         store.save(artifact(run, 2.0))
-    with monkeypatch.context() as patch, pytest.raises(OSError, match="No space"):
+    with monkeypatch.context() as patch, pytest.raises(store.StoreError, match="the disk is full"):
         patch.setattr(Path, "chmod", full)
         store.write_text(path, "new")
     assert store.load(run, "0" * 16).columns["value"] == [1.0]

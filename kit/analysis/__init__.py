@@ -6,3 +6,4 @@ Importing the package registers the kit's metrics; `kit.analysis.score` applies 
 from kit.analysis import calibration as calibration
 from kit.analysis import costs as costs
 from kit.analysis import metrics as metrics
+from kit.analysis import resolution as resolution

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from kit.analysis.evaluate import estimate
+from kit.analysis.evaluate import estimates
 from kit.analysis.intervals import Array
 from kit.registry import metrics
 from kit.source import source_hash
@@ -45,10 +45,12 @@ def as_evaluate(name: str) -> Metric:
             given, label = np.asarray(predictions), np.asarray(references)
             if given.ndim == 1:
                 given = np.eye(1 + max(given.max(), label.max()))[given]
-            found = estimate(entry, {"logits": given, "label": label}, "")
-            if found.status != "ok":
-                raise ValueError(f"{name}: {found.note}")
-            return {name: found.value}
+            found = {}
+            for one in estimates(entry, {"logits": given, "label": label}, ""):
+                if one.status != "ok":
+                    raise ValueError(f"{name}: {one.note}")
+                found[f"{name} {one.condition}".strip()] = one.value
+            return found
 
     Adapted.__name__ = name
     return Adapted(keep_in_memory=True)

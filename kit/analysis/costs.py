@@ -6,6 +6,7 @@ records of the artifact a metric reads; each condition of those gets its own row
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
@@ -63,10 +64,71 @@ def speedup(launch: Array, side: Array, seconds: Array) -> Array:
     return np.array(pairs)
 
 
-@_launches(higher_is_better=False, unit="s", where={"phase": "load", "side": "variant"})
-def load_seconds(seconds: Array) -> Array:
-    """Seconds from a started process to a model that can be called."""
-    return seconds
+def launch_ratios(columns: Mapping[str, Array]) -> dict[str, Array]:
+    """Returns for each condition of a timing the speed-up in each launch."""
+    calls = columns["phase"] == "call"
+    found = {}
+    for text in np.unique(columns["condition"][calls]):
+        chosen = calls & (columns["condition"] == text)
+        found[str(text)] = speedup(*(columns[n][chosen] for n in ("launch", "side", "seconds")))
+    return found
+
+
+_start = {"condition": ""}  # what a launch recorded of its start belongs to no condition
+
+
+def _sums(launch: Array, seconds: Array) -> Array:
+    return np.array([seconds[launch == one].sum() for one in np.unique(launch)])
+
+
+@_launches(higher_is_better=False, unit="s", where={**_start, "side": "variant"})
+def cold_start_seconds(launch: Array, seconds: Array) -> Array:
+    """Seconds from the start of a process to its first answer: what a serverless user waits for.
+
+    Imports, loading, compiling and the first call; files are in the system's cache.
+    """
+    return _sums(launch, seconds)
+
+
+@_launches(higher_is_better=False, unit="s", where={**_start, "side": "variant"})
+def cold_start_phase_seconds(launch: Array, phase: Array, seconds: Array) -> dict[str, Array]:
+    """The parts of the cold start: `import`, `load`, `compile` (where it does) and `first_call`."""
+    return {
+        f"phase={one}": _sums(launch[phase == one], seconds[phase == one])
+        for one in np.unique(phase)
+    }
+
+
+@_launches(higher_is_better=True, unit="ratio", where=_start, null=1.0)
+def cold_start_speedup(launch: Array, side: Array, seconds: Array) -> Array:
+    """The baseline's cold start over the variant's in the same launch."""
+    theirs, ours = side == "baseline", side == "variant"
+    return _sums(launch[theirs], seconds[theirs]) / _sums(launch[ours], seconds[ours])
+
+
+_load = partial(_launches, higher_is_better=None, where={**_start, "side": "variant"})
+
+
+def _each(launch: Array, values: Array) -> Array:
+    return values[np.unique(launch, return_index=True)[1]]
+
+
+@_load(unit="share")
+def foreign_load(launch: Array, foreign: Array) -> Array:
+    """Share of all CPUs that others took during a launch, stolen time included."""
+    return _each(launch, foreign)
+
+
+@_load(unit="share")
+def stolen_load(launch: Array, stolen: Array) -> Array:
+    """Share of all CPUs that the hypervisor gave to other guests during a launch."""
+    return _each(launch, stolen)
+
+
+@_load(unit="1/s")
+def context_switches(launch: Array, switches: Array) -> Array:
+    """How often a second the variant's threads lost their CPU to another process."""
+    return _each(launch, switches)
 
 
 @_launches(higher_is_better=False, unit="s", where={"phase": "first_call", "side": "variant"})

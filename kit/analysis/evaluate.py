@@ -9,6 +9,9 @@ those of `register_metric`:
 - `by_group`: also reported for each group of 20 items or more.
 - `flips`: per-item right and wrong, whose changes are counted.
 - `note`: why it has no interval.
+
+A metric may return a mapping, `{"launches=4": value, "launches=8": value}`: a row for each key, and
+the key is added to the row's condition.
 """
 
 from __future__ import annotations
@@ -21,9 +24,9 @@ from typing import Any
 
 import numpy as np
 
-from kit.analysis.intervals import Array, Ratio
+from kit.analysis.intervals import Array, Bounded, Interval, Ratio
 from kit.registry import Entry, metrics
-from kit.results import condition
+from kit.results import condition, parse_condition
 from kit.spec import Undefined
 from kit.store import Artifact
 
@@ -41,6 +44,8 @@ class Estimate:
     binary: bool = False
     launches: Array | None = None
     again: Callable[[Array], float] | None = None
+    interval: Interval | None = None
+    p_value: float = np.nan
 
 
 @dataclass(frozen=True)
@@ -112,19 +117,20 @@ def evaluate(entry: Entry, sample: Sample) -> Iterator[Estimate]:
             raise Undefined("its scores are no probabilities")
         for name, wanted in entry.traits.get("where", {}).items():
             if name not in columns or not np.any(columns[name] == wanted):
-                raise Undefined(f"the run recorded no {name} {wanted}")
+                what = f"{name} {wanted}" if wanted != "" else "start"  # belongs to no condition
+                raise Undefined(f"the run recorded no {what}")
             chosen = columns[name] == wanted
             columns = {key: values[chosen] for key, values in columns.items()}
     except Exception as error:
         yield Estimate(sample.protocol, **_failure(error))
         return
     if "condition" not in columns:
-        yield estimate(entry, columns, sample.protocol)
+        yield from estimates(entry, columns, sample.protocol)
         return
     for text in np.unique(columns["condition"]):
         chosen = columns["condition"] == text
         part = {key: values[chosen] for key, values in columns.items()}
-        yield estimate(entry, part, str(text))
+        yield from estimates(entry, part, str(text))
 
 
 def _failure(error: Exception) -> dict[str, Any]:
@@ -133,13 +139,26 @@ def _failure(error: Exception) -> dict[str, Any]:
     return {"status": "error", "note": f"{type(error).__name__}: {error}"}
 
 
-def estimate(entry: Entry, columns: Mapping[str, Array], text: str) -> Estimate:
-    """Returns the metric over columns of one condition; what cannot be had says why."""
+def estimates(entry: Entry, columns: Mapping[str, Array], text: str) -> Iterator[Estimate]:
+    """Yields the metric over columns of one condition; what cannot be had says why."""
     try:
         call = _call(entry, columns)
-        return _shape(entry, call, text, len(next(iter(columns.values()))))
+        result, n = call(None), len(next(iter(columns.values())))
     except Exception as error:
-        return Estimate(text, **_failure(error))
+        yield Estimate(text, **_failure(error))
+        return
+    whole = not isinstance(result, Mapping)
+    for key, value in {"": result}.items() if whole else result.items():
+        again = (lambda index: float(call(index))) if whole else _picked(call, key)
+        extended = condition(**parse_condition(text), **parse_condition(key))
+        try:
+            yield _shape(entry, value, extended, n, again)
+        except Exception as error:
+            yield Estimate(extended, **_failure(error))
+
+
+def _picked(call: Callable[[Array | None], Any], key: str) -> Callable[[Array], float]:
+    return lambda index: float(call(index)[key])
 
 
 def _call(entry: Entry, columns: Mapping[str, Array]) -> Callable[[Array | None], Any]:
@@ -159,9 +178,14 @@ def _call(entry: Entry, columns: Mapping[str, Array]) -> Callable[[Array | None]
     return call
 
 
-def _shape(entry: Entry, call: Callable[[Array | None], Any], text: str, n: int) -> Estimate:
-    """Tells one value, one an item, one a launch and a ratio of sums apart."""
-    result, binary = call(None), False
+def _shape(
+    entry: Entry, result: Any, text: str, n: int, again: Callable[[Array], float]
+) -> Estimate:
+    """Tells one value, one an item, one a launch, a ratio of sums and a bounded value apart."""
+    binary = False
+    if isinstance(result, Bounded):
+        value, interval, n, p_value = result
+        return Estimate(text, value, n, note=interval.note, interval=interval, p_value=p_value)
     if entry.traits["interval"] == "launches":
         values = np.atleast_1d(np.asarray(result, dtype=np.float64))
         return Estimate(text, float(values.mean()), len(values), launches=values)
@@ -179,5 +203,4 @@ def _shape(entry: Entry, call: Callable[[Array | None], Any], text: str, n: int)
         ratio, value = None, float(result)
     if not np.isfinite(value):
         raise Undefined(f"the metric gave {value}")
-    again = lambda index: float(call(index))  # noqa: E731
     return Estimate(text, value, n, ratio=ratio, binary=binary, again=again)

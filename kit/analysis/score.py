@@ -105,8 +105,9 @@ def _row(
     if null is not None:
         against = artifact.run.measurement.args.get("against")
         given["baseline"] = against.name if isinstance(against, Variant) else ""
+    given["p_value"] = estimate.p_value
     if estimate.launches is not None:
-        found = intervals.launches(estimate.launches, null)
+        found = intervals.launches(estimate.launches, null, artifact.info.get("first_launches"))
         given |= {"value": found.value, "p_value": found.p_value, "mde": found.mde}
     return _named(artifact.run, **(given | fields))
 
@@ -118,10 +119,13 @@ def _interval(
     how = entry.traits["interval"]
     if estimate.status != "ok":
         return Interval()
+    if estimate.interval is not None:
+        return estimate.interval._replace(note="")  # the estimate has the note already
     if how is None:
         return Interval(note=entry.traits.get("note", ""))
     if estimate.launches is not None:
-        return intervals.launches(estimate.launches).interval
+        first = sample.artifact.info.get("first_launches")
+        return intervals.launches(estimate.launches, first=first).interval
     codes, count = sample.clusters
     if chosen is not None:
         kept, codes = np.unique(codes[chosen], return_inverse=True)

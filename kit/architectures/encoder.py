@@ -21,7 +21,7 @@ def minilm_tokenizer() -> HFTokenizer:
     return HFTokenizer(assets.path("minilm"))
 
 
-@register_architecture(kind="encoder", version=1, tokenizer=minilm_tokenizer)
+@register_architecture(kind="encoder", version=1, tokenizer=minilm_tokenizer, assets=("minilm",))
 def minilm() -> nn.Module:
     """all-MiniLM-L6-v2: BERT of 6 layers and width 384, 22.6M parameters (Wang et al. 2020).
 

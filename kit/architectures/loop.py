@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import math
 import os
 import sys
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from kit.architectures.batches import Batch, Feed
 from kit.architectures.model import Model, logits, seeded
 from kit.spec import Training, content_hash
+from kit.store import write_text
 
 if TYPE_CHECKING:
     import torch
@@ -206,7 +208,6 @@ class Loop:
 
 def write_rows(path: Path, header: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
     """Writes a small CSV atomically."""
-    temporary = path.with_suffix(f".{os.getpid()}.tmp")
-    with temporary.open("w", newline="", encoding="utf-8") as file:
-        csv.writer(file).writerows([header, *rows])
-    temporary.replace(path)
+    text = io.StringIO(newline="")
+    csv.writer(text).writerows([header, *rows])
+    write_text(path, text.getvalue())

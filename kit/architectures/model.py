@@ -94,6 +94,7 @@ def shell(ref: Ref, task: Task | None) -> Model:
 
         place = ref.args["source"], ref.args.get("revision")
         folder, kind = pretrained.locate(*place), pretrained.kind_of(*place)
+        pretrained.check_folder(folder)
         if kind == "causal":
             return Model(None, kind, HFTokenizer(folder))
         names = pretrained.label_names(pretrained.read_config(folder))

@@ -6,13 +6,14 @@ read from safetensors or with `weights_only=True`.
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kit.registry import register_architecture
 from kit.spec import SpecError
+from kit.values import read_object, reason, shown
 
 if TYPE_CHECKING:
     from torch import nn
@@ -38,8 +39,11 @@ def pretrained(
 
     Raises:
         FileNotFoundError: no such folder, or the hub is not reached.
-        SpecError: neither a causal language model nor a sequence classifier, or weights missing.
+        SpecError: neither a causal language model nor a sequence classifier, weights missing or
+            broken, or a folder that asks for code or files from outside it.
     """
+    import pickle
+
     import torch
     from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification
 
@@ -47,13 +51,27 @@ def pretrained(
     folder = locate(source, revision)
     kind = kind_of(source, revision)
     loader: Any = AutoModelForCausalLM if kind == "causal" else AutoModelForSequenceClassification
-    module, loaded = loader.from_pretrained(
-        folder,
-        dtype=torch.float32,
-        trust_remote_code=False,
-        local_files_only=True,
-        output_loading_info=True,
-    )
+    check_folder(folder)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of formats; what matters is raised
+            module, loaded = loader.from_pretrained(
+                folder,
+                dtype=torch.float32,
+                trust_remote_code=False,
+                local_files_only=True,
+                output_loading_info=True,
+            )
+    except pickle.UnpicklingError as error:
+        raise SpecError(
+            f"{source}: its weights are a pickle that holds more than weights, and reading it "
+            "could run code; save the model anew with save_pretrained, as safetensors"
+        ) from error
+    except Exception as error:  # whatever a library meets in a broken folder
+        raise SpecError(
+            f"{source} could not be loaded: {reason(error)}; "
+            "expected a folder that save_pretrained wrote"
+        ) from error
     if loaded["missing_keys"]:
         missing = sorted(loaded["missing_keys"])
         raise SpecError(
@@ -75,8 +93,12 @@ def locate(source: str, revision: str | None = None) -> Path:
     Raises:
         FileNotFoundError: no such folder, it holds no `config.json`, or the hub is not reached.
     """
-    folder = Path(source).expanduser()
-    if folder.is_dir():
+    try:
+        folder = Path(source).expanduser()
+        there = bool(source) and folder.is_dir()
+    except (OSError, RuntimeError, ValueError):  # too long, an unknown user, a zero byte
+        there = False
+    if there:
         if not (folder / "config.json").is_file():
             raise FileNotFoundError(
                 f"{source} holds no config.json; expected a folder that save_pretrained wrote"
@@ -84,8 +106,8 @@ def locate(source: str, revision: str | None = None) -> Path:
         return folder
     if source.startswith((".", "/", "~")) or source.count("/") != 1:
         raise FileNotFoundError(
-            f"{source!r} is no folder, nor an id of the form organization/name; expected a folder "
-            "that save_pretrained wrote"
+            f"{shown(source)} is no folder, nor an id of the form organization/name; expected a "
+            "folder that save_pretrained wrote"
         )
     from huggingface_hub import snapshot_download
 
@@ -107,6 +129,8 @@ def kind_of(source: str, revision: str | None = None) -> str:
         SpecError: it is something else.
     """
     names = read_config(locate(source, revision)).get("architectures") or []
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise SpecError(f"{source}: architectures in config.json is {shown(names)}; expected names")
     for name in names:
         for ending, kind in ENDINGS.items():
             if name.endswith(ending):
@@ -123,19 +147,65 @@ def read_config(folder: Path) -> dict[str, Any]:
     Raises:
         SpecError: it is no JSON object.
     """
-    try:
-        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise SpecError(f"{folder / 'config.json'} is no JSON: {error}") from None
-    if not isinstance(config, dict):
-        raise SpecError(f"{folder / 'config.json'} is no JSON object")
-    return config
+    return read_object(folder / "config.json")
+
+
+def check_folder(folder: Path) -> None:
+    """Refuses a model that asks for code, or for files outside its folder.
+
+    Links out of the folder are refused too, other than those of the hub's cache to its own blobs.
+
+    Raises:
+        SpecError: names the file and what it asks for.
+    """
+    inside = folder.resolve()
+    blobs = inside.parent.parent / "blobs"
+    for file in sorted(folder.iterdir()):
+        goal = file.resolve()
+        if not goal.is_relative_to(inside) and goal.parent != blobs:
+            raise SpecError(
+                f"{file} is a link out of its folder; copy the file there, or name the folder that "
+                "holds it"
+            )
+        if file.name.endswith(".index.json"):
+            parts = read_object(file).get("weight_map")
+            for part in parts.values() if isinstance(parts, dict) else [parts]:
+                if not isinstance(part, str) or part in ("", "..") or Path(part).name != part:
+                    raise SpecError(
+                        f"{file}: {shown(part)} is no file of its folder; expected file names"
+                    )
+    for key, value in _entries(read_config(folder)):
+        if "implementation" in key and isinstance(value, str) and "/" in value:
+            raise SpecError(
+                f"{folder / 'config.json'}: {key} is {shown(value)}, which is code on the model "
+                "hub, and code that comes with a model is never run; take the entry out"
+            )
+
+
+def _entries(config: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """Yields the entries of a configuration and of those inside it."""
+    for key, value in config.items():
+        yield key, value
+        if isinstance(value, dict):
+            yield from _entries(value)
 
 
 def label_names(config: Mapping[str, Any]) -> list[str]:
-    """Returns a classifier's label names in the order of its logits."""
+    """Returns a classifier's label names in the order of its logits.
+
+    Raises:
+        SpecError: they are not numbered from 0, or two are the same.
+    """
     names = config.get("id2label") or {str(i): f"LABEL_{i}" for i in range(2)}
-    return [str(names[key]) for key in sorted(names, key=int)]
+    numbers = [str(key) for key in names] if isinstance(names, Mapping) else []
+    if not numbers or sorted(numbers) != sorted(map(str, range(len(numbers)))):
+        raise SpecError(
+            f"id2label in config.json is {shown(names)}; expected the name of each output from 0"
+        )
+    found = [str(names[key]) for key in sorted(names, key=int)]
+    if len(set(found)) < len(found):
+        raise SpecError(f"id2label in config.json is {shown(names)}; expected different names")
+    return found
 
 
 def columns_of(

@@ -6,11 +6,12 @@ architecture, and bits per byte follow directly. Pretrained models bring their o
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
+
+from kit.values import SpecError, read_object
 
 if TYPE_CHECKING:
     import torch
@@ -66,6 +67,7 @@ class HFTokenizer:
 
     Raises:
         FileNotFoundError: the folder has no `tokenizer.json`.
+        SpecError: on first use, where its files are broken.
     """
 
     def __init__(self, folder: str | Path) -> None:
@@ -80,7 +82,11 @@ class HFTokenizer:
     def _tokenizer(self) -> Any:
         from tokenizers import Tokenizer as Fast
 
-        tokenizer = Fast.from_file(str(self.folder / "tokenizer.json"))
+        path = self.folder / "tokenizer.json"
+        try:
+            tokenizer = Fast.from_file(str(path))
+        except Exception as error:  # the library raises nothing more precise
+            raise SpecError(f"{path} is no tokenizer: {error}") from error
         tokenizer.no_padding()
         tokenizer.no_truncation()
         return tokenizer
@@ -88,12 +94,12 @@ class HFTokenizer:
     @cached_property
     def _special(self) -> dict[str, int]:
         path = self.folder / "tokenizer_config.json"
-        settings = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+        settings = read_object(path) if path.is_file() else {}
         found = {}
         for role in ("pad_token", "bos_token", "eos_token", "unk_token"):
             value = settings.get(role)
             token = value.get("content") if isinstance(value, dict) else value
-            if token is not None and self._tokenizer.token_to_id(token) is not None:
+            if isinstance(token, str) and self._tokenizer.token_to_id(token) is not None:
                 found[role] = int(self._tokenizer.token_to_id(token))
         return found
 

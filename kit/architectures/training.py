@@ -10,7 +10,6 @@ from __future__ import annotations
 import copy
 import dataclasses
 import math
-import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -44,7 +43,7 @@ def train(
         training: budget, rates, batch size and so on.
         seed: of the order of the data and of dropout.
         folder: gets `curve.csv` (losses in nats), `trials.csv` where rates were tried, and
-            `checkpoint/` while it runs; a run that was cut goes on from there.
+            `checkpoint/`; a run that was cut goes on from there.
 
     Returns:
         `seconds` (of optimizer steps alone, no validation), `tokens` (trained on, no padding),
@@ -72,7 +71,6 @@ def train(
             notes.append(f"the picked rate {rate:g} is at the end of the rates tried")
     loop = Loop(model, feed, training, rate=rate, seed=seed, total=feed.steps)
     loop.run(folder)
-    shutil.rmtree(folder / "checkpoint", ignore_errors=True)
     return {
         "seconds": loop.seconds,
         "tokens": loop.tokens,

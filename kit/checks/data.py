@@ -131,8 +131,7 @@ def measured(entry: Entry, ref: Ref) -> tuple[list[Raw], list[Exception]]:
 
 
 def _measure(entry: Entry, run: Run) -> Raw:
-    from kit.measurements.bench import Bench
-    from kit.measurements.latency import Driver
+    from kit.measurements.bench import Bench, Driver
     from kit.workers import inline
 
     if entry.traits["where"] != "driver":

@@ -150,7 +150,7 @@ def columns(kind: str, where: Mapping[str, Any]) -> dict[str, np.ndarray] | None
         where: column and the value that all its records get, so that the metric reads them.
     """
     rng = np.random.default_rng(0)
-    count = np.arange(CALLS if kind == "timing" else ITEMS)
+    count = np.arange(CALLS if kind in ("timing", "selftest") else ITEMS)
     items = {"item": np.char.mod("%03d", count), "cluster": np.char.mod("%d", count // 2)}
     logits = rng.normal(size=(len(count), 2)).astype(np.float32)
     quantity = {"quantity": np.full(3, ""), "value": np.full(3, 8.0), "unit": np.full(3, "1")}
@@ -160,15 +160,23 @@ def columns(kind: str, where: Mapping[str, Any]) -> dict[str, np.ndarray] | None
         "features": {**items, "features": logits},
         "memory": quantity,
         "cost": {**quantity, "condition": np.full(3, "context=8")},
-        "timing": {
-            "launch": count % 4,
-            "side": np.where(count // 4 % 2, "baseline", "variant"),
-            "condition": np.full(len(count), "batch_size=2;length=8;threads=1"),
-            "round": count // 8,
-            "phase": np.full(len(count), "call"),
-            "seconds": 0.01 + rng.random(len(count)) / 100,
-        },
     }
+    text = np.full(len(count), "batch_size=2;length=8;threads=1")
+    known["timing"] = {
+        "launch": count % 4,
+        "side": np.where(count // 4 % 2, "baseline", "variant"),
+        "condition": text,
+        "round": count // 8,
+        "phase": np.full(len(count), "call"),
+        "seconds": 0.01 + rng.random(len(count)) / 100,
+        "foreign": 0.01 * (count % 4),
+        "stolen": 0.001 * (count % 4),
+        "switches": 10.0 * (count % 4),
+    }
+    slow = np.where(count % 3, text, "batch_size=2;length=8;planted=0.05;threads=1")
+    known["selftest"] = known["timing"] | {"launch": count // 2 % 9, "condition": slow}
+    known["selftest"] |= {"side": np.where(count % 2, "baseline", "variant")}
+    known["selftest"] |= {"foreign": np.zeros(len(count))}
     known["tokens"]["bytes"] = 5 * known["tokens"]["tokens"]
     if kind not in known:
         return None

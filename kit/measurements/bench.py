@@ -1,9 +1,10 @@
-"""What a worker holds: at most one runner, on which runs are measured."""
+"""What measurements get and give: a worker's bench, a driver, raw columns."""
 
 from __future__ import annotations
 
+import contextlib
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any
 
@@ -27,6 +28,25 @@ class Raw:
     kind: str
     columns: Columns
     info: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass
+class Driver:
+    """What a measurement that starts its own processes gets from the study.
+
+    Attributes:
+        variant: what is measured.
+        worker: opens a worker: `with driver.worker(Factory, *args, threads=n) as worker`.
+        parts: finished launches by name, from an earlier call that was stopped.
+        save_part: keeps a finished launch.
+        progress: shows a text beside the bar.
+    """
+
+    variant: Variant
+    worker: Callable[..., contextlib.AbstractContextManager[Any]]
+    parts: dict[str, dict[str, np.ndarray]]
+    save_part: Callable[[str, Columns], None]
+    progress: Callable[[str], None]
 
 
 class Bench:

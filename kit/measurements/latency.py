@@ -1,38 +1,20 @@
-"""A timing is a pair: a variant and its baseline, alive together, taking turns.
-
-Why, and what it was measured to bring: a process differs from its twin for as long as it lives, so
-the launch is the unit of replication (Kalibera and Jones, "Rigorous benchmarking in reasonable
-time", ISMM 2013); turns between living processes take the machine's drift out of the ratio.
-"""
+"""A timing is a pair: a variant and its baseline, alive together, taking turns."""
 
 from __future__ import annotations
 
-import contextlib
 import itertools
-import random
-import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
-import numpy as np
 from pydantic import Field, SkipValidation
 
-from kit import environment, presets, results, tasks
-from kit.measurements.bench import Bench, Columns, Raw, TaskRef
+from kit import environment, presets, tasks
+from kit.analysis.costs import launch_ratios
+from kit.analysis.intervals import second_stage
+from kit.measurements import pairs
+from kit.measurements.bench import Bench, Columns, Driver, Raw, TaskRef
 from kit.registry import register_measurement
-from kit.runner import Runner
 from kit.spec import Ref, SpecError, Variant
-
-TURN_SECONDS = 0.15
-SHORT_CALL_SECONDS = 0.05
-"""Where calls are shorter, the first of a turn is discarded: caches and threads wake up in it."""
-MIN_ROUNDS = 5
-POOL = 64
-"""Texts that the calls of a condition go through, in turn."""
-BUSY_SHARE = 0.1
-"""Of all cores; above it the machine is not called quiet."""
-SIDES = ("variant", "baseline")
 
 
 def Latency(
@@ -43,6 +25,8 @@ def Latency(
     threads: int | None = None,
     launches: int | None = None,
     seconds: float | None = None,
+    until: float | None = None,
+    most: int | None = None,
     against: Variant | None = None,
 ) -> Ref:
     """Asks for paired timings; what is not given comes from the preset.
@@ -54,100 +38,26 @@ def Latency(
         threads: of each process; all cores where not given.
         launches: pairs of processes; the interval is over these.
         seconds: timed a launch, condition and side.
+        until: half-width of the ratio's interval that is wanted, such as 0.02: after the first
+            `launches` as many are added as their spread asks for.
+        most: launches at which `until` gives up.
         against: the other side of the pair; the study's baseline where not given.
     """
     preset = presets.preset()
+    given = {} if most is None else {"most": most}
     return Ref(
         "latency",
         task=task,
         batch_sizes=batch_sizes or preset["batch_sizes"],
         lengths=lengths or preset["lengths"],
-        threads=threads or environment.machine()["threads"],
+        threads=environment.machine()["threads"] if threads is None else threads,
         launches=preset["launches"] if launches is None else launches,
         seconds=preset["seconds"] if seconds is None else seconds,
         wait=preset["wait"],
+        until=until,
         against=against,
+        **given,
     )
-
-
-class Timer:
-    """The target of one side's worker: a runner and the inputs of every condition."""
-
-    def __init__(
-        self,
-        variant: Variant,
-        task: Ref,
-        threads: int,
-        conditions: Sequence[tuple[int, int | str]],
-        texts: Sequence[str],
-    ) -> None:
-        self._runner = Runner(variant, threads, task)
-        self._calls = [self._cycle(batch, length, texts) for batch, length in conditions]
-
-    def _cycle(
-        self, batch_size: int, length: int | str, texts: Sequence[str]
-    ) -> list[Callable[[], Any]]:
-        """Returns calls over the pool of texts, `batch_size` at a time."""
-        pool = list(itertools.islice(itertools.cycle(texts), max(POOL, batch_size)))
-        batches = [pool[i : i + batch_size] for i in range(0, len(pool), batch_size)]
-        if self._runner.model.kind == "predictor":
-            return [lambda b=batch: self._runner.predict(b) for batch in batches]  # type: ignore[misc]
-        if length == "task":
-            inputs = [self._runner.inputs(batch) for batch in batches]
-        else:
-            inputs = [self._runner.pad(self._filled(batch, int(length))) for batch in batches]
-        return [self._runner.timed(i) for i in inputs if len(i["input_ids"]) == batch_size]
-
-    def _filled(self, texts: Sequence[str], length: int) -> list[list[int]]:
-        """Returns token ids of exactly `length`: each text followed by itself."""
-        assert self._runner.model.tokenizer is not None
-        encoded = self._runner.model.tokenizer.encode(list(texts), length)
-        return [list(itertools.islice(itertools.cycle(ids), length)) for ids in encoded]
-
-    def warm_up(self) -> tuple[float, list[float]]:
-        """Returns seconds to load, and of each condition's first call; runs every call once."""
-        first = []
-        for calls in self._calls:
-            start = time.perf_counter()
-            calls[0]()
-            first.append(time.perf_counter() - start)
-            for call in calls[1:]:
-                call()
-        self._cycles = [itertools.cycle(calls) for calls in self._calls]
-        return self._runner.load_seconds, first
-
-    def turn(self, condition: int) -> list[float]:
-        """Returns the seconds of the calls of one turn."""
-        cycle = self._cycles[condition]
-        seconds: list[float] = []
-        start = now = time.perf_counter()
-        while not seconds or now - start < TURN_SECONDS:
-            before = now
-            next(cycle)()
-            now = time.perf_counter()
-            seconds.append(now - before)
-        if len(seconds) > 1 and min(seconds) < SHORT_CALL_SECONDS:
-            return seconds[1:]
-        return seconds
-
-
-@dataclass
-class Driver:
-    """What a measurement that starts its own processes gets from the study.
-
-    Attributes:
-        variant: what is measured.
-        worker: opens a worker: `with driver.worker(Factory, *args, threads=n) as worker`.
-        parts: finished launches by name, from an earlier call that was stopped.
-        save_part: keeps a finished launch.
-        progress: shows a text beside the bar.
-    """
-
-    variant: Variant
-    worker: Callable[..., contextlib.AbstractContextManager[Any]]
-    parts: dict[str, dict[str, np.ndarray]]
-    save_part: Callable[[str, Columns], None]
-    progress: Callable[[str], None]
 
 
 def _guess(args: Mapping[str, Any]) -> float:
@@ -156,7 +66,7 @@ def _guess(args: Mapping[str, Any]) -> float:
     return float(args["launches"] * (12 + timed))
 
 
-@register_measurement(where="driver", artifacts=("timing",), version=1, seconds=_guess)
+@register_measurement(where="driver", artifacts=("timing",), version=2, seconds=_guess)
 def latency(
     driver: Driver,
     *,
@@ -168,6 +78,8 @@ def latency(
     launches: Annotated[int, Field(ge=1)] = 4,
     seconds: Annotated[float, Field(gt=0)] = 1.5,
     wait: Annotated[float, Field(ge=0)] = 30.0,
+    until: Annotated[float, Field(gt=0, lt=1)] | None = None,
+    most: Annotated[int, Field(ge=3)] = 32,
     against: SkipValidation[Variant] | None = None,
 ) -> Raw:
     """Seconds a call of a variant and of its baseline, taking turns in several launches.
@@ -182,89 +94,64 @@ def latency(
         launches: pairs of processes.
         seconds: timed a launch, condition and side, in at least 5 rounds.
         wait: seconds that a launch waits for a quiet machine.
+        until: half-width of the ratio's 95% interval, as a share, that is wanted in every
+            condition. Stein's two-stage rule ("A two-sample test for a linear hypothesis whose
+            power is independent of the variance", 1945): the spread of the first `launches` fixes
+            how many are needed, once, so that nothing is peeked at and the interval keeps its 95%.
+        most: launches at which `until` gives up, with a note.
         against: the other side; the study fills it in.
+
+    Raises:
+        SpecError: no other side, or an `until` that cannot be planned.
+        Undefined: the variant answers wrongly, or asks for more threads than there are.
     """
     if against is None:
         raise SpecError("a timing is a pair: give Latency(against=...) or a study's baseline")
-    texts = list(tasks.load(task).split(split, POOL)["text"])
-    conditions = list(itertools.product(batch_sizes, lengths))
-    names = [
-        results.condition(batch_size=batch, length=length, threads=threads)
-        for batch, length in conditions
-    ]
-    pair = {"variant": driver.variant, "baseline": against}
-    difference = 0.0
+    if until is not None and not 3 <= launches <= most:
+        raise SpecError(
+            f"until={until} with launches={launches} and most={most}: expected 3 <= launches <= "
+            "most; the spread of the first launches says how many are needed"
+        )
+    pairs.check_threads(threads)
+    texts = list(tasks.load(task).split(split, pairs.POOL)["text"])
+    notes = []
     if driver.variant.runtime.name != "eager":
         with driver.worker(Bench, threads=threads) as worker:
-            difference = worker.call("verify", driver.variant, texts[:4], threads, task)
-    notes, loads = [], []
-    if difference:
-        notes.append(f"output within {difference:.2g} of eager's largest logit")
-    for launch in range(launches):
-        part = f"launch-{launch}-{environment.machine_key()}"
-        if part in driver.parts:
-            continue
-        driver.progress(f"launch {launch + 1} of {launches}")
-        _wait_for_quiet(driver, wait)
-        load = environment.ForeignLoad()
-        with contextlib.ExitStack() as stack:
-            workers = {
-                side: stack.enter_context(
-                    driver.worker(Timer, variant, task, threads, conditions, texts, threads=threads)
-                )
-                for side, variant in pair.items()
-            }
-            columns = _launch(workers, names, launch, seconds)
-        busy = load.share()
-        loads.append(busy)
-        driver.parts[part] = dict(columns)
-        driver.save_part(part, columns)
-    busiest = max((value for value in loads if value is not None), default=0.0)
-    if busiest > BUSY_SHARE:
-        notes.append(f"others used up to {busiest:.0%} of the cores")
-    mine = [c for name, c in driver.parts.items() if name.endswith(environment.machine_key())]
-    columns = {name: np.concatenate([part[name] for part in mine]) for name in mine[0]}
-    return Raw("timing", columns, {"notes": notes})
+            if difference := worker.call("verify", driver.variant, texts[:4], threads, task):
+                notes.append(f"output within {difference:.2g} of eager's largest logit")
+    pairing = pairs.Pairing(
+        sides={"variant": driver.variant, "baseline": against},
+        task=task,
+        texts=texts,
+        calls=[pairs.Call(*kind) for kind in itertools.product(batch_sizes, lengths)],
+        threads=threads,
+        seconds=seconds,
+        wait=wait,
+    )
+    wanted = _fixed(launches) if until is None else _two_stages(launches, until, most, notes)
+    columns, more = pairs.launches(driver, pairing, wanted)
+    info = {"notes": [*notes, *more]}
+    return Raw("timing", columns, info if until is None else {**info, "first_launches": launches})
 
 
-def _wait_for_quiet(driver: Driver, limit: float) -> None:
-    """Waits until others leave the cores alone, or for `limit` seconds."""
-    deadline = time.monotonic() + limit
-    while time.monotonic() < deadline:
-        load = environment.ForeignLoad()
-        time.sleep(0.5)
-        busy = load.share()
-        if busy is None or busy <= BUSY_SHARE:
-            return
-        driver.progress(f"waiting for quiet: others use {busy:.0%} of the cores")
+def _fixed(count: int) -> Callable[[Columns], int]:
+    return lambda columns: count
 
 
-def _launch(
-    workers: dict[str, Any], conditions: Sequence[str], launch: int, seconds: float
-) -> dict[str, np.ndarray]:
-    """Returns the columns of one launch: turns of both sides and all conditions in random order."""
-    rows: list[tuple[int, str, str, int, str, float]] = []
-    for side, worker in workers.items():
-        load, first_calls = worker.call("warm_up")
-        rows.append((launch, side, "", 0, "load", load))
-        rows += [
-            (launch, side, condition, 0, "first_call", first)
-            for condition, first in zip(conditions, first_calls, strict=True)
-        ]
-    order = random.Random(launch)
-    spent = dict.fromkeys(itertools.product(range(len(conditions)), workers), 0.0)
-    for number in itertools.count():
-        due = [key for key, total in spent.items() if total < seconds or number < MIN_ROUNDS]
-        due = [key for key in spent if key[0] in {condition for condition, _ in due}]
-        if not due:
-            break
-        order.shuffle(due)
-        for condition, side in due:
-            calls = workers[side].call("turn", condition)
-            spent[condition, side] += sum(calls)
-            name = conditions[condition]
-            rows += [(launch, side, name, number, "call", value) for value in calls]
-    names = ("launch", "side", "condition", "round", "phase", "seconds")
-    return {
-        name: np.array(values) for name, values in zip(names, zip(*rows, strict=True), strict=True)
-    }
+def _two_stages(first: int, until: float, most: int, notes: list[str]) -> Callable[[Columns], int]:
+    """Returns Stein's rule: as many launches as the spread of the first ones asks for."""
+
+    def wanted(columns: Columns) -> int:
+        if not columns or len(set(columns["launch"])) < first:
+            return first
+        ratios = launch_ratios(columns).values()
+        needed = max(second_stage(values[:first], until) for values in ratios)
+        note = (
+            f"the interval asked for (half-width {until:.2g}) would need about {needed:,} "
+            f"launches; {most} were made"
+        )
+        if needed > most and note not in notes:
+            notes.append(note)
+        return min(max(needed, first), most)
+
+    return wanted

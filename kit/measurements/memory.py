@@ -15,6 +15,7 @@ from kit.runner import Runner
 from kit.spec import Ref, Undefined
 
 STATUS = Path("/proc/self/status")
+EXCLUDED = "without the libraries (their imports) and the system's file cache"
 
 
 def Memory(task: str | Ref, **args: Any) -> Ref:
@@ -27,7 +28,7 @@ def Memory(task: str | Ref, **args: Any) -> Ref:
     return Ref("memory", task=task, **args)
 
 
-@register_measurement(where="fresh", artifacts=("memory",), version=1, seconds=10.0)
+@register_measurement(where="fresh", artifacts=("memory",), version=2, seconds=10.0)
 def memory(
     runner: Runner,
     *,
@@ -38,9 +39,9 @@ def memory(
 ) -> Raw:
     """Bytes on disk, resident after loading, and peak while loading and answering one batch.
 
-    Resident and peak are over the same process after its imports, so that they are the variant's
-    own. The peak is the kernel's high-water mark of this process (`VmHWM`), which a child does not
-    inherit. Excluded: the libraries' own memory, and the file cache.
+    Resident and peak are over what the process held before the model and what its imports added
+    since, so that they are the variant's own. The peak is the kernel's high-water mark of this
+    process (`VmHWM`), which a child does not inherit.
 
     Args:
         runner: the variant, loaded in this fresh process.
@@ -74,6 +75,7 @@ def memory(
             "quantity": np.array(list(quantities)),
             "value": np.array(list(quantities.values()), np.float64),
         },
+        {"notes": [EXCLUDED]},
     )
 
 

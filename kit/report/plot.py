@@ -14,7 +14,18 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 from kit.report import tables
-from kit.report.style import COLOURS, GREY, MARKERS, Figure, axis, dot, empty, name_points, styled
+from kit.report.style import (
+    COLOURS,
+    GREY,
+    MARKERS,
+    Figure,
+    axis,
+    dot,
+    empty,
+    name_points,
+    shortened,
+    styled,
+)
 
 _BARS = "Bars: intervals, each seed's where nothing else is given."
 
@@ -107,9 +118,9 @@ def tradeoff(
     question = title or f"Is {tables.words(x)} paid for with {tables.words(y)}?"
     notes += tables.unmeasured(table[table["split"].isin([split, ""])], [x, y])
     figure, (axes,) = empty(question, 7.5, 4.6, notes)
-    versus = f" against {base}" if base else ""
+    versus = f" against {shortened(base)}" if base else ""
     axes.set_xlabel(axis(x, x_unit, f"{versus}, {condition}" if condition else versus))
-    axes.set_ylabel(axis(y, y_unit, f" on {split}"))
+    axes.set_ylabel(axis(y, y_unit, f" on {shortened(split)}"))
     bars = []
     for name in both:
         good, cost = goods.loc[name], costs.loc[name]
@@ -160,7 +171,7 @@ def bits(table: pd.DataFrame, metric: str = "accuracy", x: str = "", *, title: s
     for turn, (panel, where) in enumerate(panels.items()):
         colour, style = COLOURS[turn % len(COLOURS)], "-" if where == tables.PLACES[0] else "--"
         split = rows[rows["_panel"] == panel]
-        label = f"{panel} ({where})" if where else panel
+        label = shortened(f"{panel} ({where})" if where else panel)
         for _, line in split.groupby(["architecture", "runtime"], sort=False):
             at = line["_x"] * 1.012 ** (turn - (len(panels) - 1) / 2)
             bars = tables.barred(line)
@@ -209,7 +220,7 @@ def curves(
     figure, (axes,) = empty(question, 7.5, 4.4, ["Each line is a seed."])
     for turn, variant in enumerate(frame["variant"].unique()):
         colour, dashes = COLOURS[turn % 7], ("-", "--", ":", "-.")[turn // 7 % 4]
-        label = str(variant)
+        label = shortened(variant)
         for _, line in drawn[drawn["variant"] == variant].groupby("seed", sort=False):
             mark = "." if len(line) < 9 else ""
             axes.plot(line[x], line[y], dashes, color=colour, label=label, marker=mark)
@@ -239,7 +250,8 @@ def _dots(rows: pd.DataFrame, question: str, notes: list[str]) -> tuple[Figure, 
     about = f"Bars: intervals over {over}." if over else "No intervals: too few repeats."
     about += " Large: mean of the seeds; small: each seed." if len(seeds) else ""
     about += " Hollow: a null model." if null.any() else ""
-    width = min(13.0, 2.2 + 0.075 * max(map(len, order)) + 1.9 * len(panels))
+    labels = [shortened(name) for name in order]
+    width = min(13.0, 2.2 + 0.075 * max(map(len, labels)) + 1.9 * len(panels))
     height = 1.6 + (0.46 if len(seeds) else 0.32) * len(order)
     figure, grid = empty(question, width, height, [about, *notes], len(panels))
     for turn, (axes, (panel, where)) in enumerate(zip(grid, panels.items(), strict=True)):
@@ -250,10 +262,10 @@ def _dots(rows: pd.DataFrame, question: str, notes: list[str]) -> tuple[Figure, 
                 shade, thick = GREY if row["_null"] else colour, 0.9 if small else 2.0
                 axes.hlines(y, row["ci_low"], row["ci_high"], color=shade, linewidth=thick)
                 dot(axes, row["value"], y, colour, null=row["_null"], small=small)
-        axes.set_title(f"{panel or 'all data'}\n{where}".rstrip())
+        axes.set_title(f"{shortened(panel or 'all data', 24)}\n{where}".rstrip())
         axes.tick_params(axis="y", length=0)
         axes.spines["left"].set_visible(False)
-    grid[0].set_yticks(range(len(order)), order)
+    grid[0].set_yticks(range(len(order)), labels)
     grid[0].set_ylim(len(order) - 0.4, -0.6)
     grid[0].locator_params(axis="x", nbins=4)
     caption = figure.get_layout_engine().get()["rect"][1]  # type: ignore[union-attr]

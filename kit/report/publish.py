@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import re
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -12,16 +10,17 @@ from typing import TYPE_CHECKING, Any, Protocol
 import pandas as pd
 
 from kit import presets, results
-from kit.report import tables
+from kit.report import footer, placeholders, tables
 from kit.spec import SpecError
-from kit.store import project_root, write_text
+from kit.store import project_root, write_bytes, write_text
+from kit.values import shown
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
 class Study(Protocol):
-    """What `publish` asks of a study."""
+    """What `publish` asks of a study; its `versions()` enter the footer where it has them."""
 
     name: str
 
@@ -46,45 +45,81 @@ def publish(
 ) -> Path:
     """Writes NOTEBOOK.csv, .machines.csv, .md and figures/NOTEBOOK_*.png and .svg.
 
-    The same studies and figures give the same files, so that a rerun is a diff one can review.
+    The same studies and figures give the same files, so that a rerun is a diff one can review. At
+    the default preset the project's README.md gets the new numbers too, where it has placeholders
+    of this table (`kit.report.placeholders`).
 
     Args:
         notebook: its name without `.ipynb`, such as `02_sentiment`.
         *studies: whose rows are written together; their names differ.
-        verdict: what was found, in plain text; numbers in it are computed, not typed.
+        verdict: what was found, in plain text. Its numbers are placeholders of the table's rows,
+            `{{accuracy variant=minilm split=test | %}}`, or computed; never typed.
         figures: matplotlib figures by a short name.
 
     Returns:
         The page.
 
     Raises:
-        SpecError: the notebook or a figure has no proper name, or two studies share one.
+        SpecError: the notebook or a figure has no proper name, two studies share one, or a
+            placeholder fits no row or several.
     """
     figures = figures or {}
-    if not re.fullmatch(r"\d\d_[a-z0-9_]+", notebook):
-        raise SpecError(f"notebook {notebook!r}: expected a name such as '02_sentiment'")
-    wrong = [name for name in figures if not re.fullmatch(r"[a-z0-9_]+", name)]
+    if not re.fullmatch("[0-9]{2}_[a-z0-9_]{1,100}", notebook):
+        raise SpecError(f"notebook {shown(notebook)}: expected a name such as '02_sentiment'")
+    wrong = [name for name in figures if not re.fullmatch("[a-z0-9_]{1,100}", name)]
     if wrong:
-        raise SpecError(f"figure {wrong[0]!r}: expected lowercase letters, digits and _")
+        raise SpecError(f"figure {shown(wrong[0])}: expected lowercase letters, digits and _")
     names = [study.name for study in studies]
     if not names or len(set(names)) < len(names):
         raise SpecError(f"studies {names}: expected at least one, each with its own name")
     table, machines = _together(studies)
+    filled = placeholders.fill_verdict(verdict, table)
+    if filled != verdict:
+        print(filled)  # with its numbers, which the notebook's own text lacks
     folder = results_folder()
     results.write_table(table, folder / f"{notebook}.csv")
     write_text(folder / f"{notebook}.machines.csv", machines.to_csv(lineterminator="\n"))
     for name, figure in figures.items():
         for form in ("png", "svg"):
             _write_figure(folder / "figures" / f"{notebook}_{name}.{form}", figure)
+    versions: dict[str, str] = {}
+    for study in studies:
+        versions |= getattr(study, "versions", dict)()
+    made = footer.made_from(notebook, versions, set(table["metric"]))
     page = folder / f"{notebook}.md"
-    write_text(page, _page(notebook, table, machines, verdict, list(figures)))
+    parts = _page(notebook, table, machines, filled, list(figures))
+    write_text(page, "\n\n".join([*parts, footer.as_markdown(made)]) + "\n")
+    if presets.preset_name() == "default":
+        refill_readme(notebook)
     return page
 
 
+def refill_readme(notebook: str) -> None:
+    """Puts the numbers of a published table into the placeholders of the project's README.md.
+
+    Raises:
+        SpecError: a placeholder that is not understood, or that not exactly one row fits.
+    """
+    readme = project_root() / "README.md"
+    text = readme.read_text(encoding="utf-8") if readme.is_file() else ""
+    if notebook in placeholders.names_in(text):
+        folder = project_root() / "results"
+        table = results.read_table(folder / f"{notebook}.csv")
+        verdict = verdict_of(folder / f"{notebook}.md")
+        new = placeholders.fill_markdown(text, notebook, table, verdict)
+        if new != text:
+            write_text(readme, new)
+
+
 def read_verdict(page: Path) -> str:
-    """Returns the verdict of a page as the plain text that was given."""
-    text = page.read_text(encoding="utf-8").partition("\n")[2].partition("\n## ")[0]
-    return re.sub(r"\\([!-/:-@\[-`{-~])", r"\1", text.strip()).replace("&lt;", "<")
+    """Returns the verdict of a page as the plain text that was given, its numbers filled in."""
+    return re.sub(r"\\([!-/:-@\[-`{-~])", r"\1", verdict_of(page)).replace("&lt;", "<")
+
+
+def verdict_of(page: Path) -> str:
+    """Returns the verdict of a page as Markdown."""
+    text = page.read_text(encoding="utf-8").partition("\n")[2]
+    return text.partition("\n## ")[0].strip()
 
 
 def escape(text: object) -> str:
@@ -112,21 +147,12 @@ def _together(studies: tuple[Study, ...]) -> tuple[pd.DataFrame, pd.DataFrame]:
 def _write_figure(path: Path, figure: Figure) -> None:
     from kit.report.style import render
 
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".tmp-")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(render(figure, path.suffix.removeprefix(".")))
-        Path(temporary).chmod(0o644)
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+    write_bytes(path, render(figure, path.suffix.removeprefix(".")))
 
 
 def _page(
     notebook: str, table: pd.DataFrame, machines: pd.DataFrame, verdict: str, figures: list[str]
-) -> str:
+) -> list[str]:
     parts = [f"# {escape(notebook.replace('_', ' '))}", escape(verdict.strip() or "No verdict.")]
     for study, rows in table.groupby("study", sort=False):
         parts += [f"## Table: {escape(study)}", _markdown(tables.summary(rows))]
@@ -137,14 +163,14 @@ def _page(
         parts.append("## Figures")
         parts += [f"![{escape(name)}](figures/{notebook}_{name}.png)" for name in figures]
     parts += ["## Machines", _markdown(machines) if len(machines) else "Nothing was run."]
-    parts += [
+    return [
+        *parts,
         "## Where to look",
         f"- [{notebook}.csv]({notebook}.csv): every number with its interval; "
         f'`kit.load("{notebook}")` reads it.\n'
         f"- `notebooks/{notebook}.ipynb`: what was asked and how, with the code.\n"
         "- Values are `value [low, high]`, the 95% interval; two in brackets with `/` are seeds.",
     ]
-    return "\n\n".join(parts) + "\n"
 
 
 def _markdown(frame: pd.DataFrame) -> str:

@@ -89,6 +89,13 @@ def _settle(figure: Figure) -> None:
         axes.set_position(Bbox.from_bounds(*np.round(axes.get_position().bounds, 5)))
 
 
+def shortened(name: object, most: int = 48) -> str:
+    """Returns a name that leaves room for the drawing: of a long one, its beginning and end."""
+    text = str(name)
+    half = (most - 1) // 2
+    return text if len(text) <= most else f"{text[:half]}\u2026{text[-half:]}"
+
+
 def empty(
     question: str, width: float, height: float, notes: Sequence[str], panels: int = 1
 ) -> tuple[Figure, list[Axes]]:
@@ -148,7 +155,7 @@ def name_points(
     ink = np.concatenate([spots, *map(_along, map(to_pixels, lines))])
     for (x, y, name), (px, py) in zip(points, spots, strict=True):
         note = axes.annotate(
-            *(name, (x, y), (0, 0)),
+            *("\n".join(map(shortened, name.split("\n"))), (x, y), (0, 0)),
             textcoords="offset points",
             fontsize=9,
             ha="center",

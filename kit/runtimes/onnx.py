@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kit.registry import register_runtime
+from kit.values import SpecError, reason
 
 if TYPE_CHECKING:
     import numpy as np
@@ -20,7 +21,11 @@ EXPORT_VERSION = 1
 
 @register_runtime(version=1)
 def onnx(graph: Path, threads: int) -> Callable[[Mapping[str, Tensor]], np.ndarray]:
-    """ONNX Runtime on the CPU, all graph optimizations on."""
+    """ONNX Runtime on the CPU, all graph optimizations on.
+
+    Raises:
+        SpecError: the graph is broken, or reads files from outside its folder.
+    """
     import numpy as np
     import onnxruntime
 
@@ -28,7 +33,11 @@ def onnx(graph: Path, threads: int) -> Callable[[Mapping[str, Tensor]], np.ndarr
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.log_severity_level = 3
-    session = onnxruntime.InferenceSession(str(graph), options, providers=["CPUExecutionProvider"])
+    providers = ["CPUExecutionProvider"]
+    try:
+        session = onnxruntime.InferenceSession(str(graph), options, providers=providers)
+    except Exception as error:  # its exceptions have no class in common
+        raise SpecError(f"{graph} is no ONNX graph that can run: {reason(error)}") from error
     names = [node.name for node in session.get_inputs()]
 
     def forward(inputs: Mapping[str, Tensor]) -> np.ndarray:

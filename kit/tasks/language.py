@@ -20,6 +20,7 @@ if TYPE_CHECKING:
         "XSum). Far: another register (sentences of privacy policies)."
     ),
     version=1,
+    assets=("benchmarks",),
 )
 def wikipedia() -> Prepared:
     """Passages of Wikipedia from BoolQ, and shifted to XSum's news and to privacy policies.

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 from kit import registry
 from kit.spec import Ref, SpecError, content_hash
-from kit.tasks.prepare import Prepared, clean, prepare, split_names
+from kit.tasks.prepare import Prepared, clean, missing, prepare, split_names
 from kit.tasks.task import check, fingerprint, finished
+from kit.values import MOST_WHOLE, check_name, shown, tidy, unboxed
 
 if TYPE_CHECKING:
     import pandas as pd
 
-RESERVED = ("id", "text", "cluster", "label", "valence")
+RESERVED = ("id", "text", "cluster", "label", "valence", "source")
 RULE = "Near and far were told apart by who registered the data."
 
 
@@ -55,25 +56,33 @@ def task_from_frame(
         The reference to use as a task.
 
     Raises:
-        SpecError: a column that is not there, labels that are no classes or not among `labels`, a
-            split that is empty or holds one class.
+        SpecError: a name that no table could hold, a column that is not there or there twice, a
+            cell that is no text, labels that are no classes or not among `labels`, a split that is
+            empty or holds one class.
     """
-    frames = {name: frame, **(shifts or {})}
-    far = (far,) if isinstance(far, str) else tuple(far)
-    _check_names(name, shifts or {}, far)
-    groups = (groups,) if isinstance(groups, str) else tuple(groups)
-    reserved = [group for group in groups if group in RESERVED]
-    if reserved:
-        raise SpecError(f"task {name}: a group column may not be called {reserved[0]!r}; rename it")
-    columns = {"text": text, "label": label, **({"cluster": cluster} if cluster else {})}
+    check_name(name, "the name of a task")
+    far, groups = _listed(name, "far", far), _listed(name, "groups", groups)
+    shifts = _shifts(name, shifts, far)
+    frames = {name: frame, **shifts}
+    for group in groups:
+        check_name(group, f"task {name}: a group column")
+        if group in RESERVED or groups.count(group) > 1:
+            why = "is there twice" if groups.count(group) > 1 else "is a name of the kit's own"
+            raise SpecError(
+                f"task {name}: a group column may not be called {group!r}, which {why}; rename it"
+            )
+    columns = {"text": text, "label": label, **({} if cluster is None else {"cluster": cluster})}
     where = {source: f"task {name}, frame {source!r}" for source in frames}
     chosen = {key: _columns(where[key], rows, columns, groups) for key, rows in frames.items()}
-    order = _order(name, chosen[name]["label"].tolist(), labels)
+    given = chosen[name]["label"].tolist()
+    order = _order(name, given, None if labels is None else _listed(name, "labels", labels))
     numbered = {key: _numbered(where[key], rows, order) for key, rows in chosen.items()}
     lost = {key: {"without_label": len(chosen[key]) - len(numbered[key])} for key in chosen}
     prepared = prepare(numbered, validation=validation, test=test, dropped=lost)
-    shown = tuple(str(key[1]) for key in order)
-    return _registered(name, prepared, far, kind="classification", labels=shown, groups=groups)
+    names = tuple(_label_name(name, key[1]) for key in order)
+    if len(set(names)) < len(names):
+        raise SpecError(f"task {name}: its labels read the same in a table: {shown(names)}")
+    return _registered(name, prepared, far, kind="classification", labels=names, groups=groups)
 
 
 def task_from_text(
@@ -99,16 +108,22 @@ def task_from_text(
         The reference to use as a task.
 
     Raises:
-        SpecError: one text where a list was expected, or a split that is empty.
+        SpecError: a name that no table could hold, something else than a list of texts, or a split
+            that is empty.
     """
     import pandas as pd
 
-    far = (far,) if isinstance(far, str) else tuple(far)
-    _check_names(name, shifts or {}, far)
+    check_name(name, "the name of a task")
+    far = _listed(name, "far", far)
+    shifts = _shifts(name, shifts, far)
     sources = {}
-    for source, given in {name: texts, **(shifts or {})}.items():
-        if isinstance(given, str | bytes):
+    for source, given in {name: texts, **shifts}.items():
+        if isinstance(given, str | bytes | bytearray):
             raise SpecError(f"task {name}: {source!r} is one text; give a list of documents")
+        if not isinstance(given, Iterable) or isinstance(given, Mapping | pd.DataFrame):
+            raise SpecError(
+                f"task {name}: {source!r} is a {type(given).__name__}; give a list of documents"
+            )
         sources[source] = pd.DataFrame({"text": pd.Series(list(given), dtype=object)})
     prepared = prepare(sources, validation=validation, test=test)
     return _registered(name, prepared, far, kind="language", labels=(), groups=())
@@ -151,18 +166,43 @@ def _registered(
     return registry.tasks.canonical(name)
 
 
-def _check_names(name: str, shifts: Mapping[str, Any], far: Sequence[str]) -> None:
-    """Refuses names of shifts that would be confused with the splits of the task itself."""
+def _listed(name: str, argument: str, given: Any) -> tuple[Any, ...]:
+    """Returns the members of a list; a single text is a list of one."""
+    if isinstance(given, str) and argument != "labels":
+        return (given,)
+    ordered = isinstance(given, Iterable) and not isinstance(
+        given, str | bytes | bytearray | Mapping | set | frozenset
+    )
+    if not ordered or getattr(given, "ndim", 1) != 1:
+        raise SpecError(f"task {name}: {argument} is {shown(given)}; expected a list")
+    return tuple(given)
+
+
+def _shifts(name: str, given: Any, far: Sequence[Any]) -> dict[str, Any]:
+    """Returns the shifts; their names may not be confused with the splits of the task itself."""
+    if given is not None and not isinstance(given, Mapping):
+        raise SpecError(f"task {name}: shifts is {shown(given)}; expected name -> data")
+    shifts = dict(given or {})
     taken = {name, "train", "validation", "test"}
     for shift in shifts:
-        if shift in taken or "/" in shift or not shift:
+        check_name(shift, f"task {name}: the name of a shift")
+        if shift in taken or "/" in shift:
             raise SpecError(
                 f"task {name}: a shift may not be called {shift!r}; "
                 f"expected a name without '/', other than {sorted(taken)}"
             )
     for shift in far:
-        if shift not in shifts:
+        if not isinstance(shift, str) or shift not in shifts:
             raise SpecError(f"far: {registry.suggest(shift, shifts, f'shift of task {name}')}")
+    return shifts
+
+
+def _label_name(name: str, value: bool | int | str) -> str:
+    """Returns how a label reads in a table."""
+    text = tidy(str(value))
+    if not text:
+        raise SpecError(f"task {name}: a label is the empty text; name it, or take its rows out")
+    return text
 
 
 def _numbered(
@@ -175,9 +215,10 @@ def _numbered(
     places = []
     for value in given:
         if value is not None and _key(value) not in order:
-            shown = {str(key[1]): place for key, place in order.items()}
+            known = {str(key[1]): place for key, place in order.items()}
             raise SpecError(
-                f"{where}: label {value!r} is none of {shown}; give `labels=` with all of them"
+                f"{where}: label {shown(value)} is none of {shown(known)}; "
+                "give `labels=` with all of them"
             )
         places.append(-1 if value is None else order[_key(value)])
     numbers = np.array(places, dtype=np.int64)
@@ -193,27 +234,37 @@ def _columns(
     if not isinstance(frame, pd.DataFrame):
         raise SpecError(f"{where} is a {type(frame).__name__}; expected a pandas DataFrame")
     for column in (*columns.values(), *groups):
-        if column not in frame:
+        if not isinstance(column, Hashable) or column not in frame:
             known = [str(known) for known in frame.columns]
-            raise SpecError(f"{where}: {registry.suggest(str(column), known, 'column')}")
+            raise SpecError(f"{where}: {registry.suggest(column, known, 'column')}")
+        if frame[column].ndim != 1:
+            raise SpecError(f"{where} has several columns called {column!r}; rename all but one")
+    frame = frame.reset_index(drop=True)
     chosen: dict[str, Any] = {new: frame[old].astype(object) for new, old in columns.items()}
-    # a value that is missing has a slice of its own, called nan
-    chosen |= {group: [clean(value)[0] or "nan" for value in frame[group]] for group in groups}
-    return pd.DataFrame(chosen, index=frame.index).reset_index(drop=True)
+    try:
+        for value in (*chosen["text"], *chosen.get("cluster", ())):
+            clean(value)
+        # a value that is missing has a slice of its own, called nan
+        chosen |= {
+            group: [tidy(clean(value)[0]) or "nan" for value in frame[group]] for group in groups
+        }
+    except SpecError as error:
+        raise SpecError(f"{where}: {error}") from None
+    return pd.DataFrame(chosen)
 
 
 def _plain(value: Any) -> bool | int | str | None:
     """Returns a label as a boolean, a whole number or a string; None where it is missing."""
-    if hasattr(value, "item"):
-        value = value.item()
-    if value is None or value != value:  # noqa: PLR0124 - NaN is what differs from itself
+    value = unboxed(value)
+    if missing(value):
         return None
     if isinstance(value, float) and value.is_integer():
-        return int(value)
-    if isinstance(value, bool | int | str):
+        value = int(value)
+    if isinstance(value, bool | str) or (isinstance(value, int) and abs(value) <= MOST_WHOLE):
         return value
     raise SpecError(
-        f"label {value!r} is a {type(value).__name__}; expected booleans, whole numbers or strings"
+        f"label {shown(value)} is a {type(value).__name__}; expected booleans, whole numbers or "
+        "strings"
     )
 
 
@@ -232,8 +283,8 @@ def _order(
     if labels is None:
         found = sorted(found, key=lambda key: (key[0], key[1]))
     elif len(found) != len(labels):
-        raise SpecError(f"task {name}: labels={list(labels)!r} repeats one or leaves one out")
+        raise SpecError(f"task {name}: labels={shown(list(labels))} repeats one or leaves one out")
     if len(found) < 2:
-        shown = [key[1] for key in found]
-        raise SpecError(f"task {name} has the labels {shown}; a classification needs two or more")
+        there = shown([key[1] for key in found])
+        raise SpecError(f"task {name} has the labels {there}; a classification needs two or more")
     return {key: place for place, key in enumerate(found)}

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from kit.spec import SpecError
+from kit.values import real, shown
 
 if TYPE_CHECKING:
     import numpy as np
@@ -74,19 +75,41 @@ def split_of(key: str, shares: Mapping[str, float]) -> str:
     return list(shares)[-1]
 
 
-def clean(value: Any) -> tuple[str, int]:
+def missing(value: Any) -> bool:
+    """Says whether a cell holds nothing: None, NaN, NaT or pandas' NA."""
+    import pandas as pd
+
+    return value is None or bool(pd.api.types.is_scalar(value) and pd.isna(value))
+
+
+def clean(value: Any, *, strip: bool = True) -> tuple[str, int]:
     """Returns a text without white space at its ends, and how many characters were replaced.
 
-    Bytes are read as UTF-8; what is not UTF-8, and lone surrogates, become U+FFFD. None and NaN
-    become the empty text.
+    Bytes are read as UTF-8; what is not UTF-8, and lone surrogates, become U+FFFD. None, NaN and
+    NA become the empty text; numbers and dates become what Python writes for them.
+
+    Args:
+        value: of a cell.
+        strip: whether white space at the ends goes.
+
+    Raises:
+        SpecError: it is a list, a mapping or another thing that is no text.
     """
+    import pandas as pd
+
+    if missing(value):
+        return "", 0
     if isinstance(value, bytes | bytearray):
         text = bytes(value).decode("utf-8", errors="replace")
-        return text.strip(), text.count("\ufffd")
-    if value is None or value != value:  # noqa: PLR0124 - NaN and NaT are what differs from itself
-        return "", 0
-    text, replaced = re.subn("[\ud800-\udfff]", "\ufffd", str(value))
-    return text.strip(), replaced
+        replaced = text.count("\ufffd")
+    elif isinstance(value, str) or (
+        # Python writes whole numbers of thousands of digits on request alone
+        pd.api.types.is_scalar(value) and not (isinstance(value, int) and value.bit_length() > 1000)
+    ):
+        text, replaced = re.subn("[\ud800-\udfff]", "\ufffd", str(value))
+    else:
+        raise SpecError(f"a cell holds {shown(value)}, a {type(value).__name__}; expected text")
+    return text.strip() if strip else text, replaced
 
 
 def shingles(text: str) -> NDArray[np.uint32]:
@@ -174,6 +197,8 @@ def prepare(
     """
     import pandas as pd
 
+    validation = real(validation, f"validation={shown(validation)}", "a share in 0..1")
+    test = real(test, f"test={shown(test)}", "a share in 0..1")
     if not (0 < validation < 1 and 0 < test < 1 and validation + test < 1):
         raise SpecError(
             f"validation={validation}, test={test}: expected two shares in 0..1 with a sum below 1"
@@ -215,9 +240,11 @@ def _cleaned(frame: pd.DataFrame, counts: dict[str, int]) -> pd.DataFrame:
     if "cluster" not in frame:
         return frame.assign(cluster=frame["id"])
     # a text whose cluster is not known is a cluster of its own
-    return frame.assign(
-        cluster=frame["cluster"].astype(str).where(frame["cluster"].notna(), frame["id"])
-    )
+    clusters = [
+        item if missing(cluster) else clean(cluster, strip=False)[0]
+        for item, cluster in zip(frame["id"], frame["cluster"].tolist(), strict=True)
+    ]
+    return frame.assign(cluster=clusters)
 
 
 def _count(counts: dict[str, dict[str, int]], places: pd.Series[int], reason: str) -> None:

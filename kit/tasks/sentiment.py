@@ -43,6 +43,7 @@ _NEGATION = re.compile(
         "products). Far: another kind of text (tweets, sentences of newspaper editorials)."
     ),
     version=1,
+    assets=("sentiment",),
 )
 def sentiment() -> Prepared:
     """Positive or negative, on movie reviews, and shifted to Amazon reviews, tweets and editorials.

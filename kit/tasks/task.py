@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from kit import registry, store
 from kit.spec import Ref, SpecError
 from kit.tasks.prepare import Prepared, content_id, split_names
+from kit.values import shown, whole
 
 if TYPE_CHECKING:
     import datasets
@@ -56,8 +57,7 @@ class Task:
             raise SpecError(registry.suggest(name, self.data, f"split of task {self.ref.name}"))
         if limit is None:
             return self.data[name]
-        if limit < 1:
-            raise SpecError(f"limit={limit} for {self.ref.name}/{name}: expected 1 or more")
+        whole(limit, f"limit={shown(limit)} for {self.ref.name}/{name}", 1)
         rows = self.data[name]
         return rows.select(range(min(limit, len(rows))))
 
@@ -162,6 +162,9 @@ def finished(rows: pd.DataFrame | datasets.Dataset) -> pd.DataFrame:
     import pandas as pd
 
     frame = rows if isinstance(rows, pd.DataFrame) else rows.to_pandas()
+    for place, column in enumerate(frame.columns):
+        if not isinstance(column, str) or column in frame.columns[:place]:
+            raise SpecError(f"column {shown(column)} of a split: expected text, and each once")
     if "text" in frame and "id" not in frame:
         frame = frame.assign(id=[content_id(text) for text in frame["text"]])
     if "id" in frame and "cluster" not in frame:
@@ -210,16 +213,18 @@ def check(name: str, frames: Mapping[str, pd.DataFrame], traits: Mapping[str, An
 def _check_labels(where: str, split: str, given: pd.Series[int], labels: tuple[str, ...]) -> None:
     present = set(given.tolist())
     wrong = sorted(present - set(range(len(labels))), key=str)
-    shown = {place: label for place, label in enumerate(labels)}
+    names = dict(enumerate(labels))
     if wrong:
-        raise SpecError(f"{where}: label {wrong[0]!r} is none of {shown}")
-    needed = set(shown) if split == "train" else set()
+        raise SpecError(f"{where}: label {shown(wrong[0])} is none of {shown(names)}")
+    needed = set(names) if split == "train" else set()
     if needed - present:
-        absent = [shown[place] for place in sorted(needed - present)]
-        raise SpecError(f"{where} has no item of {absent}: every class needs some to learn from")
+        absent = [names[place] for place in sorted(needed - present)]
+        raise SpecError(
+            f"{where} has no item of {shown(absent)}: every class needs some to learn from"
+        )
     if split in ("validation", "test") and len(present) < 2:
-        only = shown[next(iter(present))]
-        raise SpecError(f"{where} holds the one class {only!r}; it needs two, or more texts")
+        only = names[next(iter(present))]
+        raise SpecError(f"{where} holds the one class {shown(only)}; it needs two, or more texts")
 
 
 def fingerprint(frame: pd.DataFrame) -> str:

@@ -142,7 +142,7 @@ def test_timing(timed: Any, base: Variant, small: Variant) -> None:
     assert throughput["value"] == pytest.approx(1 / pick(rows, metric="latency")["value"])
     assert pick(rows, metric="latency_p90")["n"] == 80
     assert pick(rows, metric="latency_p99")["note"] == "80 calls; p99 needs 662"
-    assert pick(rows, metric="load_seconds")["note"] == "the run recorded no phase load"
+    assert pick(rows, metric="cold_start_seconds")["note"] == "the run recorded no start"
     results.to_frame(rows)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from functools import partial
 from typing import Any
 
@@ -11,9 +10,14 @@ import pytest
 from helpers import toy_variant
 
 from kit import registry
-from kit.measurements import Latency
-from kit.measurements.latency import Driver, Timer, latency
-from kit.spec import Ref, SpecError, Undefined, Variant
+from kit.analysis.score import score
+from kit.busyness import busy
+from kit.measurements import Latency, pairs
+from kit.measurements.bench import Driver
+from kit.measurements.latency import latency
+from kit.measurements.pairs import Call, Timer
+from kit.spec import Ref, Run, SpecError, Undefined, Variant
+from kit.store import Artifact
 from kit.workers import Worker, inline
 
 CONDITIONS = {
@@ -25,7 +29,7 @@ SIZES = {"batch_sizes": (1, 4), "lengths": ("task", 16), "seconds": 0.05, "wait"
 @pytest.fixture(autouse=True)
 def short_turns(monkeypatch: pytest.MonkeyPatch) -> None:
     """Turns so short that the rounds of a test take no seconds."""
-    monkeypatch.setattr(sys.modules["kit.measurements.latency"], "TURN_SECONDS", 0.005)
+    monkeypatch.setattr(pairs, "TURN_SECONDS", 0.005)
 
 
 def driver(variant: Variant, worker: Any = inline, parts: Any = None) -> tuple[Driver, list[str]]:
@@ -44,17 +48,21 @@ def test_two_launches_of_a_model_against_itself(toys: Ref) -> None:
     raw = latency(drive, task=toys, against=base, launches=2, **SIZES)
     columns = {name: np.asarray(values) for name, values in raw.columns.items()}
     assert raw.kind == "timing"
-    assert set(columns) == {"launch", "side", "condition", "round", "phase", "seconds"}
+    assert set(columns) == {
+        *("launch", "side", "condition", "round", "phase", "seconds"),
+        *("foreign", "stolen", "switches"),
+    }
     assert len({len(values) for values in columns.values()}) == 1
-    assert (columns["seconds"] > 0).all()
+    assert (columns["seconds"][columns["phase"] != "import"] > 0).all()
     calls = columns["phase"] == "call"
     for launch in (0, 1):
         for side in ("variant", "baseline"):
             mine = (columns["launch"] == launch) & (columns["side"] == side)
             assert set(columns["condition"][mine & calls]) == CONDITIONS
-            assert (mine & (columns["phase"] == "load")).sum() == 1
+            start = mine & (columns["condition"] == "")
+            assert sorted(columns["phase"][start]) == ["first_call", "import", "load"]
             firsts = columns["condition"][mine & (columns["phase"] == "first_call")]
-            assert sorted(firsts) == sorted(CONDITIONS)
+            assert sorted(firsts) == sorted([*CONDITIONS, ""])
             for condition in CONDITIONS:
                 chosen = mine & calls & (columns["condition"] == condition)
                 assert len(set(columns["round"][chosen])) >= 5
@@ -100,7 +108,7 @@ def test_worker_processes_give_the_same_columns(toys: Ref) -> None:
 def test_texts_are_filled_to_a_length(toys: Ref) -> None:
     base = toy_variant(toys)
     texts = ["super 1", "awful 2 3 4 5 6 7 8 9 10"]
-    timer = Timer(base, toys, 1, [(2, 24), (1, "task")], texts)
+    timer = Timer(base, toys, 1, [Call(2, 24), Call(1, "task")], texts)
     assert [call.args[0]["input_ids"].shape[1] for call in timer._calls[0]] == [24] * 32
     assert all(int(call.args[0]["attention_mask"].min()) == 1 for call in timer._calls[0])
     assert [call.args[0]["input_ids"].shape for call in timer._calls[1]][:2] == [(1, 7), (1, 24)]
@@ -126,3 +134,68 @@ def test_a_timing_alone_is_refused(toys: Ref) -> None:
     with pytest.raises(SpecError, match="launches is 0; Input should be greater than or equal"):
         registry.measurements.canonical(Latency(toys, launches=0))
     assert Latency(toys).args["launches"] == 1
+
+
+def test_launches_are_added_until_the_interval_is_narrow(
+    toys: Ref, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Stein's rule on launches whose ratios are known: 1, 1.1, 1.2 ask for more than three."""
+    base = toy_variant(toys)
+
+    def launch(driver: Driver, pairing: Any, number: int) -> dict[str, np.ndarray]:
+        seconds = np.array([0.1, 0.1 * (1 + number % 3 / 10)])
+        text = pairing.names()[0]
+        return {
+            "launch": np.full(2, number),
+            "side": np.array(["variant", "baseline"]),
+            "condition": np.full(2, text),
+            "round": np.ones(2, int),
+            "phase": np.full(2, "call"),
+            "seconds": seconds,
+            "foreign": np.zeros(2),
+            "stolen": np.zeros(2),
+            "switches": np.zeros(2),
+        }
+
+    monkeypatch.setattr(pairs, "_one_launch", launch)
+    logs = np.log([1.0, 1.1, 1.2])
+    needed = int(np.ceil((4.302653 * logs.std(ddof=1) / np.log1p(0.1)) ** 2))
+    args = {"task": toys, "against": base, "batch_sizes": (1,), "wait": 0.0}
+    raw = latency(driver(base)[0], launches=3, until=0.1, **args)
+    assert 3 < needed < 32 and len(set(raw.columns["launch"])) == needed
+    assert raw.info == {"notes": [], "first_launches": 3}
+    raw = latency(driver(base)[0], launches=3, until=0.001, most=5, **args)
+    assert len(set(raw.columns["launch"])) == 5
+    (note,) = raw.info["notes"]
+    assert "(half-width 0.001) would need about" in note and "5 were made" in note
+    run = Run(base, Latency(toys, against=base))
+    rows = score(Artifact(run, "run", "timing", raw.columns, raw.info))
+    (row,) = [row for row in rows if row["metric"] == "speedup"]
+    assert row["n"] == 5 and row["ci_low"] < row["value"] < row["ci_high"]
+
+
+def test_what_until_cannot_plan_is_refused(toys: Ref) -> None:
+    base = toy_variant(toys)
+    with pytest.raises(SpecError, match="until=0.02 with launches=2 and most=32: expected 3 <="):
+        latency(driver(base)[0], task=toys, against=base, launches=2, until=0.02)
+    with pytest.raises(SpecError, match="until is -1"):
+        registry.measurements.canonical(Latency(toys, until=-1))
+
+
+def test_more_threads_than_cpus_are_refused(toys: Ref) -> None:
+    base = toy_variant(toys)
+    with pytest.raises(Undefined, match="threads=4096: this machine gives a process"):
+        latency(driver(base)[0], task=toys, against=base, threads=4096)
+
+
+def test_a_busy_machine_is_waited_for_and_noted(toys: Ref, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a real process on one core."""
+    base = toy_variant(toys)
+    said: list[str] = []
+    drive = Driver(base, inline, {}, lambda *_: None, said.append)
+    sizes = {**SIZES, "batch_sizes": (1,), "lengths": ("task",), "wait": 1.2}
+    with busy(1):
+        raw = latency(drive, task=toys, against=base, launches=1, **sizes)
+    assert any(text.startswith("waiting for quiet: others use ") for text in said)
+    assert raw.info["notes"][0].startswith("others used up to ")
+    assert raw.columns["foreign"].max() > pairs.BUSY_SHARE

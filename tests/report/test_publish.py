@@ -56,6 +56,42 @@ def test_round_trip(project):
     assert files(project / "results") == found
 
 
+README = """# x
+
+It is right on <!--= 02_sentiment accuracy variant=base split=test | % -->1%<!--/--> of texts,
+<!--= 03_other accuracy variant=base | % -->2%<!--/--> elsewhere.
+
+<!--= verdict 02_sentiment --><!--/-->
+"""
+
+
+def test_numbers_of_a_verdict_and_of_the_readme_come_from_rows(project, capsys):
+    (project / "README.md").write_text(README)
+    verdict = "It has {{accuracy variant=base split=test | %}}.\n\nTake *it*."
+    page = publish.publish("02_sentiment", Made(), verdict=verdict)
+    assert publish.read_verdict(page) == "It has 84%.\n\nTake *it*."
+    assert "It has 84%." in capsys.readouterr().out
+    text = (project / "README.md").read_text()
+    assert "-->84%<!--/--> of texts" in text
+    assert "-->2%<!--/--> elsewhere" in text
+    assert "\n> It has 84%.\n>\n> Take \\*it\\*.\n<!--/-->" in text
+    publish.publish("02_sentiment", Made(), verdict=verdict)
+    assert (project / "README.md").read_text() == text
+
+
+def test_the_readme_is_of_the_default_preset(project, monkeypatch):
+    (project / "README.md").write_text(README)
+    monkeypatch.setenv("KIT_PRESET", "smoke")
+    publish.publish("02_sentiment", Made())
+    assert (project / "README.md").read_text() == README
+
+
+def test_a_wrong_placeholder_leaves_no_page(project):
+    with pytest.raises(SpecError, match="unknown metric 'acuracy'. Did you mean 'accuracy'?"):
+        publish.publish("02_sentiment", Made(), verdict="It has {{acuracy variant=base | %}}.")
+    assert not (project / "results").exists()
+
+
 def test_another_preset_publishes_elsewhere(project, monkeypatch):
     monkeypatch.setenv("KIT_PRESET", "smoke")
     assert publish.publish("01_x", Made()).parent == project / "results" / "smoke"

@@ -1,0 +1,89 @@
+"""A variant against itself, many times: what this machine's timings are worth."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from kit import environment, presets, tasks
+from kit.measurements import pairs
+from kit.measurements.bench import Driver, Raw, TaskRef
+from kit.registry import register_measurement
+from kit.spec import Ref
+
+
+def SelfTest(task: str | Ref, **args: Any) -> Ref:
+    """Asks for launches of a variant against itself; what is not given comes from the preset.
+
+    Args:
+        task: whose texts are timed.
+        **args: see `self_test`.
+    """
+    preset = presets.preset()
+    given = {
+        "threads": environment.machine()["threads"],
+        "launches": preset["selftest_launches"],
+        "seconds": preset["selftest_seconds"],
+        "wait": preset["wait"],
+    }
+    return Ref("self_test", task=task, **(given | args))
+
+
+def _guess(args: Mapping[str, Any]) -> float:
+    kinds = len(args["batch_sizes"]) * (1 + len(args["planted"]))
+    return float(args["launches"] * (15 + 2.4 * kinds * args["seconds"]))
+
+
+@register_measurement(where="driver", artifacts=("selftest",), version=1, seconds=_guess)
+def self_test(
+    driver: Driver,
+    *,
+    task: TaskRef,
+    split: str = "test",
+    batch_sizes: tuple[Annotated[int, Field(ge=1)], ...] = (1, 32),
+    length: Annotated[int, Field(ge=1)] | Literal["task"] = "task",
+    threads: Annotated[int, Field(ge=1)] = 1,
+    launches: Annotated[int, Field(ge=1)] = 32,
+    seconds: Annotated[float, Field(gt=0)] = 1.0,
+    wait: Annotated[float, Field(ge=0)] = 30.0,
+    planted: tuple[Annotated[float, Field(gt=0, lt=1)], ...] = (0.02, 0.05),
+    busy_cores: Annotated[int, Field(ge=0)] = 0,
+) -> Raw:
+    """Launches of a variant against itself, plain and with slowdowns planted in one side.
+
+    A planted slowdown is real: a busy wait inside the variant's call. It is a condition of the same
+    launch, so that all conditions share the launch's luck as they would in a study.
+
+    Args:
+        driver: opens the workers and keeps finished launches.
+        task: whose texts are timed.
+        split: which part of it.
+        batch_sizes: texts a call.
+        length: `"task"`, or tokens that each text is filled up to.
+        threads: of each process.
+        launches: pairs of processes.
+        seconds: timed a launch, condition and side.
+        wait: seconds that a launch waits for a quiet machine.
+        planted: slowdowns, as shares.
+        busy_cores: kept busy by other processes on purpose; then nothing is waited for.
+
+    Raises:
+        Undefined: more threads than the machine gives a process.
+    """
+    pairs.check_threads(threads)
+    kinds = itertools.product(batch_sizes, (length,), (0.0, *planted))
+    pairing = pairs.Pairing(
+        sides=dict.fromkeys(pairs.SIDES, driver.variant),
+        task=task,
+        texts=list(tasks.load(task).split(split, pairs.POOL)["text"]),
+        calls=[pairs.Call(*kind) for kind in kinds],
+        threads=threads,
+        seconds=seconds,
+        wait=0.0 if busy_cores else wait,
+        busy_cores=busy_cores,
+    )
+    columns, notes = pairs.launches(driver, pairing, lambda _: launches)
+    return Raw("selftest", columns, {"notes": notes})

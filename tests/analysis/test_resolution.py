@@ -1,0 +1,119 @@
+"""Rates over made-up launches whose true rates are known, and spreads against scipy."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from kit.analysis import resolution
+from kit.analysis.intervals import launches, second_stage
+
+
+def columns(logs: np.ndarray, condition: str = "batch_size=1", foreign: float = 0.0) -> dict:
+    """Returns the columns of launches with the given log speed-ups, one call a side."""
+    n = len(logs)
+    return {
+        "launch": np.repeat(np.arange(n), 2),
+        "side": np.tile(["variant", "baseline"], n),
+        "seconds": np.stack([np.full(n, 0.01), 0.01 * np.exp(logs)], 1).ravel(),
+        "phase": np.full(2 * n, "call"),
+        "foreign": np.full(2 * n, foreign),
+        "condition": np.full(2 * n, condition),
+    }
+
+
+def test_identical_sides_are_called_different_one_time_in_twenty() -> None:
+    rates: dict[str, list] = {}
+    for seed in range(40):
+        logs = np.random.default_rng(seed).normal(0, 0.02, 48)
+        for key, rate in resolution.false_alarm_rate(**columns(logs)).items():
+            rates.setdefault(key, []).append(rate)
+    assert set(rates) == {
+        f"machine_load=quiet;{rule}" for rule in ("launches=4", "launches=8", "until=0.02")
+    }
+    for key, found in rates.items():
+        assert np.mean([rate.value for rate in found]) == pytest.approx(0.05, abs=0.025), key
+        covered = [rate.interval.low <= 0.05 <= rate.interval.high for rate in found]
+        assert np.mean(covered) >= 0.85, key
+        assert np.mean([rate.p_value < 0.05 for rate in found]) <= 0.15, key
+
+
+def test_a_bias_between_twins_is_found_out() -> None:
+    """Launches that agree with each other and not with 1: the false alarm that the kit fears."""
+    logs = np.random.default_rng(0).normal(0.02, 0.005, 48)
+    for rate in resolution.false_alarm_rate(**columns(logs)).values():
+        assert rate.value > 0.9 and rate.p_value < 0.01
+
+
+def test_a_planted_slowdown_is_found_as_often_as_theory_says() -> None:
+    sd, slow = 0.02, 0.05
+    n, power = 8, []
+    for seed in range(20):
+        logs = np.random.default_rng(seed).normal(-math.log1p(slow), sd, 64)
+        rates = resolution.detection_rate(**columns(logs, f"batch_size=1;planted={slow}"))
+        power.append(rates[f"machine_load=quiet;launches={n}"].value)
+    noncentral = math.log1p(slow) / sd * math.sqrt(n)
+    expected = stats.nct.sf(stats.t.ppf(0.975, n - 1), n - 1, noncentral)
+    assert np.mean(power) == pytest.approx(expected, abs=0.02)
+    wrong_way = columns(np.full(8, 0.05) + np.arange(8) / 1e4, "planted=0.05")
+    assert resolution.detection_rate(**wrong_way)["machine_load=quiet;launches=8"].value == 0
+
+
+def test_each_metric_reads_the_conditions_that_are_its_own() -> None:
+    plain, planted = columns(np.zeros(8)), columns(np.zeros(8), "planted=0.02")
+    assert resolution.detection_rate(**plain) == {} == resolution.false_alarm_rate(**planted)
+    assert resolution.launch_spread(**planted) == {} == resolution.absolute_spread(**planted)
+
+
+def test_quiet_and_busy_launches_are_apart() -> None:
+    both = {
+        name: np.concatenate([quiet, busy])
+        for (name, quiet), busy in zip(
+            columns(np.arange(5) / 100).items(),
+            columns(np.arange(4) / 10, foreign=0.4).values(),
+            strict=True,
+        )
+    }
+    both["launch"][10:] += 5
+    spreads = resolution.launch_spread(**both)
+    assert spreads["machine_load=quiet"].n == 5 and spreads["machine_load=busy"].n == 4
+    assert spreads["machine_load=quiet"].value == pytest.approx(np.std(np.arange(5) / 100, ddof=1))
+
+
+def test_the_spread_has_the_interval_of_a_variance() -> None:
+    logs = np.random.default_rng(3).normal(0, 0.03, 20)
+    (spread,) = resolution.launch_spread(**columns(logs)).values()
+    low, high = 19 * np.var(logs, ddof=1) / stats.chi2.ppf([0.975, 0.025], 19)
+    assert spread.interval[:2] == pytest.approx((math.sqrt(low), math.sqrt(high)))
+
+
+@pytest.mark.parametrize("spread", [0.005, 0.013, 0.03, 0.2])
+def test_the_launches_needed_are_the_fewest_that_do(spread: float) -> None:
+    n = resolution.needed(spread, 0.02)
+
+    def half(count: int) -> float:
+        return stats.t.ppf(0.975, count - 1) * spread / math.sqrt(count)
+
+    assert half(n) <= math.log1p(0.02) and (n == 3 or half(n - 1) > math.log1p(0.02))
+
+
+def test_the_two_stage_interval_keeps_its_coverage() -> None:
+    """Stein's rule on normal launches, against the plain interval after peeking."""
+    rng, covered, narrow, peeked = np.random.default_rng(0), [], [], []
+    for _ in range(3000):
+        logs = rng.normal(0, 0.03, 400)
+        count = min(max(second_stage(np.exp(logs[:4]), 0.04), 4), 400)
+        interval = launches(np.exp(logs[:count]), 1.0, first=4).interval
+        covered.append(interval.low <= 1 <= interval.high)
+        narrow.append(count == 400 or math.log(interval.high / interval.low) / 2 <= 0.0393)
+        stop, half = 4, math.inf
+        while stop < 400 and half > 0.0392:
+            half = stats.t.ppf(0.975, stop - 1) * logs[:stop].std(ddof=1) / math.sqrt(stop)
+            stop += half > 0.0392
+        peeked.append(abs(logs[:stop].mean()) <= half)
+    assert all(narrow)
+    assert np.mean(covered) == pytest.approx(0.95, abs=3 * math.sqrt(0.05 * 0.95 / 3000))
+    assert np.mean(peeked) < np.mean(covered)  # what the rule is for

@@ -1,0 +1,170 @@
+"""`kit show` walks a number back to code, data and machine; what a run records of its origin."""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from helpers import toy_variant
+
+import kit
+from kit import assets, build, registry, results, store
+from kit.measurements import Quality
+from kit.report.publish import publish, results_folder
+from kit.spec import Ref, Run, SpecError, Variant
+from kit.trust.origin import walk_back
+
+IN_KIT = [
+    (kind, name)
+    for kind in ("architectures", "tasks")
+    for name in registry.REGISTRIES[kind].names()
+    if registry.REGISTRIES[kind].get(name).in_kit
+]
+
+
+@pytest.fixture
+def study(
+    toys: Ref, fresh_store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> kit.Study:
+    """A published study of the toy encoder and a null model, in a project of its own."""
+    (tmp_path / "notebooks").mkdir()
+    monkeypatch.chdir(tmp_path)
+    base = toy_variant(toys)
+    made = kit.evaluate_shift([base, "majority"], [toys], baseline=base, name="toy")
+    made.run(executor="inline", on_error="raise")
+    publish("01_toy", made)
+    return made
+
+
+def texts(what: str) -> dict[str, dict[str, str]]:
+    return {title: dict(lines) for title, lines in walk_back(what)}
+
+
+def record_origin(run: Run, run_id: str) -> dict[str, Any]:
+    """Saves the run again with its origin, as a newer kit does."""
+    artifact = store.load(run, run_id)
+    origin = build.origin(run)
+    store.save(dataclasses.replace(artifact, info={**artifact.info, "origin": origin}))
+    return origin
+
+
+def test_a_run_is_walked_back_to_what_made_it(study: kit.Study) -> None:
+    run, run_id = next(iter(study.ids().items()))
+    origin = record_origin(run, run_id)
+    found = texts(run_id)
+    assert found[f"run {run_id}"]["training rates"] == "0.03"
+    assert found[f"run {run_id}"]["measurement"] == "quality"
+    assert found["artifact"]["column logits"].startswith("float32 ")
+    assert found["artifact"]["folder"] == str(store.store_root() / "artifacts" / run_id)
+    weights = store.store_root() / "built" / origin["built"]["weights"]
+    assert found["built"]["weights"] == str(weights)
+    assert {"  curve.csv", "  training.json", "  model.safetensors"} <= set(found["built"])
+    assert found["data"]["toys test"] == origin["data"]["toys test"]
+    assert found["code"]["architectures/toy_encoder"] == "1"
+    assert "commit" in found["machine"] and "cpu" in found["machine"]
+    rows = found["rows"]["01_toy"].split(" and ", maxsplit=1)[0].split(", ")
+    table = results.load("01_toy", results_folder())
+    assert all(run_id in table.run_id[int(number) - 1] for number in rows)
+
+
+def test_a_row_is_shown_with_both_runs_of_a_pair(study: kit.Study) -> None:
+    table = results.load("01_toy", results_folder())
+    paired = table.index[(table.metric == "accuracy_change") & (table.split == "test")][0]
+    parts = walk_back(f"01_toy:{paired + 1}")
+    assert parts[0].title == f"row {paired + 1} of 01_toy"
+    assert dict(parts[0].lines)["metric"] == "accuracy_change"
+    ids = table.run_id[paired].split()
+    assert [part.title for part in parts if part.title.startswith("run ")] == [
+        f"run {one}" for one in ids
+    ]
+
+
+def test_a_paired_row_names_both_runs(study: kit.Study) -> None:
+    ids = {
+        (run.variant.name, run.measurement.args["split"]): run_id
+        for run, run_id in study.ids().items()
+        if run.measurement.name == "quality"
+    }
+    loaded = results.load("01_toy", results_folder())
+    for table in (study.table(), loaded):
+        rows = table[(table.metric == "accuracy_change") & (table.split == "later")]
+        assert rows.run_id.item() == f"{ids['majority', 'later']} {ids['base', 'later']}"
+
+
+def test_what_an_older_store_lacks_is_said(study: kit.Study) -> None:
+    run_id = next(iter(study.ids().values()))
+    info = store.read_info(run_id)
+    if "origin" in info:  # written by the engine: taken out again
+        run = next(iter(study.ids()))
+        artifact = store.load(run, run_id)
+        del info["origin"]
+        store.save(dataclasses.replace(artifact, info=info))
+    assert "not recorded" in texts(run_id)["built, data, assets, code"][""]
+    store.delete(run_id)
+    assert "not in this store" in texts(run_id)[f"run {run_id}"]["artifact"]
+    store.save_failure(run_id, "it broke", "Traceback", undefined=False)
+    assert texts(run_id)[f"run {run_id}: failed"] == {"why": "it broke", "log": "Traceback"}
+
+
+@pytest.mark.parametrize("kind", ["close", "../../x", "", "a\0b", "x" * 10_000])
+def test_an_unknown_run_gets_the_nearest(study: kit.Study, kind: str) -> None:
+    run_id = next(iter(study.ids().values()))
+    wrong = run_id[:-1] + ("0" if run_id[-1] != "0" else "1") if kind == "close" else kind
+    with pytest.raises(SpecError, match="unknown run") as found:
+        walk_back(wrong)
+    assert len(str(found.value)) < 500
+    assert (run_id in str(found.value)) == (kind == "close")
+
+
+@pytest.mark.parametrize(
+    ("what", "hint"),
+    [
+        ("01_toy:0", "expected a number from 1 to"),
+        ("01_toy:x", "expected a number from 1 to"),
+        ("01_tay:1", "Did you mean '01_toy'?"),
+    ],
+)
+def test_an_unknown_row_is_told(study: kit.Study, what: str, hint: str) -> None:
+    with pytest.raises(SpecError) as found:
+        walk_back(what)
+    assert hint in str(found.value)
+
+
+def test_the_origin_of_an_exported_graph_and_of_a_predictor(toys: Ref) -> None:
+    variant = toy_variant(toys, runtime="onnx", schemes=["dynamic_int8"])
+    found = build.origin(Run(variant, Quality(toys, "later")))
+    assert set(found["built"]) == {"weights", "graph"}
+    assert set(found["data"]) == {"toys later", "toys train", "toys validation"}
+    assert build.origin(Run(Variant("majority"), Quality(toys)))["data"].keys() == {
+        "toys test",
+        "toys train",
+    }
+
+
+def test_the_origin_names_the_assets() -> None:
+    found = build.origin(Run(kit.classifier("minilm", task="sentiment"), Quality("sentiment")))
+    card = assets.card("minilm")
+    assert set(found["assets"]) == {"minilm", "sentiment"}
+    assert found["assets"]["minilm"] == {"version": card.version, "sha256": card.sha256}
+
+
+@pytest.mark.parametrize(("kind", "name"), IN_KIT)
+def test_every_asset_that_is_read_is_declared(
+    kind: str, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: set[str] = set()
+    path = assets.path
+    monkeypatch.setattr(assets, "path", lambda asset: read.add(asset) or path(asset))
+    entry = registry.REGISTRIES[kind].get(name)
+    home = sys.modules[entry.function.__module__]
+    monkeypatch.setattr(home, "prepare", lambda *_, **__: None, raising=False)  # takes seconds
+    given = {"vocab_size": 256, "width": 64, "feed_forward": 64}
+    wanted = registry.positional(entry.function)
+    if not set(wanted) - set(given) and name != "pretrained":
+        entry.function(**{key: given[key] for key in wanted})
+    if entry.traits.get("tokenizer"):
+        entry.traits["tokenizer"]()
+    assert read == set(entry.traits.get("assets", ()))
