@@ -12,11 +12,15 @@ from rich.table import Table
 
 from benchmarks.common import Figure
 from benchmarks.engine import engine
+from benchmarks.machine import memory, policies
 from benchmarks.package import analysis, imports, size
 from benchmarks.work import scaling, timing
 from kit.spec import suggest
 
-ALL = {each.__name__: each for each in (size, imports, analysis, engine, scaling, timing)}
+ALL = {
+    each.__name__: each
+    for each in (size, imports, analysis, engine, scaling, timing, memory, policies)
+}
 LAST = Path(__file__).with_name("last.md")
 WORDS = {True: "yes", False: "NO", None: ""}
 

@@ -69,6 +69,22 @@ def origin(run: Run) -> dict[str, Any]:
     return {"code": code, "data": data, "built": built, "assets": found}
 
 
+def spent(variant: Variant) -> dict[str, tuple[str, float]]:
+    """Returns the folders of a variant's built things, and what making each was and took."""
+    found = {}
+    if is_trained(variant):
+        found["training"] = store.built_path(_weights_spec(variant))
+    if registry.runtimes.get(variant.runtime.name).traits["form"] == "graph":
+        for count in range(len(stage(variant, "exported")) + 1):
+            spec = _graph_spec(variant, stage(variant, "exported")[:count])
+            found[f"exporting {count}"] = store.built_path(spec)
+    return {
+        folder.name: (what.partition(" ")[0], float((folder / store.SECONDS).read_text()))
+        for what, folder in found.items()
+        if (folder / store.SECONDS).exists()
+    }
+
+
 def _fingerprints(task: Ref, splits: Iterable[str]) -> dict[str, str]:
     known = tasks.describe(task)["fingerprints"]
     return {f"{task.name} {split}": known[split] for split in splits}

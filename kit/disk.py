@@ -68,8 +68,10 @@ def trouble(error: BaseException, folder: Path, *, ours: bool) -> str | None:
 
 
 def _free(folder: Path) -> float:
-    there = next((p for p in (folder, *folder.parents) if p.exists()), Path("/"))
-    return float(shutil.disk_usage(there).free)
+    for there in (folder, *folder.parents):
+        with contextlib.suppress(OSError):  # it is not there yet, or its name is too long
+            return float(shutil.disk_usage(there).free)
+    return 0.0
 
 
 @contextlib.contextmanager

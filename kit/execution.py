@@ -113,13 +113,17 @@ class Execution:
         self._bar.update()
         return True
 
-    def _save(self, run: Run, raw: Raw) -> None:
+    def _save(self, run: Run, raw: Raw, began: float) -> None:
+        """Keeps an artifact; what passed since `began` and was not the run's own is starting."""
+        spent = dict(raw.info.get("spent", {}))
+        rest = time.perf_counter() - began - sum(spent.values())
+        spent["starting"] = spent.get("starting", 0.0) + max(rest, 0.0)
         about = {
             "machine": environment.machine(),
             "machine_key": environment.machine_key(),
             "origin": build.origin(run),
         }
-        info = {**raw.info, **about, "saved": time.time_ns()}
+        info = {**raw.info, **about, "spent": spent, "saved": time.time_ns()}
         store.save(store.Artifact(run, self._ids[run], raw.kind, raw.columns, info))
         self._bar.update()
 
@@ -172,6 +176,7 @@ class Execution:
                     except queue.Empty:
                         return
                     for run in members:
+                        began = time.perf_counter()
                         if self._done_meanwhile(run):
                             continue
                         if worker is None or held != threads:
@@ -182,7 +187,7 @@ class Execution:
                             return
                         with self._kept([run]):
                             try:
-                                self._save(run, worker.call("measure", run))
+                                self._save(run, worker.call("measure", run), began)
                             except WorkerError:
                                 worker = None
                                 raise
@@ -204,8 +209,9 @@ class Execution:
 
     def _one_fresh(self, run: Run) -> None:
         threads = run.measurement.args.get("threads") or 1
+        began = time.perf_counter()
         with self._kept([run]), self._open(Bench, threads=threads, returning=True) as worker:
-            self._save(run, worker.call("measure", run))
+            self._save(run, worker.call("measure", run), began)
 
     def _one_driven(self, run: Run) -> None:
         run_id = self._ids[run]
@@ -221,7 +227,8 @@ class Execution:
         with self._kept([run]):
             raw = entry.function(driver, **run.measurement.args)
             seconds = round(time.perf_counter() - start, 3)
-            self._save(run, Raw(raw.kind, raw.columns, {**raw.info, "seconds": seconds}))
+            info = {**raw.info, "seconds": seconds}
+            self._save(run, Raw(raw.kind, raw.columns, info), start)
 
 
 def _where(run: Run) -> str:

@@ -39,7 +39,7 @@ _PRESETS: Mapping[str, Mapping[str, Any]] = {
         "tokens": 16 * 4 * 256,
         "rates": (3e-3,),
         "launches": 1,
-        "batch_sizes": (1, 32),
+        "batch_sizes": (1, 8),
         "lengths": ("task",),
         "seconds": 0.3,
         "selftest_launches": 3,

@@ -291,7 +291,7 @@ def read_machines(table: Path) -> pd.DataFrame:
 
 
 def expand(frame: pd.DataFrame) -> pd.DataFrame:
-    """Returns rows with a column for each part of their conditions and what is known; see `load`."""
+    """Returns rows with a column for each part of their conditions, and the columns of `load`."""
     import pandas as pd
 
     parts = pd.DataFrame([parse_condition(text) for text in frame.condition], index=frame.index)
@@ -317,7 +317,6 @@ def load(name: str, results: Path | None = None) -> pd.DataFrame:
     Raises:
         FileNotFoundError: no such table.
     """
-    import pandas as pd
 
     folder = project_root() / "results" if results is None else Path(results)
     return expand(read_table(table_path(name, folder)))

@@ -66,8 +66,9 @@ def store_root() -> Path:
     """
     root = _place()
     mark = root / "schema"
-    if not mark.exists():
-        write_text(mark, f"{SCHEMA}\n")
+    with _told():
+        if not mark.exists():
+            write_text(mark, f"{SCHEMA}\n")
     found = _read_mark(mark, mark.stat().st_mtime_ns)
     if found != str(SCHEMA):
         raise SpecError(
@@ -148,9 +149,22 @@ def _write_columns(path: Path, columns: Mapping[str, np.ndarray]) -> None:
     np.savez_compressed(path, **columns)  # type: ignore[arg-type]
 
 
+_UNREADABLE = (
+    *(OSError, ValueError, KeyError, EOFError, RuntimeError, MemoryError),
+    *(zipfile.BadZipFile, zlib.error),
+)
+"""What reading an archive raises that was cut off, or made by somebody else."""
+
+
 def _read_columns(path: Path) -> dict[str, np.ndarray]:
-    with np.load(path, allow_pickle=False) as saved:
-        return {name: saved[name] for name in saved.files}
+    """Reads what `_write_columns` wrote. `np.load` would offer to unpickle what is no archive."""
+    columns = {}
+    with zipfile.ZipFile(path) as archive:
+        for name in archive.namelist():
+            with archive.open(name) as file:
+                array: np.ndarray = np.lib.format.read_array(file, allow_pickle=False)
+            columns[name.removesuffix(".npy")] = array
+    return columns
 
 
 def save(artifact: Artifact) -> None:
@@ -192,7 +206,7 @@ def load(run: Run, run_id: str) -> Artifact:
         columns = _read_columns(path)
     except FileNotFoundError:
         raise _damaged(run_id, "columns.npz is missing") from None
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+    except _UNREADABLE as error:
         raise _damaged(run_id, f"columns.npz cannot be read ({error})") from error
     lost = [name for name in about.get("columns", ()) if name not in columns]
     if lost:
@@ -299,7 +313,7 @@ def parts(run_id: str) -> dict[str, dict[str, np.ndarray]]:
     """Returns the finished parts of a run by name; a damaged one is left out, to be done again."""
     found = {}
     for path in sorted((store_root() / "partial" / run_id).glob("*/columns.npz")):
-        with contextlib.suppress(OSError, ValueError, zipfile.BadZipFile, zlib.error):
+        with contextlib.suppress(*_UNREADABLE):
             found[path.parent.name] = _read_columns(path)
     return found
 
@@ -358,6 +372,10 @@ def timing_lock() -> contextlib.AbstractContextManager[None]:
     return locked(Path(tempfile.gettempdir()) / "kit-timing.lock", "timing")
 
 
+SECONDS = "seconds"
+"""File of a built folder: how long the making took, since it was last interrupted."""
+
+
 def built_path(spec: Any) -> Path:
     """Returns where the thing made from `spec` is or would be kept."""
     return store_root() / "built" / content_hash(spec)
@@ -389,7 +407,9 @@ def built(spec: Any, make: Callable[[Path], None]) -> Path:
             with _told(ours=False):
                 unfinished.mkdir(parents=True, exist_ok=True)
                 _keep_checkpoint(unfinished)
+                start = time.perf_counter()
                 make(unfinished)
+                write_text(unfinished / SECONDS, f"{time.perf_counter() - start:.3f}\n")
                 disk.discard(unfinished / "checkpoint", _temporaries())
                 write_text(unfinished / "spec.json", json.dumps(to_json(spec), indent=1))
                 unfinished.replace(target)

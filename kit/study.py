@@ -245,6 +245,20 @@ class Study:
         found = {key: one for run in self.runs for key, one in registry.uses(run).items()}
         return {"table": str(TABLE_VERSION), **found}
 
+    def spent(self) -> dict[str, dict[str, float]]:
+        """Returns what the seconds of each done run, and of each thing built for it, went into.
+
+        Returns:
+            `training`, `timing`, `starting` (processes, imports, loading), `waiting`, a
+            measurement's name, ... by run id or built folder: two studies share some.
+        """
+        found: dict[str, dict[str, float]] = {}
+        for run, run_id in self.ids().items():
+            found[run_id] = store.read_info(run_id).get("spent", {})
+            for folder, (what, seconds) in build.spent(run.variant).items():
+                found[folder] = {what: seconds}
+        return found
+
     def curves(self) -> pd.DataFrame:
         """Returns the training curves: variant, seed, step, seconds, tokens, losses, rate."""
         import pandas as pd

@@ -65,9 +65,9 @@ class Worker:
         threads: OpenMP threads of the process; None leaves the environment's.
         patient: whether threads that wait for others give up their core at once. On a busy machine
             that trains ten times faster; a short call takes a third longer, so timings do not.
-        returning: whether large freed blocks go back to the system at once, instead of staying with
-            the process as long as glibc's adaptive threshold likes: of eight fresh processes, memory
-            then differed by 0.2%, not 12%.
+        returning: whether large freed blocks go back to the system at once, instead of staying
+            with the process as glibc's adaptive threshold likes: between eight fresh processes
+            memory then differed by 0.2%, not by 12%.
         timeout: seconds that a call may take.
         progress: gets what the worker reports.
 

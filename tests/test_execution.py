@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import os
+import resource
 import signal
 import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -25,7 +28,14 @@ pytestmark = pytest.mark.usefixtures("registries", "fresh_store")
 def probe(runner: Any, *, number: int = 0, mood: str = "") -> Raw:
     """A measurement that misbehaves when told."""
     if mood == "die":
-        os.kill(os.getpid(), signal.SIGSEGV)
+        ctypes.string_at(0)
+    if mood == "kill":
+        os.kill(os.getpid(), signal.SIGKILL)
+    if mood == "grow":
+        resource.setrlimit(resource.RLIMIT_AS, (1 << 30, 1 << 30))
+        np.ones(1 << 28)
+    if mood == "hang":
+        time.sleep(60)
     if mood == "print":
         print("in the way of the protocol")
     columns = {"quantity": np.array(["rate"]), "condition": np.array([f"number={number}"])}
@@ -85,13 +95,61 @@ def states(study: kit.Study) -> list[str]:
     ]
 
 
-def test_a_crash_in_a_worker_process_costs_the_run_it_hit(rule: Variant) -> None:
-    study = study_of(rule, {"number": 1, "mood": "die"}, {"number": 2, "mood": "print"})
+def test_crashes_in_a_worker_process_cost_the_runs_they_hit(rule: Variant) -> None:
+    moods = {
+        "die": "rule: the worker died (SIGSEGV, a crash in native code)",
+        "kill": "rule: the worker died (SIGKILL, perhaps out of memory)",
+        "grow": "rule: out of memory: MemoryError: Unable to allocate",
+        "hang": "rule: passed its time limit of 6 s",
+    }
+    probes: list[dict[str, Any]] = []
+    for number, mood in enumerate(moods):
+        probes += [{"number": 2 * number, "mood": mood}, {"number": 2 * number + 1}]
+    probes.append({"number": 9, "mood": "print"})
+    study = study_of(rule, *probes)
+    rows = study.run(workers=1, time_limit=6.0).query("metric == 'rate'")
+    assert sorted(rows[rows.status == "ok"].value) == [1, 3, 5, 7, 9], "the next run is clean"
+    assert (rows.status == "error").sum() == 1, "they differ in nothing that a key has"
+    failures = [store.failure(key) for key in study.ids().values()]
+    found = [failure["message"] for failure in failures if failure is not None]
+    assert len(found) == len(moods)
+    for message, sentence in zip(found, moods.values(), strict=True):
+        assert message.startswith(sentence)
+
+
+def test_a_damaged_artifact_is_an_error_row_and_done_again(
+    rule: Variant, threads: Any, fresh_store: Path
+) -> None:
+    study = study_of(rule, {"number": 1}, {"number": 2})
+    study.run(workers=1)
+    first, second = (fresh_store / "artifacts" / key for key in study.ids().values())
+    for path in (fresh_store / "rows").iterdir():
+        path.unlink()
+    (first / "columns.npz").write_bytes(b"PK")
+    (second / "info.json").write_text("{")
+    assert set(study.plan().status) == {"done"}
     rows = study.run(workers=1).query("metric == 'rate'")
-    assert sorted(rows.status) == ["error", "ok"]
-    broken = rows[rows.status == "error"].iloc[0]
-    assert broken.note.startswith("rule: the worker died (")
-    assert "SIGSEGV" in broken.note
+    assert rows.status.tolist() == ["error"], "they differ in nothing that a key has"
+    for key, what in zip(study.ids().values(), ("columns", "info"), strict=True):
+        kept = store.failure(key)
+        assert kept is not None
+        assert kept["message"].startswith(f"the kept artifact of run {key} is damaged: {what}")
+    assert "is damaged" in rows.note.iloc[0]
+    assert set(study.plan().status) == {"to do"}
+    rows = study.run(workers=1).query("metric == 'rate'")
+    assert rows.status.tolist() == ["ok", "ok"]
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_disk_that_cannot_be_written_stops_the_study(
+    rule: Variant, threads: Any, workers: int
+) -> None:
+    _, behaviour = threads
+    behaviour[2] = raising(store.StoreError("the store is full"))
+    study = study_of(rule, {"number": 1}, {"number": 2}, {"number": 3})
+    with pytest.raises(store.StoreError, match="the store is full"):
+        study.run(workers=workers)
+    assert states(study) == ["done", "open", "open"]
 
 
 def test_a_hang_is_an_error_row_with_the_log(rule: Variant, threads: Any) -> None:

@@ -13,12 +13,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from kit import store
+from kit import disk, store
 from kit.spec import Ref, Run, SpecError, Variant
 from kit.store import Artifact
 
@@ -167,6 +168,24 @@ def test_a_failed_making_leaves_nothing_and_is_tried_again() -> None:
     assert not (found / "half").exists()
 
 
+@pytest.mark.parametrize("checkpoint", [True, False])
+def test_what_a_killed_making_left_does_not_enter_the_next(checkpoint: bool) -> None:
+    left = store.built_path(["x"]).with_suffix(".partial")
+    for folder in (left / "deep", *([left / "checkpoint"] if checkpoint else [])):
+        folder.mkdir(parents=True)
+        (folder / "half").touch()
+    seen: list[str] = []
+
+    def make(folder: Path) -> None:
+        seen.extend(path.name for path in folder.rglob("*"))
+        (folder / "whole").touch()
+
+    found = store.built(["x"], make)
+    assert sorted(seen) == (["checkpoint", "half"] if checkpoint else [])
+    assert not {"checkpoint", "deep", "half"} & {path.name for path in found.rglob("*")}
+    assert [path.name for path in found.parent.iterdir()] == [found.name]
+
+
 def test_a_making_with_a_checkpoint_goes_on() -> None:
     seen = []
 
@@ -256,3 +275,140 @@ def test_the_store_lies_beside_the_notebooks(
     monkeypatch.chdir(tmp_path / "notebooks" / "deep")
     assert store.store_root() == tmp_path / "runs"
     assert store.project_root() == tmp_path
+
+
+def cut(folder: Path) -> None:
+    path = folder / "columns.npz"
+    path.write_bytes(path.read_bytes()[:-30])
+
+
+def pickled(folder: Path) -> None:
+    np.savez(folder / "columns.npz", value=np.array([{}], dtype=object))
+
+
+@pytest.mark.parametrize(
+    ("damage", "what"),
+    [
+        (cut, "columns.npz cannot be read"),
+        (pickled, "columns.npz cannot be read (Object arrays cannot be loaded"),
+        (lambda folder: (folder / "columns.npz").unlink(), "columns.npz is missing"),
+        (lambda f: np.savez(f / "columns.npz", other=np.ones(1)), "has no column 'value'"),
+        (lambda f: (f / "info.json").write_text("{"), "info.json is no JSON"),
+        (lambda f: (f / "info.json").write_bytes(b"\xff"), "info.json is no JSON"),
+        (lambda f: (f / "info.json").write_text("[" * 100_000), "info.json is no JSON"),
+        (lambda f: (f / "info.json").write_text("[]"), "does not say what the run was"),
+        (lambda f: (f / "info.json").write_text('{"info": {}}'), "does not say of what kind"),
+    ],
+)
+def test_a_damaged_artifact_is_refused_and_can_be_set_aside(
+    run: Run, fresh_store: Path, damage: Any, what: str
+) -> None:
+    key = "0" * 16
+    for _ in range(2):  # an older damaged one makes room
+        store.save(artifact(run, 1.0))
+        damage(fresh_store / "artifacts" / key)
+        with pytest.raises(store.Damaged) as caught:
+            store.load(run, key)
+        assert str(caught.value).startswith(f"the kept artifact of run {key} is damaged: ")
+        assert what in str(caught.value)
+        store.set_aside(key, str(caught.value))
+        assert not store.has(key)
+        assert [path.name for path in (fresh_store / "damaged").iterdir()] == [key]
+        kept = store.failure(key)
+        assert kept is not None and what in kept["message"]
+    store.set_aside(key, "it is gone already")
+
+
+def test_what_is_damaged_and_cheap_is_made_again(fresh_store: Path) -> None:
+    store.memo("key", lambda: 1)
+    (fresh_store / "rows" / "key.json").write_text("{")
+    assert store.memo("key", lambda: 2) == 2
+    store.save_failure("a", "it broke", "", undefined=False)
+    (fresh_store / "failures" / "a.json").write_text("[1]")
+    assert store.failure("a") is None
+    store.save_part("a", "launch-0", {"seconds": np.ones(3)})
+    cut(fresh_store / "partial" / "a" / "launch-0")
+    assert store.parts("a") == {}
+
+
+@pytest.fixture
+def dead() -> int:
+    """The id of a process that ended, and was waited for."""
+    process = subprocess.Popen([sys.executable, "-c", ""])
+    process.wait()
+    return process.pid
+
+
+def test_a_sweep_removes_what_the_dead_left_and_nothing_else(
+    run: Run, fresh_store: Path, dead: int
+) -> None:
+    store.save_part("b" * 16, "launch-0", {"seconds": np.ones(1)})
+    store.save(artifact(run, 1.0))
+    # killed between saving and forgetting
+    store.save_part("0" * 16, "launch-0", {"seconds": np.ones(1)})
+    store.save_failure("0" * 16, "it broke", "", undefined=False)
+    store.save_failure("c" * 16, "it broke", "", undefined=False)
+    zombie = subprocess.Popen([sys.executable, "-c", ""])
+    while psutil.Process(zombie.pid).status() != psutil.STATUS_ZOMBIE:
+        time.sleep(0.01)
+    host, other = disk._host(), "0" * 8
+    goes = [f".tmp-{host}-{dead}-a", f".tmp-{host}-{zombie.pid}-a", f".tmp-{other}-1-old"]
+    stays = [f".tmp-{host}-{os.getpid()}-a", f".tmp-{host}-{os.getppid()}-a", f".tmp-{other}-1-a"]
+    temporaries = fresh_store / "tmp"
+    for name in goes + stays:
+        (temporaries / name).mkdir()
+    (temporaries / goes[0] / "half").touch()
+    os.utime(temporaries / f".tmp-{other}-1-old", (0, 0))
+    store.sweep()
+    zombie.wait()
+    assert sorted(path.name for path in temporaries.iterdir()) == sorted(stays)
+    assert [path.name for path in (fresh_store / "partial").iterdir()] == ["b" * 16]
+    assert [path.stem for path in (fresh_store / "failures").iterdir()] == ["c" * 16]
+    assert store.has("0" * 16)
+
+
+def test_a_file_elsewhere_is_written_beside_and_its_folder_swept(tmp_path: Path, dead: int) -> None:
+    folder = tmp_path / "results"
+    folder.mkdir()
+    (folder / f".tmp-{disk._host()}-{dead}-a").touch()
+    (folder / ".tmp-of-another-program").touch()
+    store.write_bytes(folder / "page.md", b"text")
+    assert sorted(path.name for path in folder.iterdir()) == [".tmp-of-another-program", "page.md"]
+
+
+def test_a_store_that_cannot_be_made_says_why(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").touch()
+    for place, why in (
+        (tmp_path / "file" / "store", "a file stands where a folder is needed"),
+        (tmp_path / ("x" * 300), "a file name is too long"),
+    ):
+        monkeypatch.setenv("KIT_STORE", str(place))
+        with pytest.raises(store.StoreError) as caught:
+            store.save_failure("a", "it broke", "", undefined=False)
+        assert str(caught.value) == (
+            f"the store {place} cannot be written: {why}. Free some space, or set KIT_STORE to a "
+            "folder that can be written; what was finished is kept, run it again to go on"
+        )
+
+
+@pytest.mark.parametrize(
+    ("number", "why"),
+    [(13, "permission denied"), (30, "it is read-only"), (5, "the disk reports an error")],
+)
+def test_an_error_of_a_builder_is_the_disks_only_where_it_names_the_store(
+    fresh_store: Path, tmp_path: Path, number: int, why: str
+) -> None:
+    def make(place: Path) -> Any:
+        def fail(folder: Path) -> None:
+            raise OSError(number, "no", str(place))
+
+        return fail
+
+    with pytest.raises(store.StoreError, match=why):
+        store.built(["a"], make(fresh_store / "built" / "weights"))
+    with pytest.raises(OSError, match="elsewhere") as caught:
+        store.built(["a"], make(tmp_path / "elsewhere"))
+    assert not isinstance(caught.value, store.StoreError)
+    assert list((fresh_store / "built").iterdir()) == []

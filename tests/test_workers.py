@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -17,6 +19,7 @@ import pytest
 from helpers import Cells
 
 from kit import registry, workers
+from kit.disk import StoreError
 from kit.spec import SpecError, Undefined
 from kit.workers import Worker, WorkerError, inline, report
 
@@ -38,7 +41,15 @@ class Target:
         raise kind(message)
 
     def die(self) -> None:
-        os.kill(os.getpid(), signal.SIGSEGV)
+        ctypes.string_at(0)
+
+    def grow(self) -> None:
+        resource.setrlimit(resource.RLIMIT_AS, (1 << 30, 1 << 30))
+        np.ones(1 << 28)
+
+    def signal(self, number: int, said: str) -> None:
+        print(said, file=sys.stderr, flush=True)
+        os.kill(os.getpid(), number)
 
     def leave(self, code: int) -> None:
         os._exit(code)
@@ -89,7 +100,7 @@ def test_an_error_carries_its_traceback_and_the_worker_goes_on(shared: Worker) -
     assert shared.call("echo", 1) == 1
 
 
-@pytest.mark.parametrize("kind", [SpecError, Undefined])
+@pytest.mark.parametrize("kind", [SpecError, StoreError, Undefined])
 def test_our_own_errors_come_as_they_are(shared: Worker, kind: type[Exception]) -> None:
     with pytest.raises(kind, match="^because of this$"):
         shared.call("fail", kind, "because of this")
@@ -125,18 +136,44 @@ def test_progress_is_shown_while_it_works() -> None:
 
 def test_a_crash_says_how_it_died() -> None:
     with Worker(Target) as worker:
-        with pytest.raises(WorkerError, match=r"the worker died \(.*SIGSEGV") as caught:
+        with pytest.raises(
+            WorkerError, match=r"the worker died \(SIGSEGV, a crash in native code\)"
+        ) as caught:
             worker.call("die")
         assert isinstance(caught.value.log, str)
     with Worker(Target) as worker, pytest.raises(WorkerError, match=r"the worker died \(.*7"):
         worker.call("leave", 7)
 
 
+@pytest.mark.parametrize(
+    ("number", "said", "how"),
+    [
+        (signal.SIGKILL, "", "SIGKILL, perhaps out of memory"),
+        (signal.SIGABRT, "what():  std::bad_alloc", "SIGABRT, out of memory"),
+        (signal.SIGABRT, "", "SIGABRT, a crash in native code"),
+        (signal.SIGTERM, "", "SIGTERM"),
+    ],
+)
+def test_a_signal_is_explained(number: int, said: str, how: str) -> None:
+    with Worker(Target) as worker, pytest.raises(WorkerError) as caught:
+        worker.call("signal", number, said)
+    assert str(caught.value) == f"the worker died ({how})"
+
+
+def test_out_of_memory_says_so_and_the_next_worker_is_clean() -> None:
+    with Worker(Target) as worker:
+        with pytest.raises(WorkerError, match="^out of memory: .*MemoryError: "):
+            worker.call("grow")
+        assert worker.call("echo", 1) == 1
+    with Worker(Target) as worker:
+        assert worker.call("echo", 1) == 1
+
+
 def test_a_hang_ends_at_the_time_limit() -> None:
     start = time.monotonic()
     with Worker(Target, timeout=1.5) as worker:
         pid = worker.pid
-        with pytest.raises(WorkerError, match="passed its time limit"):
+        with pytest.raises(WorkerError, match="^passed its time limit of 1.5 s$"):
             worker.call("hang")
     assert time.monotonic() - start < 10
     assert not psutil.pid_exists(pid)

@@ -68,7 +68,8 @@ def _rate(logs: Array, rule: Rule, found: Callable[[Array], Array], seed: int) -
     Its error is had by resampling launches: rates of random halves, whose spread is that of the
     whole (McCarthy, "Pseudo-replication: half samples", 1969). A bootstrap would draw a launch
     twice into one group, find the group too much alike and call it different too often. The
-    interval is Wilson's at the sample size which that spread implies, one a disjoint group at least.
+    interval is Wilson's at the sample size which that spread implies, at least one a disjoint
+    group.
     """
     rng = np.random.default_rng(seed)
 

@@ -71,16 +71,18 @@ class Bench:
             Undefined: this variant cannot be measured so.
             TypeError: the registered function did not return a `Raw`.
         """
-        start = time.perf_counter()
+        start, loading = time.perf_counter(), 0.0
         threads = int(run.measurement.args.get("threads") or 1)
         wanted = (run.variant, threads, run.measurement.args.get("task"))
         if self._runner is None or self._held != wanted:
             self._runner = None  # frees the old one before the new one is loaded
             self._runner = Runner(*wanted)
             self._held = wanted
+            loading = time.perf_counter() - start
         entry = registry.measurements.get(run.measurement.name)
         raw = entry.function(self._runner, **run.measurement.args)
         if not isinstance(raw, Raw):
             raise TypeError(f"{entry.name} returned a {type(raw).__name__}; expected kit's Raw")
         seconds = round(time.perf_counter() - start, 3)
-        return Raw(raw.kind, raw.columns, {**raw.info, "seconds": seconds})
+        spent = {"starting": loading, run.measurement.name: seconds - loading}
+        return Raw(raw.kind, raw.columns, {"spent": spent, **raw.info, "seconds": seconds})

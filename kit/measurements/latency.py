@@ -130,7 +130,7 @@ def latency(
     )
     wanted = _fixed(launches) if until is None else _two_stages(launches, until, most, notes)
     columns, more = pairs.launches(driver, pairing, wanted)
-    info = {"notes": [*notes, *more]}
+    info = {"notes": [*notes, *more], "spent": pairs.spent(columns)}
     return Raw("timing", columns, info if until is None else {**info, "first_launches": launches})
 
 

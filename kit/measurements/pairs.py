@@ -138,28 +138,28 @@ class Timer:
         encoded = self._runner.model.tokenizer.encode(list(texts), length)
         return [list(itertools.islice(itertools.cycle(ids), length)) for ids in encoded]
 
-    def warm_up(self) -> tuple[float, dict[str, float], list[float]]:
+    def warm_up(self) -> tuple[float, dict[str, float], list[tuple[float, float]]]:
         """Runs every call once.
 
         Returns:
             When this process began with the variant (`time.perf_counter`); seconds of imports, of
             loading without them, of compiling (where the runtime compiles: what the first call took
-            beyond the next ones) and of the first call; seconds of the first call of each kind.
+            beyond the next ones) and of the first call; seconds of the first call of each kind, and
+            of the other calls of its warm-up.
         """
         phases = {"import": self._runner.import_seconds, "load": self._runner.load_seconds}
         runtime = registry.runtimes.get(self._runner.variant.runtime.name)
-        first = []
+        warm = []
         for calls in self._calls:
-            first.append(_seconds(calls[0]))
-            if len(first) == 1:
-                phases["first_call"] = first[0]
+            first = _seconds(calls[0])
+            if "first_call" not in phases:
+                phases["first_call"] = first
                 if runtime.traits.get("compiles"):
-                    phases["first_call"] = min(first[0], median(_seconds(calls[0]) for _ in "abc"))
-                    phases["compile"] = first[0] - phases["first_call"]
-            for call in calls[1:]:
-                call()
+                    phases["first_call"] = min(first, median(_seconds(calls[0]) for _ in "abc"))
+                    phases["compile"] = first - phases["first_call"]
+            warm.append((first, sum(map(_seconds, calls[1:]))))
         self._cycles = [itertools.cycle(calls) for calls in self._calls]
-        return self._began, phases, first
+        return self._began, phases, warm
 
     def turn(self, number: int) -> list[float]:
         """Returns the seconds of the calls of one turn."""
@@ -211,7 +211,8 @@ def launches(
         wanted: tells from the columns so far (none at first) how many launches there should be.
 
     Returns:
-        Columns launch, side, condition, round, phase, seconds, foreign, stolen and switches; notes.
+        Columns launch, side, condition, round, phase, seconds, foreign, stolen, switches and wall
+        (of the launch); and notes.
     """
     columns: dict[str, np.ndarray] = {}
     for number in itertools.count():
@@ -233,8 +234,23 @@ def launches(
     return columns, [note] if busiest > BUSY_SHARE else []
 
 
+def spent(columns: Columns) -> dict[str, float]:
+    """Returns what seconds of launches went into: `timing`, `starting`, and the rest, `waiting`."""
+    phase, seconds = columns["phase"], columns["seconds"]
+    start = columns["condition"] == ""
+    walls = columns["wall"][np.unique(columns["launch"], return_index=True)[1]]
+    timing = float(seconds[~start].sum())
+    starting = float(seconds[start & np.isin(phase, ("import", "load"))].sum())
+    return {
+        "timing": timing,
+        "starting": starting,
+        "waiting": float(walls.sum()) - timing - starting,
+    }
+
+
 def _one_launch(driver: Driver, pairing: Pairing, number: int) -> dict[str, np.ndarray]:
     """Starts both sides one after the other, then gives them turns in random order."""
+    began = time.perf_counter()
     _wait_for_quiet(driver, pairing.wait)
     order = random.Random(number)
     sides = list(pairing.sides)
@@ -270,6 +286,7 @@ def _one_launch(driver: Driver, pairing: Pairing, number: int) -> dict[str, np.n
         "foreign": np.full(size, load.foreign if load else 0.0),
         "stolen": np.full(size, load.stolen if load else 0.0),
         "switches": np.array([switches[side] for side in made["side"]]),
+        "wall": np.full(size, time.perf_counter() - began),
     }
 
 
@@ -278,12 +295,13 @@ _Record = tuple[str, str, int, str, float]
 
 
 def _started(worker: Any, side: str, names: Sequence[str]) -> Iterator[_Record]:
-    """Warms a worker up; yields what its start was made of, and each kind's first call."""
-    began, phases, first = worker.call("warm_up")
+    """Warms a worker up; yields what its start was made of, and each kind's first calls."""
+    began, phases, warm = worker.call("warm_up")
     phases["import"] += began - worker.started
     yield from ((side, "", 0, phase, seconds) for phase, seconds in phases.items())
-    for name, seconds in zip(names, first, strict=True):
-        yield side, name, 0, "first_call", seconds
+    for name, (first, others) in zip(names, warm, strict=True):
+        yield side, name, 0, "first_call", first
+        yield side, name, 0, "warm_up", others
 
 
 def _turns(workers: Mapping[str, Any], pairing: Pairing, order: random.Random) -> Iterator[_Record]:

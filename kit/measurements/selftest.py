@@ -24,6 +24,7 @@ def SelfTest(task: str | Ref, **args: Any) -> Ref:
     """
     preset = presets.preset()
     given = {
+        "batch_sizes": preset["batch_sizes"],
         "threads": environment.machine()["threads"],
         "launches": preset["selftest_launches"],
         "seconds": preset["selftest_seconds"],
@@ -86,4 +87,4 @@ def self_test(
         busy_cores=busy_cores,
     )
     columns, notes = pairs.launches(driver, pairing, lambda _: launches)
-    return Raw("selftest", columns, {"notes": notes})
+    return Raw("selftest", columns, {"notes": notes, "spent": pairs.spent(columns)})

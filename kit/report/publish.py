@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -87,7 +88,7 @@ def publish(
         versions |= getattr(study, "versions", dict)()
     made = footer.made_from(notebook, versions, set(table["metric"]))
     page = folder / f"{notebook}.md"
-    parts = _page(notebook, table, machines, filled, list(figures))
+    parts = _page(notebook, table, machines, filled, list(figures)) + _times(studies)
     write_text(page, "\n\n".join([*parts, footer.as_markdown(made)]) + "\n")
     if presets.preset_name() == "default":
         refill_readme(notebook)
@@ -171,6 +172,22 @@ def _page(
         f"- `notebooks/{notebook}.ipynb`: what was asked and how, with the code.\n"
         "- Values are `value [low, high]`, the 95% interval; two in brackets with `/` are seeds.",
     ]
+
+
+def _times(studies: tuple[Study, ...]) -> list[str]:
+    """Returns the section that says where the minutes went, once what two studies share."""
+    each: dict[str, Mapping[str, float]] = {}
+    for study in studies:
+        each |= getattr(study, "spent", dict)()
+    total: Counter[str] = Counter()
+    for one in each.values():
+        total.update(one)
+    if not total:
+        return []
+    rows = {what: [f"{s / 60:.1f}", f"{s / total.total():.0%}"] for what, s in total.most_common()}
+    frame = pd.DataFrame.from_dict(rows, orient="index", columns=["minutes", "share"])
+    frame.index.name = "part"
+    return ["## Where the time went", _markdown(frame)]
 
 
 def _markdown(frame: pd.DataFrame) -> str:

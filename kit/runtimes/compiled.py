@@ -35,7 +35,7 @@ def compiled(model: nn.Module) -> Callable[[Mapping[str, Tensor]], Tensor]:
         nonlocal first
         with contextlib.ExitStack() as stack:
             if first:  # sizes of one are dynamic too, as vLLM compiles
-                stack.enter_context(shapes.patch(backed_size_oblivious=True))
+                stack.enter_context(shapes.patch(backed_size_oblivious=True))  # type: ignore[attr-defined]
                 for tensor in inputs.values():
                     torch._dynamo.maybe_mark_dynamic(tensor, (0, 1))
                 first = False

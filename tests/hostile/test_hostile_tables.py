@@ -108,7 +108,7 @@ CELLS = [
 ]
 
 
-@cases(30, 3_000)
+@cases(20, 3_000)
 @given(st.dictionaries(st.sampled_from(COLUMNS), st.sampled_from(CELLS) | names, min_size=1))
 def test_cells_edited_by_hand(cells: dict[str, str]) -> None:
     path = Path("results/edited.csv")

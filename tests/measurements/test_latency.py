@@ -50,7 +50,7 @@ def test_two_launches_of_a_model_against_itself(toys: Ref) -> None:
     assert raw.kind == "timing"
     assert set(columns) == {
         *("launch", "side", "condition", "round", "phase", "seconds"),
-        *("foreign", "stolen", "switches"),
+        *("foreign", "stolen", "switches", "wall"),
     }
     assert len({len(values) for values in columns.values()}) == 1
     assert (columns["seconds"][columns["phase"] != "import"] > 0).all()
@@ -155,6 +155,7 @@ def test_launches_are_added_until_the_interval_is_narrow(
             "foreign": np.zeros(2),
             "stolen": np.zeros(2),
             "switches": np.zeros(2),
+            "wall": np.full(2, 0.5),
         }
 
     monkeypatch.setattr(pairs, "_one_launch", launch)
@@ -163,7 +164,8 @@ def test_launches_are_added_until_the_interval_is_narrow(
     args = {"task": toys, "against": base, "batch_sizes": (1,), "wait": 0.0}
     raw = latency(driver(base)[0], launches=3, until=0.1, **args)
     assert 3 < needed < 32 and len(set(raw.columns["launch"])) == needed
-    assert raw.info == {"notes": [], "first_launches": 3}
+    assert raw.info["notes"] == [] and raw.info["first_launches"] == 3
+    assert raw.info["spent"]["waiting"] == pytest.approx(0.5 * needed - raw.columns["seconds"].sum())
     raw = latency(driver(base)[0], launches=3, until=0.001, most=5, **args)
     assert len(set(raw.columns["launch"])) == 5
     (note,) = raw.info["notes"]
