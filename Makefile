@@ -14,7 +14,7 @@ export KIT_PRESET := $(PRESET)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help run results reproduce fetch test lint lab bench clean
+.PHONY: help run results reproduce selftest chaos fetch test lint lab bench clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -32,19 +32,26 @@ results: $(STAMP) ## run every notebook (or NOTEBOOK=03) and write results/
 reproduce: $(STAMP) ## run every notebook (or NOTEBOOK=03) anew, from nothing, and compare with results/
 	@$(BIN)/kit reproduce $(NOTEBOOK)
 
+selftest: $(STAMP) ## what timings on this machine can tell apart (notebook 90)
+	@$(BIN)/kit run 90
+
+chaos: $(STAMP) ## kill kit at random moments and count what is lost (notebook 91)
+	@$(BIN)/kit run 91
+
 fetch: $(STAMP) ## fetch all models and data that need no extra consent, for work without a network
 	@$(BIN)/kit fetch --all
 
 test: $(STAMP) ## run the tests
 	@KIT_PRESET= $(BIN)/python -m pytest $(PYTEST_ARGS)
 
-lint: $(STAMP) ## ruff, mypy, import order, notebooks without outputs, results no older than their code
+lint: $(STAMP) ## ruff, mypy, imports, notebooks without outputs, stale results, known vulnerabilities
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
 	$(if $(NOTEBOOKS),$(BIN)/nbstripout --verify $(NOTEBOOKS))
 	$(BIN)/kit stale
+	$(BIN)/python .ci/audit.py
 
 lab: $(STAMP) ## open JupyterLab in notebooks/
 	@cd notebooks && ../$(BIN)/jupyter lab

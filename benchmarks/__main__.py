@@ -17,10 +17,8 @@ from benchmarks.package import analysis, imports, size
 from benchmarks.work import scaling, timing
 from kit.spec import suggest
 
-ALL = {
-    each.__name__: each
-    for each in (size, imports, analysis, engine, scaling, timing, memory, policies)
-}
+EACH = (size, imports, analysis, engine, scaling, timing, memory, policies)
+ALL = {each.__name__: each for each in EACH}
 LAST = Path(__file__).with_name("last.md")
 WORDS = {True: "yes", False: "NO", None: ""}
 

@@ -62,7 +62,8 @@ def _minilm() -> kit.Variant:
 
 def _ratio(args: tuple[Any, ...], choice: dict[str, str], cores: int, threads: int) -> float:
     """Returns the time of a call with a choice over that without, median over turns."""
-    sides, order = [], random.Random(0)
+    sides: list[tuple[Any, list[float]]] = []
+    order = random.Random(0)
     with ExitStack() as stack:
         for variables in ({}, choice):
             with mock.patch.dict(os.environ, variables):
@@ -71,9 +72,9 @@ def _ratio(args: tuple[Any, ...], choice: dict[str, str], cores: int, threads: i
             sides.append((worker, []))
         stack.enter_context(busy(cores))
         for _ in range(TURNS):
-            for worker, seconds in order.sample(sides, 2):
-                seconds += worker.call("turn", 0)
-    plain, tuned = (median(seconds) for _, seconds in sides)
+            for worker, taken in order.sample(sides, 2):
+                taken.extend(worker.call("turn", 0))
+    plain, tuned = (median(taken) for _, taken in sides)
     return tuned / plain
 
 

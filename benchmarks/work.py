@@ -8,7 +8,7 @@ from statistics import median
 import kit
 from benchmarks.common import Figure, fresh_store, seconds, texts
 from kit import store
-from kit.measurements.latency import SIDES
+from kit.measurements.pairs import SIDES
 
 TURNS, LAUNCHES, TIMED = 2, 8, 1.0
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,43 +20,60 @@ if TYPE_CHECKING:
     from kit.tasks.task import Task
 
 
+Fingerprints = Callable[[Ref], Mapping[str, str]]
+"""Of a task's splits, by their names."""
+
+
+def fingerprints() -> Fingerprints:
+    """Returns a function that looks each task's fingerprints up once."""
+    return functools.cache(lambda task: tasks.describe(task)["fingerprints"])
+
+
 def run_ids(runs: Iterable[Run]) -> dict[Run, str]:
     """Returns the `run_id` of each run: content, data fingerprint and versions of the code used."""
-
-    @functools.cache
-    def fingerprint(task: Ref) -> dict[str, str]:
-        fingerprints: dict[str, str] = tasks.describe(task)["fingerprints"]
-        return fingerprints
-
-    def used(run: Run) -> dict[str, str]:
-        named = [a for a in run.measurement.args.values() if isinstance(a, Ref)]
-        data = [fingerprint(task)[_split(run, task)] for task in named]
-        if kind_of(run.variant) == "predictor":  # it is fitted on the measured task
-            data += [fingerprint(task)["train"] for task in named]
-        return registry.uses(run) | {"data": content_hash(data)}
-
-    return {run: content_hash(run, used(run)) for run in runs}
+    known = fingerprints()
+    return {
+        run: content_hash(
+            run, registry.uses(run) | {"data": content_hash([*_measured(run, known).values()])}
+        )
+        for run in runs
+    }
 
 
-def origin(run: Run) -> dict[str, Any]:
+def _measured(run: Run, known: Fingerprints) -> dict[str, str]:
+    """Returns the fingerprints of the data that a run measures, or fits a predictor on."""
+    named = [a for a in run.measurement.args.values() if isinstance(a, Ref)]
+    found = {}
+    for task in named:
+        split = run.measurement.args.get("split", "test")
+        if split not in known(task):
+            raise SpecError(registry.suggest(split, known(task), f"split of {task.name}"))
+        found[f"{task.name} {split}"] = known(task)[split]
+    if kind_of(run.variant) == "predictor":
+        found |= {f"{task.name} train": known(task)["train"] for task in named}
+    return found
+
+
+def origin(run: Run, known: Fingerprints | None = None) -> dict[str, Any]:
     """Returns where the numbers of a run come from, as plain JSON; builds nothing.
+
+    Args:
+        run: which.
+        known: the fingerprints of tasks; looked up where not given.
 
     Returns:
         `code` (`kind/name` -> version), `data` (`task split` -> fingerprint), `built` (`weights`,
         `graph` -> folder under `built/` in the store) and `assets` (name -> version, sha256).
     """
     variant = run.variant
-    data: dict[str, str] = {}
+    known = known or fingerprints()
+    data = _measured(run, known)
     built: dict[str, str] = {}
     found: dict[str, dict[str, str]] = {}
-    for argument in run.measurement.args.values():
-        if isinstance(argument, Ref):
-            split = _split(run, argument)
-            fitted = kind_of(variant) == "predictor"
-            data |= _fingerprints(argument, (split, "train") if fitted else (split,))
     if is_trained(variant):
         assert variant.training is not None
-        data |= _fingerprints(variant.training.task, ("train", "validation"))
+        task = variant.training.task
+        data |= {f"{task.name} {split}": known(task)[split] for split in ("train", "validation")}
         built["weights"] = store.built_path(_weights_spec(variant)).name
     if registry.runtimes.get(variant.runtime.name).traits["form"] == "graph":
         spec = _graph_spec(variant, stage(variant, "exported"))
@@ -83,19 +100,6 @@ def spent(variant: Variant) -> dict[str, tuple[str, float]]:
         for what, folder in found.items()
         if (folder / store.SECONDS).exists()
     }
-
-
-def _fingerprints(task: Ref, splits: Iterable[str]) -> dict[str, str]:
-    known = tasks.describe(task)["fingerprints"]
-    return {f"{task.name} {split}": known[split] for split in splits}
-
-
-def _split(run: Run, task: Ref) -> str:
-    split = run.measurement.args.get("split", "test")
-    known = tasks.describe(task)["fingerprints"]
-    if split not in known:
-        raise SpecError(registry.suggest(split, known, f"split of {task.name}"))
-    return str(split)
 
 
 def kind_of(variant: Variant) -> str:

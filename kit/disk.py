@@ -33,6 +33,7 @@ _REASONS = {
     errno.ENAMETOOLONG: "a file name is too long",
     errno.ENOTDIR: "a file stands where a folder is needed",
     errno.EEXIST: "a file stands where a folder is needed",
+    errno.ENOENT: "its folder cannot be made",
     errno.EIO: "the disk reports an error",
 }
 

@@ -42,6 +42,7 @@ class Execution:
         from tqdm.auto import tqdm
 
         self._ids = dict(ids)
+        self._fingerprints = build.fingerprints()
         self._on_error = on_error
         self._count = workers if executor == "local" else 1
         self._bar = tqdm(total=len(ids), unit="run", mininterval=1.0)
@@ -121,7 +122,7 @@ class Execution:
         about = {
             "machine": environment.machine(),
             "machine_key": environment.machine_key(),
-            "origin": build.origin(run),
+            "origin": build.origin(run, self._fingerprints),
         }
         info = {**raw.info, **about, "spent": spent, "saved": time.time_ns()}
         store.save(store.Artifact(run, self._ids[run], raw.kind, raw.columns, info))

@@ -131,7 +131,7 @@ def unpack(archive: Path, recipe: Recipe, folder: Path, limit: int) -> None:
                 if any(fnmatch.fnmatchcase(name, pattern) for pattern in recipe.members):
                     target = folder / _place(name, plain, recipe, archive.name)
                     if target.exists() or any(parent.is_file() for parent in target.parents):
-                        raise ValueError(f"{archive.name} holds {name!r} twice.")
+                        raise ValueError(f"{archive.name} holds {shown(name)} twice.")
                     target.parent.mkdir(parents=True, exist_ok=True)
                     with data() as source, target.open("wb") as sink:
                         left = _copy(source, sink, left, archive.name, limit)

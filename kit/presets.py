@@ -44,7 +44,7 @@ _PRESETS: Mapping[str, Mapping[str, Any]] = {
         "seconds": 0.3,
         "selftest_launches": 3,
         "selftest_seconds": 0.1,
-        "kills": 4,
+        "kills": 3,
         "wait": 1.0,
         "schemes": ("w4g32", "dynamic_int8"),
         "runtimes": ("eager", "onnx"),

@@ -70,9 +70,8 @@ def condition(**parts: Any) -> str:
     for key, value in parts.items():
         text = str(value)
         if not re.fullmatch(r"[A-Za-z_]\w*", key) or re.search("[;=]", text) or tidy(text) != text:
-            raise ValueError(
-                f"condition {key}={shown(value)}: keys are words, values hold no ; or = or break"
-            )
+            given = shown(f"{key}={text}")
+            raise ValueError(f"condition {given}: keys are words, values hold no ; or = or break")
     return ";".join(f"{key}={parts[key]}" for key in sorted(parts) if parts[key] is not None)
 
 

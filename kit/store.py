@@ -12,49 +12,24 @@ import contextlib
 import functools
 import json
 import os
-import tempfile
 import time
-import zipfile
-import zlib
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from filelock import FileLock, Timeout
 
-from kit import disk
+from kit import artifacts, disk
+from kit.artifacts import Artifact, Damaged
 from kit.disk import StoreError
+from kit.locks import locked, timing_lock
 from kit.spec import Run, SpecError, content_hash, to_json
 
-__all__ = ["Artifact", "Damaged", "StoreError"]
+__all__ = ["Artifact", "Damaged", "StoreError", "locked", "timing_lock"]  # with what is here
 
 SCHEMA = 1
 """Of the store's layout; raised when a newer kit could not read an older store."""
-
-
-class Damaged(ValueError):
-    """A run's artifact cannot be read: its files were cut off or changed by hand."""
-
-
-@dataclass(frozen=True)
-class Artifact:
-    """What one run saved: raw columns of equal length, from which every number is computed.
-
-    Attributes:
-        run: what was run.
-        run_id: hash of the run's content, its data's fingerprint and the code's versions.
-        kind: `classification`, `tokens`, `timing`, `memory` or `cost`; fixes the columns.
-        columns: arrays whose first dimension is the item, call or quantity.
-        info: what else is known: seconds taken, machine, notes, protocol.
-    """
-
-    run: Run
-    run_id: str
-    kind: str
-    columns: Mapping[str, np.ndarray]
-    info: Mapping[str, Any] = field(default_factory=dict)
 
 
 def store_root() -> Path:
@@ -66,10 +41,12 @@ def store_root() -> Path:
     """
     root = _place()
     mark = root / "schema"
-    with _told():
-        if not mark.exists():
-            write_text(mark, f"{SCHEMA}\n")
-    found = _read_mark(mark, mark.stat().st_mtime_ns)
+    try:
+        changed = mark.stat().st_mtime_ns
+    except OSError:
+        write_text(mark, f"{SCHEMA}\n")
+        changed = mark.stat().st_mtime_ns
+    found = _read_mark(mark, changed)
     if found != str(SCHEMA):
         raise SpecError(
             f"the store {root} has schema {found}, this kit reads {SCHEMA}; "
@@ -80,7 +57,7 @@ def store_root() -> Path:
 
 def _place() -> Path:
     given = os.environ.get("KIT_STORE")
-    return Path(given) if given else project_root() / "runs"
+    return Path(given).expanduser() if given else project_root() / "runs"
 
 
 @functools.lru_cache
@@ -139,52 +116,14 @@ def _artifact_folder(run_id: str) -> Path:
     return store_root() / "artifacts" / run_id
 
 
-def _write_columns(path: Path, columns: Mapping[str, np.ndarray]) -> None:
-    lengths = {name: len(values) for name, values in columns.items()}
-    if len(set(lengths.values())) > 1:
-        raise ValueError(f"columns of one artifact differ in length: {lengths}")
-    objects = [name for name, values in columns.items() if values.dtype == object]
-    if objects:
-        raise ValueError(f"columns {objects} hold Python objects; use numbers or text arrays")
-    np.savez_compressed(path, **columns)  # type: ignore[arg-type]
-
-
-_UNREADABLE = (
-    *(OSError, ValueError, KeyError, EOFError, RuntimeError, MemoryError),
-    *(zipfile.BadZipFile, zlib.error),
-)
-"""What reading an archive raises that was cut off, or made by somebody else."""
-
-
-def _read_columns(path: Path) -> dict[str, np.ndarray]:
-    """Reads what `_write_columns` wrote. `np.load` would offer to unpickle what is no archive."""
-    columns = {}
-    with zipfile.ZipFile(path) as archive:
-        for name in archive.namelist():
-            with archive.open(name) as file:
-                array: np.ndarray = np.lib.format.read_array(file, allow_pickle=False)
-            columns[name.removesuffix(".npy")] = array
-    return columns
-
-
 def save(artifact: Artifact) -> None:
     """Writes an artifact; an older one of the same run is replaced, a failure forgotten.
 
     Raises:
         StoreError: the disk is full, read-only or not ours.
     """
-    about = {
-        "kind": artifact.kind,
-        "columns": sorted(artifact.columns),
-        "run": to_json(artifact.run),
-        "info": dict(artifact.info),
-    }
-
-    def write(folder: Path) -> None:
-        _write_columns(folder / "columns.npz", artifact.columns)
-        (folder / "info.json").write_text(json.dumps(about, indent=1), encoding="utf-8")
-
     with _told():
+        write = partial(artifacts.write, artifact)
         disk.write_folder(_artifact_folder(artifact.run_id), write, _temporaries())
         _forget(artifact.run_id, "failures", "partial")
 
@@ -201,17 +140,7 @@ def load(run: Run, run_id: str) -> Artifact:
         FileNotFoundError: the run is not done.
         Damaged: it is, but its files were cut off or changed; see `set_aside`.
     """
-    about, path = _about(run_id), _artifact_folder(run_id) / "columns.npz"
-    try:
-        columns = _read_columns(path)
-    except FileNotFoundError:
-        raise _damaged(run_id, "columns.npz is missing") from None
-    except _UNREADABLE as error:
-        raise _damaged(run_id, f"columns.npz cannot be read ({error})") from error
-    lost = [name for name in about.get("columns", ()) if name not in columns]
-    if lost:
-        raise _damaged(run_id, f"columns.npz has no column {lost[0]!r}")
-    return Artifact(run, run_id, about["kind"], columns, about["info"])
+    return artifacts.read(_artifact_folder(run_id), run, run_id)
 
 
 def read_info(run_id: str) -> dict[str, Any]:
@@ -221,26 +150,10 @@ def read_info(run_id: str) -> dict[str, Any]:
         Damaged: as `load`.
     """
     try:
-        info: dict[str, Any] = _about(run_id)["info"]
+        info: dict[str, Any] = artifacts.about(_artifact_folder(run_id))["info"]
     except FileNotFoundError:
         return {}
     return info
-
-
-def _about(run_id: str) -> dict[str, Any]:
-    try:
-        about = json.loads((_artifact_folder(run_id) / "info.json").read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:
-        raise _damaged(run_id, f"info.json is no JSON ({error})") from error
-    if not isinstance(about, dict) or not isinstance(about.get("info"), dict):
-        raise _damaged(run_id, "info.json does not say what the run was")
-    if not isinstance(about.get("kind"), str):
-        raise _damaged(run_id, "info.json does not say of what kind it is")
-    return about
-
-
-def _damaged(run_id: str, what: str) -> Damaged:
-    return Damaged(f"the kept artifact of run {run_id} is damaged: {what}; run it again")
 
 
 def set_aside(run_id: str, reason: str) -> None:
@@ -302,19 +215,16 @@ def save_part(run_id: str, name: str, columns: Mapping[str, np.ndarray]) -> None
     """
     folder = store_root() / "partial" / run_id / name
 
-    def write(temporary: Path) -> None:
-        _write_columns(temporary / "columns.npz", columns)
-
     with _told():
-        disk.write_folder(folder, write, _temporaries())
+        disk.write_folder(folder, partial(artifacts.write_columns, columns), _temporaries())
 
 
 def parts(run_id: str) -> dict[str, dict[str, np.ndarray]]:
     """Returns the finished parts of a run by name; a damaged one is left out, to be done again."""
     found = {}
     for path in sorted((store_root() / "partial" / run_id).glob("*/columns.npz")):
-        with contextlib.suppress(*_UNREADABLE):
-            found[path.parent.name] = _read_columns(path)
+        with contextlib.suppress(artifacts.Damaged):
+            found[path.parent.name] = artifacts.read_columns(path.parent)
     return found
 
 
@@ -327,49 +237,6 @@ def memo(key: str, make: Callable[[], Any]) -> Any:
     with contextlib.suppress(StoreError):  # a store that can only be read still gives its tables
         write_text(path, json.dumps(value))
     return value
-
-
-@contextlib.contextmanager
-def locked(path: Path, what: str) -> Iterator[None]:
-    """Holds a lock between processes; says for whom it waits. A dead holder frees it.
-
-    Raises:
-        StoreError: the lock's folder cannot be written.
-    """
-    from kit.workers import report
-
-    lock = FileLock(path, mode=0o666)
-    holder = path.with_suffix(".holder")
-    with disk.told(path.parent, "folder", "Free some space, or set KIT_STORE to another folder"):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            lock.acquire(timeout=0)
-        except Timeout:
-            text = f"waiting for {_holder(holder)}"
-            print(text, flush=True)
-            report(text)  # a worker's prints go to its log
-            lock.acquire()
-    try:
-        with contextlib.suppress(OSError):  # it is for the eye alone
-            since = time.strftime("%H:%M:%S")
-            holder.write_text(f"process {os.getpid()} ({what}, since {since})", encoding="utf-8")
-        yield
-    finally:
-        with contextlib.suppress(OSError):
-            holder.unlink(missing_ok=True)
-        lock.release()
-
-
-def _holder(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8") or "another process"
-    except (OSError, ValueError):
-        return "another process"
-
-
-def timing_lock() -> contextlib.AbstractContextManager[None]:
-    """Returns the machine-wide lock that keeps other timings of the kit away."""
-    return locked(Path(tempfile.gettempdir()) / "kit-timing.lock", "timing")
 
 
 SECONDS = "seconds"
@@ -410,8 +277,8 @@ def built(spec: Any, make: Callable[[Path], None]) -> Path:
                 start = time.perf_counter()
                 make(unfinished)
                 write_text(unfinished / SECONDS, f"{time.perf_counter() - start:.3f}\n")
-                disk.discard(unfinished / "checkpoint", _temporaries())
                 write_text(unfinished / "spec.json", json.dumps(to_json(spec), indent=1))
+                disk.discard(unfinished / "checkpoint", _temporaries())
                 unfinished.replace(target)
         except BaseException:
             _keep_checkpoint(unfinished)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from kit import build, presets, registry, results, store, tasks
 from kit.plan import failure, plan, state
 from kit.spec import Ref, Run, SpecError, Variant, content_hash
+from kit.values import check_name, shown
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -36,6 +37,16 @@ class Study:
     metrics: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
+        check_name(self.name, "the name of a study")
+        if not isinstance(self.runs, Iterable):
+            raise SpecError(f"study {self.name!r}: runs is {shown(self.runs)}; expected Runs")
+        self.runs = tuple(self.runs)
+        if wrong := [run for run in self.runs if not isinstance(run, Run)]:
+            raise SpecError(f"study {self.name!r}: {shown(wrong[0])} among the runs is no Run")
+        if not isinstance(self.baseline, Variant):
+            raise SpecError(
+                f"study {self.name!r}: baseline is {shown(self.baseline)}; expected a Variant"
+            )
         self.runs = tuple(dict.fromkeys(self._complete(run) for run in self.runs))
         if not self.runs:
             raise SpecError(f"study {self.name!r} has no runs")

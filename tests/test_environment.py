@@ -1,8 +1,6 @@
 """The machine's row, its ceilings, and the load of others."""
 
 import json
-import subprocess
-import sys
 import time
 
 import pytest

@@ -7,6 +7,7 @@ import multiprocessing
 import os
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from pathlib import Path
@@ -244,16 +245,23 @@ def test_a_lock_waits_and_says_for_whom(tmp_path: Path, capsys: pytest.CaptureFi
     assert not (tmp_path / "a.holder").exists()
 
 
-def test_a_dead_holder_frees_the_lock(tmp_path: Path) -> None:
+@pytest.mark.parametrize("lock", ["locked(here / 'a.lock', 'dies')", "timing_lock()"])
+def test_a_dead_holder_frees_the_lock(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lock: str
+) -> None:
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr(tempfile, "tempdir", None)
     code = (
-        "import os, sys, pathlib; from kit import store\n"
-        "with store.locked(pathlib.Path(sys.argv[1]), 'dies'): os._exit(1)"
+        "import os, signal, sys, pathlib; from kit import store\n"
+        "here = pathlib.Path(sys.argv[1])\n"
+        f"with store.{lock}: os.kill(os.getpid(), signal.SIGKILL)"
     )
-    path = tmp_path / "a.lock"
-    subprocess.run([sys.executable, "-c", code, str(path)], check=False)
-    assert (tmp_path / "a.holder").exists()
-    with store.locked(path, "lives"):
-        assert f"process {os.getpid()}" in (tmp_path / "a.holder").read_text()
+    subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=False)
+    (holder,) = tmp_path.glob("*.holder")
+    assert f"process {os.getpid()}" not in holder.read_text()
+    with store.locked(holder.with_suffix(".lock"), "lives"):
+        assert f"process {os.getpid()}" in holder.read_text()
+    assert not holder.exists()
 
 
 def test_a_store_of_another_schema_is_refused(fresh_store: Path) -> None:

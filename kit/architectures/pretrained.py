@@ -116,8 +116,8 @@ def locate(source: str, revision: str | None = None) -> Path:
         return Path(snapshot_download(source, revision=revision, allow_patterns=wanted))
     except Exception as error:
         raise FileNotFoundError(
-            f"{source!r} could not be had from the model hub ({type(error).__name__}). Save the "
-            "model into a folder where the hub is reached, and give that: hf:./folder"
+            f"{shown(source)} could not be had from the model hub ({type(error).__name__}). Save "
+            "the model into a folder where the hub is reached, and give that: hf:./folder"
         ) from error
 
 

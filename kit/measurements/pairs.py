@@ -112,7 +112,7 @@ class Timer:
     ) -> None:
         self._began = time.perf_counter()
         self._runner = Runner(variant, threads, task)
-        self._calls = [self._cycle(call, texts) for call in calls]
+        self._calls = [(call, self._cycle(call, texts)) for call in calls]
 
     def _cycle(self, call: Call, texts: Sequence[str]) -> list[Callable[[], Any]]:
         """Returns calls over the pool of texts, `batch_size` at a time."""
@@ -150,15 +150,16 @@ class Timer:
         phases = {"import": self._runner.import_seconds, "load": self._runner.load_seconds}
         runtime = registry.runtimes.get(self._runner.variant.runtime.name)
         warm = []
-        for calls in self._calls:
+        for call, calls in self._calls:
             first = _seconds(calls[0])
             if "first_call" not in phases:
                 phases["first_call"] = first
                 if runtime.traits.get("compiles"):
                     phases["first_call"] = min(first, median(_seconds(calls[0]) for _ in "abc"))
                     phases["compile"] = first - phases["first_call"]
-            warm.append((first, sum(map(_seconds, calls[1:]))))
-        self._cycles = [itertools.cycle(calls) for calls in self._calls]
+            others = [] if call.planted else calls[1:]  # what is planted in is warm by then
+            warm.append((first, sum(map(_seconds, others))))
+        self._cycles = [itertools.cycle(calls) for _, calls in self._calls]
         return self._began, phases, warm
 
     def turn(self, number: int) -> list[float]:

@@ -126,7 +126,9 @@ def verdict_of(page: Path) -> str:
 def escape(text: object) -> str:
     """Returns text that Markdown and HTML show as it is; what is harmless stays readable."""
     special = r"[\\`*|$]|~(?=~)|(?<!\w)_|_(?!\w)|\](?=[(\[:])|&(?=#?\w+;)|^[#>](?=.)"
-    return re.sub(special, r"\\\g<0>", str(text), flags=re.MULTILINE).replace("<", "&lt;")
+    safe = re.sub(special, r"\\\g<0>", str(text), flags=re.MULTILINE).replace("<", "&lt;")
+    item = r"^(\s*\d*)([-+=.)])(?=[\s=-]|$)"  # what a line may begin with: a list, a rule
+    return re.sub(item, r"\1\\\2", safe, flags=re.MULTILINE)
 
 
 def _together(studies: tuple[Study, ...]) -> tuple[pd.DataFrame, pd.DataFrame]:

@@ -16,7 +16,8 @@ PLACES = ("in distribution", "near", "far", "")
 """Where a split lies; empty where the task is not registered in this session."""
 HEADLINES = (
     *("accuracy", "accuracy_change", "bits_per_byte", "bits_per_byte_change"),
-    *("speedup", "latency", "cold_start_seconds", "peak_bytes", "disk_bytes", "weight_bytes", "bits_per_weight"),
+    *("speedup", "latency", "cold_start_seconds"),
+    *("peak_bytes", "disk_bytes", "weight_bytes", "bits_per_weight"),
     *("non_embedding_parameters", "state_bytes", "training_seconds"),
 )
 """Metrics of a summary, in its order; a user's own metrics follow."""

@@ -50,7 +50,7 @@ WORKS = {
 def split(kills: int) -> dict[Target, int]:
     """Returns how many kills each target gets: a tenth the real studies, the others alike."""
     study = kills // 10
-    tiny: tuple[Target, ...] = ("driver", "build", "publish", "fetch", "worker")
+    tiny: tuple[Target, ...] = ("driver", "publish", "fetch", "build", "worker")
     share, more = divmod(kills - study, len(tiny))
     counts: dict[Target, int] = {name: share + (at < more) for at, name in enumerate(tiny)}
     return {name: count for name, count in {**counts, "study": study}.items() if count}
@@ -101,7 +101,7 @@ def _put(target: str, number: int, place: Place) -> float:
     """Puts into a place what an episode starts from; returns the share of the work that is left."""
     if target == "publish":
         shutil.copytree(_expected(target).place.store, place.store)
-    elif target in ("driver", "worker") and number % 2:  # trained and exported, nothing measured
+    elif target in ("driver", "worker") and number % 2 == 0:  # trained, exported, not measured
         finished = _expected(target).place.store
         shutil.copytree(finished, place.store, ignore=shutil.ignore_patterns("artifacts", "rows"))
         return 0.6

@@ -133,12 +133,12 @@ class Try:
         self._start_clock()
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(max(0.0, self._begun + delay - time.monotonic()))
-        if self._process.poll() is None:
+        while self._process.poll() is None:
             targets = self._targets(whom)
-            chosen = targets if whom == "all" else rng.sample(targets, min(1, len(targets)))
-            if kill(chosen):
+            if kill(targets if whom == "all" else rng.sample(targets, min(1, len(targets)))):
                 self._process.wait(LIMIT)
                 return True
+            time.sleep(0.05)  # until there is a worker
         self.finish()
         return False
 

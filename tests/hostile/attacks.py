@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 
 import kit
@@ -68,6 +68,7 @@ def cases(short: int, long: int) -> Callable[[Any], Any]:
         deadline=None,
         derandomize=not LONG,
         database=None,
+        phases=[Phase.explicit, Phase.generate],  # to shrink a case that draws a page takes minutes
         suppress_health_check=list(HealthCheck),
     )
 

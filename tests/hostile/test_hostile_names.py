@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -50,6 +51,8 @@ class Blank(Figure):
         file.write(b"nothing")
 
 
+# pandas itself makes no frame of half a surrogate pair, other than in a cell of type object
+written = names.filter(lambda name: not re.search("[\ud800-\udfff]", name))
 PLACES: dict[str, Callable[[str], Any]] = {
     "task": task,
     "labels": lambda name: task("t", labels=[name, "b"]),
@@ -118,9 +121,10 @@ def test_a_refused_name_is_told_why(name: str, sentence: str) -> None:
 
 
 @cases(4, 60)
-@given(names, names, names, names)
+@given(names, names, written, written)
 def test_names_from_frames(name: str, shift: str, group: str, value: str) -> None:
-    frame = toy_frame(60).assign(**{group: [value if row % 3 else "other" for row in range(60)]})
+    frame = toy_frame(60)
+    frame[group] = [value if row % 3 else "other" for row in range(60)]
     with restored():
         ref = attempt(
             lambda: kit.task_from_frame(

@@ -39,7 +39,7 @@ formulas = st.builds(
 )
 
 
-@cases(20, 1_500)
+@cases(20, 300)
 @given(st.dictionaries(st.sampled_from(FREE), names | formulas, min_size=1, max_size=4))
 def test_text_comes_back_and_no_cell_is_a_formula(fields: dict[str, str]) -> None:
     fields = {**fields, "variant": "v" + fields.get("variant", "")}
@@ -108,7 +108,7 @@ CELLS = [
 ]
 
 
-@cases(20, 3_000)
+@cases(20, 400)
 @given(st.dictionaries(st.sampled_from(COLUMNS), st.sampled_from(CELLS) | names, min_size=1))
 def test_cells_edited_by_hand(cells: dict[str, str]) -> None:
     path = Path("results/edited.csv")
