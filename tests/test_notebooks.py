@@ -25,12 +25,12 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def run(place: Path, name: str) -> str:
+def run(place: Path, name: str, command: str = "run") -> str:
     environment = {**os.environ, "KIT_PRESET": "smoke", "KIT_STORE": str(place / "runs")}
     environment.pop("OMP_NUM_THREADS", None)
     environment.pop("TQDM_DISABLE", None)
     done = subprocess.run(
-        [sys.executable, "-m", "kit", "run", name],
+        [sys.executable, "-m", "kit", command, name],
         cwd=place,
         env=environment,
         capture_output=True,
@@ -62,3 +62,9 @@ def test_a_second_run_finds_everything_done(place: Path) -> None:
     assert counts and all(done == whole for done, whole in counts)
     after = (place / "results" / "smoke" / "01_quickstart.csv").read_text(encoding="utf-8")
     assert before == after
+
+
+@pytest.mark.notebook
+def test_a_smoke_table_reproduces(place: Path) -> None:
+    """From nothing, against the table that the test above made minutes before."""
+    assert "Nothing contradicts the table." in run(place, "01_quickstart", command="reproduce")

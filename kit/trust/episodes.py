@@ -186,7 +186,7 @@ def _tables(work: Work, place: Place) -> dict[str, pd.DataFrame]:
 
 def episode(
     work: Work, expected: Undisturbed, place: Place, seed: int, stop: Callable[[], bool]
-) -> tuple[dict[str, int], list[str]]:
+) -> tuple[dict[str, int], dict[str, list[str]]]:
     """Does the work under kills, then to its end, and counts what is not as it should be.
 
     Args:
@@ -197,7 +197,7 @@ def episode(
         stop: says that the whole test is to end.
 
     Returns:
-        A count by each name of `COUNTS`, and the stray files.
+        A count by each name of `COUNTS`, and what the lost, changed and stray ones are.
 
     Raises:
         Failed: a try that nobody disturbed did not end well.
@@ -209,7 +209,9 @@ def episode(
     dying: tuple[set[Process], float] = set(), 0.0
 
     def check() -> None:
+        nonlocal dying
         counts["orphans"] += orphans(place, *dying)
+        dying = set(), 0.0  # each is counted once
         now = stamps(place)
         counts["redone_runs"] += redone(known, now)
         known.update(now)
@@ -232,11 +234,12 @@ def episode(
                 check()
     dying = processes(place), time.monotonic() + GRACE
     check()
+    found: dict[str, list[str]] = {"lost_rows": [], "changed_rows": []}
     for name, table in _tables(work, place).items():
         lost, changed = compared(expected.tables[name], table)
-        counts["lost_rows"] += lost
-        counts["changed_rows"] += changed
-    left_over = strays(place, expected.files)
-    counts["stray_files"] = len(left_over)
+        found["lost_rows"] += lost
+        found["changed_rows"] += changed
+    found["stray_files"] = strays(place, expected.files)
+    counts |= {name: len(what) for name, what in found.items()}
     counts["stale_locks"] = held_locks([place.root])
-    return counts, left_over
+    return counts, found

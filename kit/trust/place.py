@@ -23,6 +23,8 @@ from kit.registry import metrics
 
 EXACT = ("classification", "tokens", "features")
 """Kinds of artifacts whose numbers have to come out equal; those of a timing never do."""
+_TOO_FEW = re.compile(r"\d+ calls; p\d+ needs \d+")
+"""Why a percentile is undefined: how many calls a turn holds is the machine's load, no kill's."""
 _CACHE = re.compile(r"rows/[0-9a-f]{16}\.json|inductor/.*")
 
 Process = tuple[int, float]
@@ -128,24 +130,41 @@ def strays(place: Place, expected: Iterable[str]) -> list[str]:
     return sorted(f for f in unexpected if not _CACHE.fullmatch(f.removeprefix(prefix)))
 
 
-def compared(expected: pd.DataFrame, found: pd.DataFrame) -> tuple[int, int]:
-    """Counts the rows that are lost, and those that are new or tell something else.
+def compared(expected: pd.DataFrame, found: pd.DataFrame) -> tuple[list[str], list[str]]:
+    """Returns the rows that are lost, and those that are new or tell something else, in words.
 
-    Of a timing the key has to be there and the status the same; all else has to be equal.
+    Of a timing the key has to be there and the status the same, unless a percentile had too few
+    calls in one of them; all else has to be equal.
     """
     old, new = (_by_key(table) for table in (expected, found))
-    lost = sum(key not in new for key in old)
-    changed = sum(key not in old or old[key] != row for key, row in new.items())
+    lost = [_words(key) for key in old if key not in new]
+    changed = [
+        f"{_words(key)}: {_difference(old.get(key, {}), row)}"
+        for key, row in new.items()
+        if old.get(key) != row
+    ]
     return lost, changed
 
 
-def _by_key(table: pd.DataFrame) -> dict[tuple[str, ...], tuple[str, ...]]:
+def _by_key(table: pd.DataFrame) -> dict[tuple[str, ...], dict[str, str]]:
     rows = {}
-    for row in table.astype(str).to_dict("records"):
+    for row in table.astype(str).fillna("").to_dict("records"):  # two NaN are never equal
         exact = _artifact(row["metric"]) in EXACT
         kept = results.COLUMNS if exact else ("status", "unit", "run_id")
-        rows[tuple(row[name] for name in results.KEY)] = tuple(row[name] for name in kept)
+        if not exact and _TOO_FEW.match(row["note"]):
+            row["status"] = "ok"
+        rows[tuple(row[name] for name in results.KEY)] = {name: row[name] for name in kept}
     return rows
+
+
+def _words(key: tuple[str, ...]) -> str:
+    return " ".join(part for part in key if part)
+
+
+def _difference(old: Mapping[str, str], new: Mapping[str, str]) -> str:
+    if not old:
+        return "is new"
+    return ", ".join(f"{n} {old[n]!r} -> {new[n]!r}" for n in new if old[n] != new[n])
 
 
 def _artifact(metric: str) -> str:

@@ -117,6 +117,7 @@ def table(*rows: dict[str, Any]) -> pd.DataFrame:
 ACCURACY = {"metric": "accuracy", "value": 0.5, "n": 8}
 FLIPS = {"metric": "flips_lost", "value": 3.0}
 LATENCY = {"metric": "latency", "value": 0.1, "run_id": "a"}
+UNDEFINED = LATENCY | {"value": None, "status": "undefined"}
 
 
 @pytest.mark.parametrize(
@@ -130,13 +131,23 @@ LATENCY = {"metric": "latency", "value": 0.1, "run_id": "a"}
         ([ACCURACY, FLIPS | {"value": 4.0}, LATENCY], 0, 1),
         ([ACCURACY, FLIPS, LATENCY | {"value": None, "status": "error", "note": "n"}], 0, 1),
         ([ACCURACY, FLIPS, LATENCY | {"run_id": "b"}], 0, 1),
+        ([ACCURACY, FLIPS, UNDEFINED | {"note": "55 calls; p90 needs 64; others"}], 0, 0),
+        ([ACCURACY, FLIPS, UNDEFINED | {"note": "no launch has calls of both sides"}], 0, 1),
+        ([ACCURACY | {"value": None, "status": "undefined", "note": "no"}, FLIPS, LATENCY], 0, 1),
         ([ACCURACY, FLIPS, LATENCY, LATENCY | {"condition": "batch_size=1"}], 0, 1),
     ],
 )
 def test_lost_and_changed_rows_are_found(
     found: list[dict[str, Any]], lost: int, changed: int
 ) -> None:
-    assert compared(table(ACCURACY, FLIPS, LATENCY), table(*found)) == (lost, changed)
+    gone, other = compared(table(ACCURACY, FLIPS, LATENCY), table(*found))
+    assert (len(gone), len(other)) == (lost, changed)
+
+
+def test_a_changed_row_says_what_changed() -> None:
+    lost, changed = compared(table(ACCURACY, LATENCY), table(ACCURACY | {"value": 0.25}, FLIPS))
+    assert lost == ["s v 0 latency"]
+    assert changed == ["s v 0 accuracy: value '0.5' -> '0.25'", "s v 0 flips_lost: is new"]
 
 
 STEPS = """
@@ -161,11 +172,11 @@ def test_an_episode_kills_and_compares(
     expected = undisturbed(work, Place(tmp_path / "undisturbed"))
     assert expected.seconds >= 1.0
     place = Place(tmp_path / "place")
-    counts, left = episode(work, expected, place, seed=3, stop=lambda: False)
+    counts, found = episode(work, expected, place, seed=3, stop=lambda: False)
     assert counts.pop("kills") == 2
     strays_found = counts.pop("stray_files")
     assert set(counts.values()) == {0}
-    assert (strays_found, len(left)) == ((0, 0) if clean else (1, 1))
+    assert (strays_found, len(found["stray_files"])) == ((0, 0) if clean else (1, 1))
     assert (place.project / "step-9").exists()
 
 
@@ -213,7 +224,7 @@ def test_a_chaos_run_is_saved_by_episode_and_gives_rows(
     raw = chaos.chaos(driver, target="fetch", kills=3)
     assert raw.columns["value"][raw.columns["quantity"] == "kills"].sum() == 3
     assert len(saved) == raw.columns["episode"].max() + 1 >= 2
-    assert raw.info["notes"] and all(note.startswith("stray: ") for note in raw.info["notes"])
+    assert raw.info["notes"] and all(note.startswith("stray_files: ") for note in raw.info["notes"])
     again = chaos.chaos(driver, target="fetch", kills=3)
     for name, values in raw.columns.items():
         np.testing.assert_array_equal(values, again.columns[name])
