@@ -265,7 +265,8 @@ class Study:
         """
         found: dict[str, dict[str, float]] = {}
         for run, run_id in self.ids().items():
-            found[run_id] = store.read_info(run_id).get("spent", {})
+            info = store.read_info(run_id)
+            found[run_id] = info.get("spent") or {run.measurement.name: info.get("seconds", 0.0)}
             for folder, (what, seconds) in build.spent(run.variant).items():
                 found[folder] = {what: seconds}
         return found
