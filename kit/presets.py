@@ -21,8 +21,8 @@ VARIABLE = "KIT_PRESET"
 # rates: learning rates that an architecture comparison tries
 # launches, batch_sizes, lengths, seconds: of a timing (seconds a launch, condition and side;
 #   "task" is the task's own lengths)
-# selftest_launches, selftest_seconds: of a variant against itself (a quarter of the launches where
-#   a launch is slow or the machine is kept busy)
+# selftest_launches, selftest_seconds, selftest_planted: of a variant against itself, and the
+#   slowdowns planted in it (fewer launches where they are slow or the machine is kept busy)
 # kills: of the crash test, over all its targets
 # wait: seconds that a launch waits for a quiet machine
 # schemes, runtimes: what a sweep combines
@@ -42,7 +42,8 @@ _PRESETS: Mapping[str, Mapping[str, Any]] = {
         "batch_sizes": (1, 8),
         "lengths": ("task",),
         "seconds": 0.3,
-        "selftest_launches": 3,
+        "selftest_launches": 4,
+        "selftest_planted": (0.05,),
         "selftest_seconds": 0.1,
         "kills": 3,
         "wait": 1.0,
@@ -64,6 +65,7 @@ _PRESETS: Mapping[str, Mapping[str, Any]] = {
         "lengths": ("task",),
         "seconds": 1.5,
         "selftest_launches": 32,
+        "selftest_planted": (0.02, 0.05),
         "selftest_seconds": 0.8,
         "kills": 200,
         "wait": 30.0,
@@ -85,6 +87,7 @@ _PRESETS: Mapping[str, Mapping[str, Any]] = {
         "lengths": ("task", 32, 128),
         "seconds": 3.0,
         "selftest_launches": 96,
+        "selftest_planted": (0.02, 0.05),
         "selftest_seconds": 1.5,
         "kills": 1000,
         "wait": 120.0,

@@ -28,6 +28,8 @@ from kit.spec import Ref, Undefined, Variant
 TURN_SECONDS = 0.15
 SHORT_CALL_SECONDS = 0.05
 """Where calls are shorter, the first of a turn is discarded: caches and threads wake up in it."""
+WARM_SECONDS = 2.0
+"""After which a warm-up ends, though not every call was made: on a busy machine calls take long."""
 MIN_ROUNDS = 5
 POOL = 64
 """Texts that the calls of a condition go through, in turn."""
@@ -139,7 +141,7 @@ class Timer:
         return [list(itertools.islice(itertools.cycle(ids), length)) for ids in encoded]
 
     def warm_up(self) -> tuple[float, dict[str, float], list[tuple[float, float]]]:
-        """Runs every call once.
+        """Runs every call once, or as many as fit the warm-up.
 
         Returns:
             When this process began with the variant (`time.perf_counter`); seconds of imports, of
@@ -157,8 +159,10 @@ class Timer:
                 if runtime.traits.get("compiles"):
                     phases["first_call"] = min(first, median(_seconds(calls[0]) for _ in "abc"))
                     phases["compile"] = first - phases["first_call"]
-            others = [] if call.planted else calls[1:]  # what is planted in is warm by then
-            warm.append((first, sum(map(_seconds, others))))
+            others, spent = calls[1:], 0.0
+            while others and spent < WARM_SECONDS and not call.planted:  # that one is warm by then
+                spent += _seconds(others.pop(0))
+            warm.append((first, spent))
         self._cycles = [itertools.cycle(calls) for _, calls in self._calls]
         return self._began, phases, warm
 

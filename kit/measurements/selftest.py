@@ -28,6 +28,7 @@ def SelfTest(task: str | Ref, **args: Any) -> Ref:
         "threads": environment.machine()["threads"],
         "launches": preset["selftest_launches"],
         "seconds": preset["selftest_seconds"],
+        "planted": preset["selftest_planted"],
         "wait": preset["wait"],
     }
     return Ref("self_test", task=task, **(given | args))

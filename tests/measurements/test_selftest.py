@@ -41,5 +41,5 @@ def test_a_busy_core_is_part_of_the_condition(toys: Ref) -> None:
 
 
 def test_the_preset_gives_the_sizes(toys: Ref) -> None:
-    assert SelfTest(toys).args["launches"] == 3
+    assert SelfTest(toys).args["launches"] == 4
     assert SelfTest(toys, launches=9).args["launches"] == 9
