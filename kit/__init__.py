@@ -20,14 +20,16 @@ _HOMES = {
     "kit.spec": ("Budget", "Ref", "Run", "SpecError", "Training", "Undefined", "Variant"),
     "kit.registry": (
         "register_architecture",
+        "register_corruption",
         "register_measurement",
         "register_metric",
         "register_runtime",
         "register_scheme",
         "register_task",
     ),
+    "kit.corruptions": ("Severity", "corrupted_examples"),
     "kit.tasks.own": ("task_from_frame", "task_from_text"),
-    "kit.measurements.bench": ("Raw", "TaskRef"),
+    "kit.measurements.bench": ("CorruptionRef", "Raw", "TaskRef"),
     "kit.compression.rounding": ("map_linear_weights",),
     "kit.measurements": ("Cost", "Features", "Latency", "Memory", "Quality", "SelfTest"),
     "kit.study": ("Study",),
@@ -39,13 +41,15 @@ _HOMES = {
     ),
     "kit.checks": ("check",),
     "kit.analysis.adapters": ("as_evaluate", "from_evaluate"),
+    "kit.analysis.inferiority": ("non_inferior",),
     "kit.analysis.recommend": ("recommend",),
+    "kit.analysis.trends": ("loss_with_distance", "on_the_line"),
     "kit.report.publish": ("publish",),
     "kit.report.tables": ("summary",),
     "kit.results": ("expand", "load"),
 }
 _NAMES = {name: home for home, names in _HOMES.items() for name in names}
-_MODULES = {name: f"kit.{name}" for name in ("assets", "environment", "presets", "tasks")}
+_MODULES = {name: f"kit.{name}" for name in ("assets", "curves", "environment", "presets", "tasks")}
 _MODULES["plot"] = "kit.report.plot"
 __all__ = sorted([*_NAMES, *_MODULES])  # noqa: PLE0605 (computed from one table)
 

@@ -14,8 +14,6 @@ from kit.spec import Ref, Run, SpecError, Variant, content_hash
 from kit.workers import report
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from kit.architectures.model import Model
     from kit.tasks.task import Task
 
@@ -42,7 +40,7 @@ def run_ids(runs: Iterable[Run]) -> dict[Run, str]:
 
 def _measured(run: Run, known: Fingerprints) -> dict[str, str]:
     """Returns the fingerprints of the data that a run measures, or fits a predictor on."""
-    named = [a for a in run.measurement.args.values() if isinstance(a, Ref)]
+    named = [ref for kind, ref in registry.named(run.measurement) if kind == "tasks"]
     found = {}
     for task in named:
         split = run.measurement.args.get("split", "test")
@@ -125,7 +123,13 @@ def conflict(variant: Variant) -> str | None:
             return f"{ref.name} runs on {', '.join(traits['runtimes'])}, not on {runtime.name}"
         if "dtype" in traits and (slow := environment.slow_dtype(traits["dtype"])):
             return slow
-    if variant.training is not None and variant.training.dtype != "float32":
+    if variant.training is None:
+        return None
+    task = variant.training.task
+    given, wanted = tasks.modality(task), "image" if kind_of(variant) == "vision" else "text"
+    if is_trained(variant) and given != wanted:
+        return f"{variant.architecture.name} reads {wanted}s; the task {task.name} holds {given}s"
+    if variant.training.dtype != "float32":
         return environment.slow_dtype(variant.training.dtype)
     return None
 
@@ -252,26 +256,20 @@ def graph_path(variant: Variant) -> Path:
 
 def _exported(variant: Variant) -> Path:
     def make(folder: Path) -> None:
-        from kit.architectures.tokenizers import pad
         from kit.runtimes.onnx import export
 
         report(f"exporting {variant.architecture.name}")
         model = load_model(variant)
-        assert model.tokenizer is not None
-        ids = [[index % model.tokenizer.vocab_size for index in range(1, n)] for n in (17, 17)]
-        export(
-            model.module,
-            named_inputs(model, pad(ids, model.tokenizer.pad_id)),
-            folder / "model.onnx",
-        )
+        inputs = model.preprocessor.collate(model.preprocessor.made_up(2, 16))
+        export(model.module, inputs, folder / "model.onnx")
 
     return store.built(_graph_spec(variant, ()), make) / "model.onnx"
 
 
 def gives_features(variant: Variant) -> bool:
-    """Says whether a variant has pooled hidden vectors: an encoder in PyTorch."""
+    """Says whether a variant has pooled hidden vectors: a trained classifier in PyTorch."""
     form = registry.runtimes.get(variant.runtime.name).traits["form"]
-    return kind_of(variant) == "encoder" and form == "module"
+    return kind_of(variant) in ("encoder", "vision") and form == "module"
 
 
 def needs_build(variant: Variant) -> list[str]:
@@ -292,9 +290,3 @@ def prepare(variant: Variant) -> None:
         weights_folder(variant)
     if registry.runtimes.get(variant.runtime.name).traits["form"] == "graph":
         graph_path(variant)
-
-
-def named_inputs(model: Model, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Keeps the inputs that the model's kind takes."""
-    names = ("input_ids",) if model.kind == "causal" else ("input_ids", "attention_mask")
-    return {name: inputs[name] for name in names}

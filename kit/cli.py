@@ -123,7 +123,7 @@ def fetch(
 def check(
     name: Annotated[str, typer.Argument(help="A registered name of any kind, see `kit list`.")],
 ) -> None:
-    """Run the contract tests of an architecture, scheme, runtime, task, metric or measurement."""
+    """Run the contract tests of what is registered under a name."""
     with _told():
         from kit.checks import check as run_checks
 

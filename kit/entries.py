@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from kit.source import source_hash
-from kit.spec import Ref, SpecError, suggest
+from kit.spec import Ref, SpecError, content_hash, suggest
 from kit.values import check_name, shown
 
 if TYPE_CHECKING:
@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from pydantic.fields import FieldInfo
 
 F = TypeVar("F", bound=Callable[..., Any])
+LATER = "added later"
+"""In an argument's `Annotated`: at its default it is no part of the Ref, so that the runs from
+before the function had it keep their ids."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +43,10 @@ class Entry:
         """The integer raised by hand in a package, else the hash of the definition."""
         if self.declared_version is not None:
             return str(self.declared_version)
-        return "1" if self.in_kit else source_hash(self.function)
+        if self.in_kit:
+            return "1"
+        own, fit = source_hash(self.function), self.traits.get("fit")
+        return own if fit is None else content_hash(own, source_hash(fit))
 
     @property
     def in_kit(self) -> bool:
@@ -255,8 +261,9 @@ class Registry:
                 raise SpecError(f"{self.kind} {entry.name}: {key} is {value}; expected a number")
         return {
             key: getattr(values, key)
-            for key in model.model_fields
+            for key, field in model.model_fields.items()
             if not (key in self._open and getattr(values, key) is None)
+            and not (LATER in field.metadata and getattr(values, key) == field.default)
         }
 
 

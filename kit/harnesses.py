@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from kit import build, presets, registry
+from kit.corruptions import graded, mismatch
 from kit.measurements import Cost, Features, Latency, Memory, Quality
 from kit.spec import Budget, Ref, Run, SpecError, Training, Variant
 from kit.study import Study
@@ -13,6 +15,8 @@ from kit.tasks import describe
 
 Named = str | Ref
 NULL_MODEL_KINDS = ("predictor",)
+REPEATS: tuple[dict[str, int], ...] = ({"batch_size": 1}, {"batch_size": 8}, {"threads": 2})
+"""What changes no more than rounding: the flips of such repeats are the floor under all flips."""
 
 
 def evaluate_shift(
@@ -21,44 +25,78 @@ def evaluate_shift(
     baseline: Variant | Named,
     *,
     splits: Sequence[str] | None = None,
+    corruptions: Sequence[Named] = (),
+    severities: Sequence[int] = (1, 3, 5),
+    validation: bool = True,
+    features: bool = False,
+    noise_floor: bool = True,
     limit: int | None = None,
     seeds: int = 1,
     measurements: Sequence[Ref] = (),
     name: str = "shift",
 ) -> Study:
-    """Quality in distribution and on every shift of the tasks, and how far each shift is.
+    """What a shift does: quality in distribution, near, far, by group and as the input gets worse.
+
+    From predictions made once come quality, calibration, the detection of outliers and accuracy
+    without labels, each paired with the baseline where it can be, and how far each shift is.
 
     Args:
         variants: what to compare; a name stands for a pretrained model or a null model.
         tasks: names or Refs.
         baseline: one of the variants; paired numbers are against it.
         splits: the test split and every shift's test part where not given.
+        corruptions: of the test split, names or Refs, for the lowest seed. Those of another kind
+            of example than the task's are left out, as `plan()` says.
+        severities: of each corruption that has none, from 1 to 5.
+        validation: also predicts the validation parts, on which temperatures, conformal sets and
+            detectors are fitted; without them these have no rows.
+        features: also keeps hidden vectors, for the detectors `mahalanobis` and `knn`.
+        noise_floor: predicts the test split again with other batches and threads, so that flips
+            which nothing but rounding makes are known.
         limit: items a split, the first by content hash; the preset's number where not given.
         seeds: seeds of each trained variant, from 0.
         measurements: asked of every variant that is no null model, such as `Latency(task)`.
         name: of the study, in tables.
 
     Raises:
-        SpecError: an unknown name, or a baseline that is not among the variants.
+        SpecError: an unknown name, a wrong severity, or a baseline that is not among the variants.
     """
     base = _variant(baseline)
     found = [_variant(variant) for variant in variants]
     if base not in found:
         names = ", ".join(variant.name for variant in found)
         raise SpecError(f"baseline {base.name!r} is not among the variants: {names}")
+    refs = [registry.tasks.canonical(task) for task in tasks]
+    keeping: dict[Variant, dict[str, Any]] = {
+        v: {"features": True} if features and build.gives_features(v) else {} for v in found
+    }
     runs = [
-        Run(variant, Quality(task, split, limit))
-        for task in map(registry.tasks.canonical, tasks)
-        for variant in _seeded(found, seeds)
-        for split in splits or _test_splits(task)
+        Run(seeded, Quality(task, split, limit, **keeping[variant]))
+        for task in refs
+        for variant in found
+        for seeded in _seeded([variant], seeds)
+        for split in [
+            *(splits or _test_splits(task)),
+            *(_validation_splits(task) if validation else ()),
+        ]
     ]
-    for task in map(registry.tasks.canonical, tasks):
+    left_out: dict[str, str] = {}
+    for task, ref in itertools.product(refs, graded(corruptions, severities)):
+        if reason := mismatch(ref, task):
+            left_out[f"{ref.name} of {task.name}"] = reason
+        else:
+            runs += [Run(v, Quality(task, "test", limit, ref, **keeping[v])) for v in found]
+    for task in refs:
+        if noise_floor:
+            runs += [
+                Run(base, Quality(task, "test", limit, **keeping[base] | how)) for how in REPEATS
+            ]
         if build.gives_features(base):
             size = limit or presets.preset()["items"] or 500
             runs += [Run(base, Features(task, s, size)) for s in _test_splits(task)]
     real = [v for v in found if build.kind_of(v) not in NULL_MODEL_KINDS]
     runs += [Run(variant, measurement) for measurement in measurements for variant in real]
-    return Study(name, runs, base)
+    return Study(name, runs, base, left_out)
 
 
 def sweep_quantization(
@@ -201,20 +239,25 @@ def compare_architectures(
 def classifier(
     architecture: Named = "minilm", task: Named = "sentiment", **training: Any
 ) -> Variant:
-    """Returns an encoder fine-tuned end to end on a task, at the preset's size.
+    """Returns an encoder or a network for images trained end to end, at the preset's size.
+
+    An architecture that starts from random weights says what that takes: its `rate`, and its
+    `passes` over the examples for each of the preset's epochs.
 
     Args:
-        architecture: an encoder by name or Ref.
+        architecture: an encoder or a network for images, by name or Ref.
         task: a classification task.
         **training: fields of `Training` to set otherwise.
     """
     preset = presets.preset()
-    budget = Budget(epochs=preset["epochs"], examples=preset["training_examples"])
-    ref = registry.tasks.canonical(task)
-    return Variant(
-        registry.architectures.canonical(architecture),
-        Training(ref, **{"budget": budget, "rates": (1e-4,), **training}),
-    )
+    ref = registry.architectures.canonical(architecture)
+    traits = registry.architectures.get(ref.name).traits
+    epochs = preset["epochs"] * traits.get("passes", 1)
+    usual = {
+        "budget": Budget(epochs=epochs, examples=preset["training_examples"]),
+        "rates": (traits.get("rate", 1e-4),),
+    }
+    return Variant(ref, Training(registry.tasks.canonical(task), **{**usual, **training}))
 
 
 def _variant(given: Variant | Named) -> Variant:
@@ -233,6 +276,10 @@ def _seeded(variants: Iterable[Variant], seeds: int) -> list[Variant]:
 def _test_splits(task: Ref) -> list[str]:
     sizes = describe(task)["sizes"]
     return [s for s in sizes if s not in ("train", "validation") and not s.endswith("/validation")]
+
+
+def _validation_splits(task: Ref) -> list[str]:
+    return [s for s in describe(task)["sizes"] if s.split("/")[-1] == "validation"]
 
 
 def _trait(scheme: Ref, trait: str) -> Any:

@@ -19,6 +19,7 @@ _SHOWN = {
     "runtimes": ("form",),
     "measurements": ("where", "artifacts"),
     "metrics": ("artifact", "unit", "higher_is_better"),
+    "corruptions": ("modality", "rule"),
 }
 
 

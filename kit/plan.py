@@ -40,7 +40,8 @@ def plan(study: Study) -> pd.DataFrame:
     for run, run_id in study.ids().items():
         status, reason = state(run, run_id)
         minutes = guesses.run(run) / 60 if status == "to do" else 0.0
-        split = str(run.measurement.args.get("split", ""))
+        args = run.measurement.args
+        split = " ".join(str(args[key]) for key in ("split", "corruption") if args.get(key))
         reason = reason or _short_training(run.variant)
         rows.append(_plan_row(run.variant, run.measurement.name, split, status, minutes, reason))
     for name, reason in study.left_out.items():

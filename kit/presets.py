@@ -21,6 +21,7 @@ VARIABLE = "KIT_PRESET"
 # rates: learning rates that an architecture comparison tries
 # launches, batch_sizes, lengths, seconds: of a timing (seconds a launch, condition and side;
 #   "task" is the task's own lengths)
+# severities: of corruptions
 # selftest_launches, selftest_seconds, selftest_planted: of a variant against itself, and the
 #   slowdowns planted in it (fewer launches where they are slow or the machine is kept busy)
 # kills: of the crash test, over all its targets
@@ -46,6 +47,7 @@ _PRESETS: Mapping[str, Mapping[str, Any]] = {
         "selftest_planted": (0.05,),
         "selftest_seconds": 0.1,
         "kills": 3,
+        "severities": (3,),
         "wait": 1.0,
         "schemes": ("w4g32", "dynamic_int8"),
         "runtimes": ("eager", "onnx"),
@@ -68,6 +70,7 @@ _PRESETS: Mapping[str, Mapping[str, Any]] = {
         "selftest_planted": (0.02, 0.05),
         "selftest_seconds": 0.8,
         "kills": 200,
+        "severities": (1, 3, 5),
         "wait": 30.0,
         "schemes": _SCHEMES,
         "runtimes": ("eager", "compiled", "onnx"),
@@ -90,6 +93,7 @@ _PRESETS: Mapping[str, Mapping[str, Any]] = {
         "selftest_planted": (0.02, 0.05),
         "selftest_seconds": 1.5,
         "kills": 1000,
+        "severities": (1, 2, 3, 4, 5),
         "wait": 120.0,
         "schemes": _SCHEMES,
         "runtimes": ("eager", "compiled", "onnx"),

@@ -1,25 +1,27 @@
-"""The six registries, and a decorator for each: the one mechanism for everything that can be added.
+"""The seven registries, and a decorator for each: the one mechanism for what can be added.
 
 The registries fill themselves on the first look-up, so that importing the kit stays cheap.
 """
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from kit.entries import Entry, F, Registry, positional
 from kit.spec import TRAINING_VERSION, Ref, Run, SpecError, Variant, content_hash, suggest
-from kit.values import check_name
+from kit.values import check_name, check_text
 
 STAGES = ("torch", "exported", "cache")
 KINDS = ("causal", "encoder", "vision", "predictor", "pretrained")
+MODALITIES = ("text", "image")
 __all__ = ["Entry", "Registry", "suggest"]
 
 architectures = Registry(
     "architecture",
     "kit.architectures",
-    ("vocab_size", "train"),
+    ("vocab_size", "train", "classes", "image_shape"),
     ("width", "feed_forward"),
     {"hf:": ("pretrained", "source")},
 )
@@ -28,6 +30,7 @@ schemes = Registry("scheme", "kit.compression", ("model", "graph", "output"))
 runtimes = Registry("runtime", "kit.runtimes", ("model", "graph", "threads"))
 measurements = Registry("measurement", "kit.measurements", ("runner", "driver"))
 metrics = Registry("metric", "kit.analysis", None)
+corruptions = Registry("corruption", "kit.corruptions", ("text", "pixels", "rng"))
 REGISTRIES = {
     "architectures": architectures,
     "schemes": schemes,
@@ -35,6 +38,7 @@ REGISTRIES = {
     "tasks": tasks,
     "measurements": measurements,
     "metrics": metrics,
+    "corruptions": corruptions,
 }
 
 
@@ -55,7 +59,9 @@ def register_architecture(
         aliases: short names and their arguments.
         tokenizer: makes the tokenizer; bytes by default.
         **traits: `fitted=True` (has `fit` instead of gradient training), `width_multiple=n`,
-            `assets=("minilm",)` (names of the assets it reads).
+            `assets=("minilm",)` (names of the assets it reads), `modality="text"` (of a predictor
+            that reads no other), and what `kit.classifier` takes: `rate` (learning rate) and
+            `passes` (epochs for each of the preset's).
     """
     if kind not in KINDS:
         raise SpecError(suggest(kind, KINDS, "kind of architecture"))
@@ -71,6 +77,7 @@ def register_task(
     shifts: Mapping[str, str] | None = None,
     groups: Iterable[str] = (),
     rule: str = "",
+    image_shape: tuple[int, int, int] | None = None,
     version: int | str | None = None,
     **traits: Any,
 ) -> Callable[[F], F]:
@@ -82,6 +89,7 @@ def register_task(
         shifts: name of each shifted split and whether it is `near` or `far`.
         groups: columns whose slices are reported.
         rule: how near and far were told apart, in a sentence.
+        image_shape: channels, height and width where items are images; None for texts.
         version: raise it when the data change.
         **traits: `assets=("sentiment",)` (names of the assets it reads).
     """
@@ -102,6 +110,8 @@ def register_task(
         shifts=dict(shifts or {}),
         groups=groups,
         rule=rule,
+        image_shape=image_shape,
+        modality="text" if image_shape is None else "image",
         **traits,
     )
 
@@ -169,7 +179,8 @@ def register_measurement(
             its own processes).
         artifacts: kinds of artifact it may give.
         version: raise it when results change.
-        **traits: `seconds=` a first guess of how long it takes.
+        **traits: `seconds=` a first guess of how long it takes, `adds=` names of arguments that
+            save more columns and leave the others as they are.
     """
     if where not in ("worker", "fresh", "driver"):
         raise SpecError(suggest(where, ("worker", "fresh", "driver"), "place for a measurement"))
@@ -185,17 +196,21 @@ def register_metric(
     unit: str,
     interval: str | None = "bootstrap",
     version: int | None = None,
+    fit: Callable[..., Any] | None = None,
     **traits: Any,
 ) -> Callable[[F], F]:
     """Registers a pure function over the columns of an artifact.
 
     Args:
-        artifact: the kind it reads; its parameters are named as that artifact's columns.
+        artifact: the kind it reads; its parameters are named as that artifact's columns, or as
+            those of the split that a shift is set against: `reference_logits`.
         higher_is_better: direction; None where there is none.
         unit: of the value.
         interval: how its interval is had: `wilson`, `bootstrap`, `launches` or None.
-        version: raise it when results change.
-        **traits: see `kit.analysis.score`.
+        version: raise it when results change, the fit's too.
+        fit: a function of columns of the validation split (and, as `ood_logits`, of the shifts'
+            validation parts), whose result is the metric's parameter `fitted`.
+        **traits: see `kit.analysis.evaluate`.
     """
     return lambda function: metrics.register(
         function,
@@ -204,8 +219,47 @@ def register_metric(
         higher_is_better=higher_is_better,
         unit=unit,
         interval=interval,
+        fit=fit,
         **traits,
     )
+
+
+def register_corruption(
+    *,
+    modality: str,
+    rule: str,
+    keeps: Callable[[Any, Any], bool] | None = None,
+    version: int | None = None,
+    **traits: Any,
+) -> Callable[[F], F]:
+    """Registers a graded shift: `f(text, rng, *, severity)` or `f(pixels, rng, *, severity)`.
+
+    A pure function that gives a text, or pixels [..., h, w] in 0..1 of the same shape. It never
+    changes the label. What it draws from `rng` should not depend on the severity, so that a higher
+    one adds to a lower.
+
+    Args:
+        modality: `text` or `image`.
+        rule: why the label survives, in a sentence.
+        keeps: `keeps(before, after)` says whether the rule held; `kit.check` tries it.
+        version: raise it when results change; notebook cells leave it out.
+        **traits: passed on to `Registry.register`.
+    """
+    if modality not in MODALITIES:
+        raise SpecError(suggest(modality, MODALITIES, "modality"))
+    check_text(rule, "the rule by which a corruption keeps the label")
+
+    def register(function: F) -> F:
+        if "severity" not in inspect.signature(function).parameters:
+            raise SpecError(
+                f"corruption {function.__name__} takes no severity; expected "
+                "`*, severity: kit.Severity`"
+            )
+        return corruptions.register(
+            function, version=version, modality=modality, rule=rule, keeps=keeps, **traits
+        )
+
+    return register
 
 
 def check_stages(refs: tuple[Ref, ...]) -> None:
@@ -223,8 +277,8 @@ def uses(value: Variant | Run) -> dict[str, str]:
         for argument in value.measurement.args.values():
             if isinstance(argument, Variant):
                 found |= uses(argument)
-            elif isinstance(argument, Ref):
-                found |= _version("tasks", argument)
+        for kind, ref in named(value.measurement):
+            found |= _version(kind, ref)
         return found
     found = _version("architectures", value.architecture) | _version("runtimes", value.runtime)
     for scheme in value.schemes:
@@ -232,6 +286,15 @@ def uses(value: Variant | Run) -> dict[str, str]:
     if value.training is not None:
         found |= _version("tasks", value.training.task) | {"training": str(TRAINING_VERSION)}
     return found
+
+
+def named(measurement: Ref) -> list[tuple[str, Ref]]:
+    """Returns the kind and Ref of what a measurement's arguments name: tasks and a corruption."""
+    return [
+        ("corruptions" if argument == "corruption" else "tasks", ref)
+        for argument, ref in measurement.args.items()
+        if isinstance(ref, Ref)
+    ]
 
 
 def _version(kind: str, ref: Ref) -> dict[str, str]:

@@ -21,6 +21,8 @@ from kit.values import MOST_WHOLE, shown, tidy, unseen
 if TYPE_CHECKING:
     import pandas as pd
 
+    from kit.spec import Ref
+
 KEY = (
     *("study", "variant", "architecture", "schemes", "runtime", "seed"),
     *("task", "split", "group", "condition", "metric", "baseline"),
@@ -73,6 +75,11 @@ def condition(**parts: Any) -> str:
             given = shown(f"{key}={text}")
             raise ValueError(f"condition {given}: keys are words, values hold no ; or = or break")
     return ";".join(f"{key}={parts[key]}" for key in sorted(parts) if parts[key] is not None)
+
+
+def corruption_parts(corruption: Ref | None) -> dict[str, Any]:
+    """Returns what a corruption adds to the condition of a run's rows: its name and arguments."""
+    return {} if corruption is None else {"corruption": corruption.name, **corruption.args}
 
 
 def parse_condition(text: str) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""A variant made executable: raw texts in, arrays out."""
+"""A variant made executable: raw examples in, arrays out."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from kit import environment, registry, store
-from kit.build import bare, conflict, graph_path, kind_of, load_model, named_inputs, stage, task_of
+from kit.build import bare, conflict, graph_path, kind_of, load_model, stage, task_of
 from kit.imports import Imports, resident
 from kit.spec import Ref, Undefined, Variant, content_hash
 from kit.workers import report
@@ -89,33 +89,26 @@ class Runner:
         output: Any = self._forward(inputs)
         return np.asarray(output if isinstance(output, np.ndarray) else output.float().numpy())
 
-    def inputs(self, texts: Sequence[str], length: int | None = None) -> dict[str, Tensor]:
-        """Tokenizes and pads texts [batch] to input_ids (and attention_mask) [batch, length]."""
-        assert self.model.tokenizer is not None
-        return self.pad(self.model.tokenizer.encode(list(texts), length or self.length))
-
-    def pad(self, ids: list[list[int]]) -> dict[str, Tensor]:
-        """Pads token ids to the inputs that the model takes."""
-        from kit.architectures.tokenizers import pad
-
-        assert self.model.tokenizer is not None
-        return named_inputs(self.model, pad(ids, self.model.tokenizer.pad_id))
+    def inputs(self, examples: Sequence[Any]) -> dict[str, Tensor]:
+        """Returns raw examples as one batch, cut at `length`: what the model takes."""
+        preprocessor = self.model.preprocessor
+        return preprocessor.collate(preprocessor.encode(examples, self.length))
 
     def timed(self, inputs: Mapping[str, Tensor]) -> Callable[[], Any]:
-        """Returns a callable that runs a padded batch once: tokenization is outside."""
+        """Returns a callable that runs a batch once: preprocessing is outside."""
         return functools.partial(self._forward, inputs)
 
-    def predict(self, texts: Sequence[str], batch_size: int = 32) -> np.ndarray:
-        """Returns the scores [n, classes] of raw texts, in their order.
+    def predict(self, examples: Sequence[Any], batch_size: int = 32) -> np.ndarray:
+        """Returns the scores [n, classes] of raw examples, in their order.
 
-        Texts of like length share a batch, so that little is padded.
+        Examples of like length share a batch, so that little is padded.
         """
         if self.model.kind == "predictor":
-            return np.asarray(self.model.module(list(texts)), np.float32)
-        return self._bucketed(texts, batch_size, self.forward)
+            return np.asarray(self.model.module(list(examples)), np.float32)
+        return self._bucketed(examples, batch_size, self.forward)
 
-    def features(self, texts: Sequence[str], batch_size: int = 32) -> np.ndarray:
-        """Returns pooled hidden vectors [n, d] of raw texts.
+    def features(self, examples: Sequence[Any], batch_size: int = 32) -> np.ndarray:
+        """Returns pooled hidden vectors [n, d] of raw examples.
 
         Raises:
             Undefined: the architecture or runtime gives none.
@@ -130,21 +123,22 @@ class Runner:
             with torch.inference_mode():
                 return np.asarray(module.features(**inputs).float().numpy())
 
-        return self._bucketed(texts, batch_size, forward)
+        return self._bucketed(examples, batch_size, forward)
 
     def _bucketed(
-        self, texts: Sequence[str], batch_size: int, forward: Callable[..., np.ndarray]
+        self, examples: Sequence[Any], batch_size: int, forward: Callable[..., np.ndarray]
     ) -> np.ndarray:
-        assert self.model.tokenizer is not None
-        ids = self.model.tokenizer.encode(list(texts), self.length)
-        order = sorted(range(len(ids)), key=lambda index: (len(ids[index]), index))
-        rows: list[np.ndarray] = [np.empty(0)] * len(ids)
+        preprocessor = self.model.preprocessor
+        rows = preprocessor.encode(examples, self.length)
+        order = sorted(range(len(rows)), key=lambda index: (len(rows[index]), index))
+        found: list[np.ndarray] = [np.empty(0)] * len(rows)
         for start in range(0, len(order), batch_size):
             batch = order[start : start + batch_size]
             report(f"{start} of {len(order)} items")
-            for index, row in zip(batch, forward(self.pad([ids[i] for i in batch])), strict=True):
-                rows[index] = row
-        return np.stack(rows)
+            answers = forward(preprocessor.collate([rows[index] for index in batch]))
+            for index, answer in zip(batch, answers, strict=True):
+                found[index] = answer
+        return np.stack(found)
 
 
 def _supplied(entry: registry.Entry, **values: Any) -> dict[str, Any]:
@@ -157,7 +151,7 @@ def _set_threads(threads: int) -> None:
     torch.set_num_threads(threads)
 
 
-def verify(variant: Variant, texts: Sequence[str], threads: int, task: Ref) -> float:
+def verify(variant: Variant, examples: Sequence[Any], threads: int, task: Ref) -> float:
     """Returns how far a runtime's output is from eager's, as a share of eager's largest logit.
 
     Kept per machine, since kernels differ between processors.
@@ -172,7 +166,7 @@ def verify(variant: Variant, texts: Sequence[str], threads: int, task: Ref) -> f
         reference = Runner(bare(variant, stage(variant, "torch")), threads, task, reference=True)
         found = Runner(variant, threads, task)
         differences = []
-        for some in (texts[:1], texts):  # a batch of one takes paths of its own
+        for some in (examples[:1], examples):  # a batch of one takes paths of its own
             inputs = reference.inputs(some)
             expected = reference.forward(inputs)
             largest = max(float(np.abs(expected).max()), 1e-9)

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from kit import build, presets, registry, results, store, tasks
+from kit.corruptions import examples_of
 from kit.plan import failure, plan, state
 from kit.spec import Ref, Run, SpecError, Variant, content_hash
 from kit.values import check_name, shown
@@ -14,7 +15,7 @@ from kit.values import check_name, shown
 if TYPE_CHECKING:
     import pandas as pd
 
-TABLE_VERSION = 1
+TABLE_VERSION = 2
 """Raised when rows are computed differently from the same artifacts and metrics."""
 
 
@@ -170,7 +171,8 @@ class Study:
         ids = self.ids()
         infos = self._infos(ids)
         numbers = {key: number for number, key in enumerate(self._machine_keys(infos.values()))}
-        own = [e.name for e in map(registry.metrics.get, registry.metrics.names()) if e.in_kit]
+        known = map(registry.metrics.get, registry.metrics.names())
+        own = [each.name for each in known if each.in_kit and not each.traits.get("optional")]
         names = [*own, *self.metrics]
         versions = {name: registry.metrics.get(name).version for name in names}
         saved = [[ids[run], info.get("saved")] for run, info in infos.items()]
@@ -192,7 +194,9 @@ class Study:
         self, ids: Mapping[Run, str], failures: Mapping[Run, Any], names: Sequence[str]
     ) -> list[dict[str, Any]]:
         from kit.analysis.distance import distances
+        from kit.analysis.noise_floor import noise_floor, repeats
         from kit.analysis.paired import adjust
+        from kit.analysis.sample import Related
         from kit.analysis.score import compare, missing, score
 
         artifacts, failures = [], dict(failures)
@@ -203,18 +207,25 @@ class Study:
                 except store.Damaged as error:
                     store.set_aside(run_id, str(error))
                     failures[run] = store.failure(run_id)
+        lost = {
+            run: known or {"message": "not run yet", "undefined": True}
+            for run, known in failures.items()
+        }
+        related = Related(artifacts, {run: known["message"] for run, known in lost.items()})
+        again = [other.run for _, other in repeats(artifacts)]
+        samples = [related.sample(each) for each in artifacts if each.run not in again]
         rows = [
             row
-            for artifact in artifacts
-            for row in score(artifact, names)
-            if row["baseline"] or not self._is_second_timing(artifact.run)
+            for sample in samples
+            for row in score(sample, names)
+            if row["baseline"] or not self._is_second_timing(sample.artifact.run)
         ]
-        rows += compare(artifacts, self.baseline, names)
-        rows += distances(artifacts)
-        for run, known in failures.items():
-            reason = known or {"message": "not run yet", "undefined": True}
-            status = "undefined" if reason["undefined"] else "error"
-            rows += missing(run, ids[run], _artifact_kind(run), names, status, reason["message"])
+        rows += compare(samples, self.baseline, names)
+        rows += distances(artifacts) + noise_floor(artifacts)
+        for run, known in lost.items():
+            status = "undefined" if known["undefined"] else "error"
+            sample = related.sample(store.Artifact(run, ids[run], _artifact_kind(run), {}))
+            rows += missing(sample, names, status, known["message"])
         return adjust(_one_a_key(rows))
 
     def _is_second_timing(self, run: Run) -> bool:
@@ -286,36 +297,62 @@ class Study:
             raise SpecError(f"study {self.name!r} has no trained variant yet; run it first")
         return pd.concat(frames, ignore_index=True)
 
-    def flips(self, variant: Variant | str, split: str = "test") -> pd.DataFrame:
+    def flips(
+        self, variant: Variant | str, split: str = "test", corruption: Ref | None = None
+    ) -> pd.DataFrame:
         """Returns the items that a variant loses or gains against the baseline, to read.
 
         Args:
             variant: or its name; its lowest seed is shown.
             split: which split.
+            corruption: and with which corruption, such as `Ref("typos", severity=3)`.
 
         Returns:
-            Columns text, label, baseline and variant (what each said), change (`lost`, `gained`)
-            and confidence (the variant's probability of what it said); surest mistakes first.
+            Columns text (an image's id), label, baseline and variant (what each said), change
+            (`lost`, `gained`) and confidence (the variant's probability of what it said); surest
+            mistakes first.
         """
         from kit.analysis.flips import flips
 
         wanted = variant if isinstance(variant, str) else variant.name
-        ours = self._predictions(wanted, split)
-        theirs = self._predictions(self.baseline.name, split)
-        task = tasks.load(ours.run.measurement.args["task"])
-        rows = task.split(split)
-        texts = dict(zip(rows["id"], rows["text"], strict=True))
-        return flips(theirs, ours, texts, task.labels)
+        ours = self.predictions(wanted, split, corruption)
+        theirs = self.predictions(self.baseline.name, split, corruption)
+        task = ours.run.measurement.args["task"]
+        return flips(theirs, ours, self.examples(task, split, corruption), tasks.load(task).labels)
 
-    def _predictions(self, name: str, split: str) -> store.Artifact:
+    def predictions(
+        self, name: str, split: str = "test", corruption: Ref | None = None, seed: int | None = None
+    ) -> store.Artifact:
+        """Returns what a classifier said of each item; its `columns` are arrays by name.
+
+        Args:
+            name: of the variant.
+            split: which split.
+            corruption: and with which corruption.
+            seed: of the variant; its lowest where not given.
+
+        Raises:
+            SpecError: no such variant, or no such predictions are done.
+        """
         known = {run.variant.name for run in self.runs}
         if name not in known:
             raise SpecError(registry.suggest(name, known, "variant"))
         for run, run_id in sorted(self.ids().items(), key=lambda pair: pair[0].variant.seed):
-            right = run.variant.name == name and run.measurement.args.get("split") == split
+            args = run.measurement.args
+            asked = args.get("split") == split and args.get("corruption") == corruption
+            right = run.variant.name == name and asked and seed in (None, run.variant.seed)
             if right and _artifact_kind(run) == "classification" and store.has(run_id):
                 return store.load(run, run_id)
-        raise SpecError(f"no predictions of {name!r} on {split!r} are done in study {self.name!r}")
+        what = f"{split!r}" + (f" with {corruption}" if corruption else "")
+        raise SpecError(f"no predictions of {name!r} on {what} are done in study {self.name!r}")
+
+    def examples(self, task: Ref, split: str, corruption: Ref | None = None) -> dict[str, str]:
+        """Returns what a reader is shown of each item: its text, or an image's id."""
+        data = tasks.load(task)
+        rows = data.split(split)
+        images = data.modality == "image"  # which a table cannot show: their ids find them
+        readable = rows["id"] if images else examples_of(data, rows, corruption)
+        return dict(zip(rows["id"], readable, strict=True))
 
 
 def _one_a_key(rows: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""The six registries and their decorators."""
+"""The seven registries and their decorators."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ def test_each_kind_fills_itself() -> None:
         "tasks": "sentiment",
         "measurements": "quality",
         "metrics": "accuracy",
+        "corruptions": "typos",
     }
     for kind, name in expected.items():
         assert name in registry.REGISTRIES[kind].names()

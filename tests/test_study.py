@@ -196,3 +196,39 @@ def test_wrong_splits_and_short_trainings_are_told(toys: Ref) -> None:
     base = toy_variant(toys)
     with pytest.raises(SpecError, match="Did you mean 'test'"):
         build.run_ids([Run(base, kit.Quality(toys, "tets"))])
+
+
+def test_what_is_fitted_on_validation_is_where_the_study_asks_for_it(toys: Ref) -> None:
+    null = Variant(Ref("majority"), kit.Training(toys))
+    splits = ("test", "later", "later/validation")
+    few = kit.Study("few", [Run(null, kit.Quality(toys, split)) for split in splits], null)
+    assert not few.run(executor="inline").metric.isin(["conformal_size", "ece_temperature"]).any()
+    runs = [*few.runs, Run(null, kit.Quality(toys, "validation"))]
+    rows = kit.Study("more", runs, null).run(executor="inline", metrics=["brier_parts"])
+    found = rows[rows.metric == "conformal_size"]
+    assert set(found.split) == {*splits} and set(rows.split) == {*splits, "validation"}
+    near = rows[rows.metric == "ood_auroc"]
+    assert set(near.split) == {"later", "later/validation"}
+    assert "detector=energy" in set(near.condition)
+    assert set(rows[rows.metric == "brier_parts"].status) == {"ok"}
+
+
+def test_a_repeat_serves_the_noise_floor_alone(toys: Ref) -> None:
+    rules = [
+        Variant(Ref("toy_rule", misses=n), kit.Training(toys), name=f"rule {n}") for n in (0, 3)
+    ]
+    asked = [kit.Quality(toys), kit.Quality(toys, batch_size=1), kit.Quality(toys, threads=2)]
+    plain = kit.Study("plain", [Run(rule, asked[0]) for rule in rules], rules[0])
+    again = [Run(rules[0], one) for one in asked[1:]]
+    rows = kit.Study("plain", [*plain.runs, *again], rules[0]).run(
+        executor="inline", on_error="raise"
+    )
+    floor = rows[rows.metric == "noise_flips"]
+    assert sorted(floor.condition) == [
+        "batch_size=1;varied=batch_size",
+        "threads=2;varied=threads",
+    ]
+    assert set(floor.value) == {0} and set(floor.seed) == {"0"}
+    others = rows[rows.metric != "noise_flips"].reset_index(drop=True)
+    known = plain.table().reset_index(drop=True)
+    assert others.drop(columns="machine").equals(known.drop(columns="machine"))

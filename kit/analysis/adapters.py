@@ -1,14 +1,21 @@
-"""The kit's metrics in `evaluate`, and metrics of `evaluate` in the kit; nothing asks a hub."""
+"""The kit's metrics in `evaluate`, and metrics of `evaluate` and `torchmetrics` in the kit.
+
+Nothing asks a hub: an `evaluate.Metric` is a subclass, or was loaded from a local folder.
+"""
 
 from __future__ import annotations
 
+import copy
 import inspect
+import sys
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from kit.analysis.evaluate import estimates
 from kit.analysis.intervals import Array
+from kit.analysis.metrics import log_softmax
 from kit.registry import metrics
 from kit.source import source_hash
 from kit.spec import SpecError, content_hash, suggest
@@ -99,14 +106,83 @@ def from_evaluate(
         return float(found[wanted])
 
     compute.__doc__ = module.description
+    version = content_hash(source_hash(kind), config, wanted, arguments)
+    return _register(compute, called, kind, version, higher_is_better, unit, interval)
+
+
+def from_torchmetrics(
+    metric: Any,
+    *,
+    scores: str = "probabilities",
+    higher_is_better: bool | None = None,
+    unit: str = "share",
+    name: str | None = None,
+    interval: str | None = "bootstrap",
+) -> str:
+    """Registers a `torchmetrics.Metric` of two arguments as a metric of classifications.
+
+    Args:
+        metric: an instance, such as `MulticlassAccuracy(num_classes=3)`; its copies are used.
+        scores: what it takes: `probabilities` [n, classes], `positive` (of the second of two
+            classes [n]), `classes` (numbers [n]) or `logits`.
+        higher_is_better: direction; the metric's own where not given.
+        unit: of the value.
+        name: in tables; the class's where not given.
+        interval: `bootstrap` (up to 1,000 calls a row) or None.
+
+    Returns:
+        The name it is registered by.
+
+    Raises:
+        SpecError: `scores` is none of these.
+    """
+    if scores not in PREPARED:
+        raise SpecError(suggest(scores, PREPARED, "form of scores"))
+    kind, prepare = type(metric), PREPARED[scores]
+
+    def compute(logits: Array, label: Array) -> float:
+        import torch
+
+        fresh = copy.deepcopy(metric)
+        fresh.reset()
+        fresh.update(torch.from_numpy(prepare(logits)), torch.from_numpy(label.astype(np.int64)))
+        return float(fresh.compute())
+
+    compute.__doc__ = (kind.__doc__ or kind.__name__).strip()
+    release = getattr(sys.modules[kind.__module__.partition(".")[0]], "__version__", None)
+    settings = {key: str(value) for key, value in vars(metric).items() if not key.startswith("_")}
+    version = content_hash(release or source_hash(kind), settings, scores)
+    better = metric.higher_is_better if higher_is_better is None else higher_is_better
+    return _register(compute, name or kind.__name__, kind, version, better, unit, interval)
+
+
+PREPARED: Mapping[str, Callable[[Array], Array]] = {
+    "probabilities": lambda logits: np.exp(log_softmax(logits)),
+    "positive": lambda logits: np.exp(log_softmax(logits))[:, 1],
+    "classes": lambda logits: logits.argmax(axis=1),
+    "logits": lambda logits: logits,
+}
+"""What a metric of torchmetrics may take, made from logits."""
+
+
+def _register(
+    compute: Callable[[Array, Array], float],
+    name: str,
+    kind: type,
+    version: str,
+    higher_is_better: bool | None,
+    unit: str,
+    interval: str | None,
+) -> str:
+    """Registers what another library's class computes; its owner is the class."""
     metrics.register(
         compute,
-        name=called,
-        version=content_hash(source_hash(kind), config, wanted, arguments),
+        name=name,
+        version=version,
         owner=(kind.__module__, kind.__qualname__),
         artifact="classification",
         higher_is_better=higher_is_better,
         unit=unit,
         interval=interval,
     )
-    return called
+    return name

@@ -7,10 +7,14 @@ from typing import Any
 
 import numpy as np
 
-from kit.results import row
+from kit.analysis.rows import named
 from kit.store import Artifact
 
 FOLDS = 5
+NOTE = (
+    "linear classifier of test against this split; 0.5 is no shift; no interval: its folds share "
+    "items, so that DeLong's covers less than it says"  # 83 to 92% in simulations, for 95%
+)
 
 
 def domain_auroc(reference: np.ndarray, shifted: np.ndarray) -> float:
@@ -56,20 +60,14 @@ def distances(artifacts: Sequence[Artifact]) -> list[dict[str, Any]]:
             continue
         sets = [np.asarray(a.columns["features"]) for a in (reference, artifact)]
         rows.append(
-            row(
-                variant=variant.name,
-                architecture=variant.architecture.name,
-                schemes=variant.scheme_name,
-                runtime=variant.runtime.name,
-                seed=variant.seed,
-                task=task.name,
-                split=split,
+            named(
+                artifact.run,
                 metric="domain_auroc",
                 value=domain_auroc(*sets),
                 unit="AUROC",
                 n=len(sets[1]),
                 run_id=artifact.run_id,
-                note="linear classifier of test against this split; 0.5 is no shift; no interval",
+                note=NOTE,
             )
         )
     return rows

@@ -1,13 +1,22 @@
 """Applies a registered metric to an artifact, whatever the two are.
 
-What a metric gets is told by its parameters (columns) and traits, never by its name. Traits beside
-those of `register_metric`:
+What a metric gets is told by its parameters and traits, never by its name. Parameters are columns
+of the artifact; `fitted`, what `register_metric(fit=...)` made of the validation split; and
+`reference_<column>`, a column of the split that a shifted or corrupted one is set against (see
+`kit.analysis.sample`). Where the study does not ask for that other split, the metric gives no row;
+a parameter with a default is not needed. Traits beside those of `register_metric`:
 
 - `where`: `{column: value}`, the records that it reads.
+- `columns`: names without which it gives no row, such as `("valence",)`.
+- `reference`: `clean` (of corrupted splits alone: the same items before and after, in one order),
+  `test` (of the task's shifts alone) or, where not given, either of them as another sample.
+- `optional`: only given where it is asked for by name.
+- `graded`: also reported for corrupted items, of which there are many; a user's metrics always are.
 - `needs_probabilities`: undefined where the artifact says that its scores are none (`rated`).
 - `null`: the value under no difference from the run's own `against` side (1.0 for ratios).
 - `by_group`: also reported for each group of 20 items or more.
 - `flips`: per-item right and wrong, whose changes are counted.
+- `bounds`: least and greatest value of an `Influence`; its interval stays within.
 - `note`: why it has no interval.
 
 A metric may return a mapping, `{"launches=4": value, "launches=8": value}`: a row for each key, and
@@ -16,99 +25,101 @@ the key is added to the row's condition.
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 import numpy as np
 
-from kit.analysis.intervals import Array, Bounded, Interval, Ratio
+from kit.analysis.inputs import Columns, call, needs
+from kit.analysis.intervals import Array, Bounded, Influence, Interval, Ratio
+from kit.analysis.sample import Sample
 from kit.registry import Entry, metrics
 from kit.results import condition, parse_condition
 from kit.spec import Undefined
-from kit.store import Artifact
+
+__all__ = ["Estimate", "Sample", "applicable", "evaluate"]
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """One value of a metric, with what its interval will be made of."""
+    """One value of a metric, with what its interval and its change will be made of.
+
+    Attributes:
+        condition: of the row.
+        value: of the metric.
+        n: items, of both samples where it has `beside`.
+        status: `ok`, `undefined` or `error`.
+        note: the reason.
+        key: what the metric's mapping called it.
+        ratio: of a metric that is a mean or a ratio of sums.
+        influence: of a smooth metric of the whole sample.
+        binary: it is right or wrong an item.
+        launches: one value a launch.
+        again: the metric as a function of item indices (None: all).
+        beside: the reference sample, whose items come first, of a metric of two samples.
+        interval: that the metric brought.
+        p_value: that the metric brought.
+    """
 
     condition: str
     value: float = np.nan
     n: int | None = None
     status: str = "ok"
     note: str = ""
+    key: str = ""
     ratio: Ratio | None = None
+    influence: Influence | None = None
     binary: bool = False
     launches: Array | None = None
-    again: Callable[[Array], float] | None = None
+    again: Callable[[Array | None], Any] | None = None
+    beside: Sample | None = None
     interval: Interval | None = None
     p_value: float = np.nan
 
-
-@dataclass(frozen=True)
-class Sample:
-    """An artifact with what all metrics of it share."""
-
-    artifact: Artifact
-
     @property
-    def protocol(self) -> str:
-        return condition(**self.artifact.info.get("protocol", {}))
+    def by_item(self) -> bool:
+        """Whether it can be paired: what each item adds to it is known."""
+        return self.ratio is not None or self.influence is not None
 
-    @cached_property
-    def clusters(self) -> tuple[Array, int]:
-        """Cluster of each item as 0..count-1, and the count; items without one are their own."""
-        import pandas as pd
-
-        names = self.artifact.columns.get("cluster")
-        if names is None:
-            size = len(next(iter(self.artifact.columns.values())))
-            return np.arange(size), size
-        codes, found = pd.factorize(names.astype(object))
-        return codes, len(found)
-
-    @cached_property
-    def problem(self) -> Exception | None:
-        """Why no metric of this artifact can be trusted."""
-        columns = self.artifact.columns
-        if len({len(values) for values in columns.values()}) > 1:
-            sizes = {name: len(values) for name, values in columns.items()}
-            return ValueError(f"run {self.artifact.run_id}: columns differ in length: {sizes}")
-        if not columns or not len(next(iter(columns.values()))):
-            return Undefined("no items")
-        for name, values in columns.items():
-            if values.dtype.kind == "f" and not np.isfinite(values).all():
-                bad = ~np.isfinite(values.reshape(len(values), -1)).all(axis=1)
-                at = f"first at {columns['item'][bad.argmax()]}" if "item" in columns else ""
-                return ValueError(
-                    f"run {self.artifact.run_id}: {name} is NaN or infinite in {bad.sum()} of "
-                    f"{len(bad)} records {at}".rstrip()
-                )
-        if {"logits", "label"} <= columns.keys():
-            label, classes = columns["label"], columns["logits"].shape[1]
-            if label.min() < 0 or label.max() >= classes:
-                wrong = label.min() if label.min() < 0 else label.max()
-                return ValueError(
-                    f"run {self.artifact.run_id}: label {wrong} is outside the {classes} classes"
-                )
-        return None
+    def pseudo_values(self, items: Array | None = None) -> Array:
+        """Returns one value an item whose mean is the metric over these items (None: all)."""
+        if self.ratio is not None:
+            return self.ratio.of(items).pseudo_values()
+        assert self.influence is not None and self.again is not None
+        found: Influence = self.influence if items is None else self.again(items)
+        return found.pseudo_values()
 
 
 def applicable(kind: str, names: Sequence[str] | None) -> list[Entry]:
-    """Returns the metrics, all or those named, that read artifacts of a kind.
+    """Returns the metrics that read artifacts of a kind: those named, or all but the optional.
 
     Raises:
         SpecError: a name that is not registered.
     """
-    entries = [metrics.get(name) for name in (metrics.names() if names is None else names)]
-    return [entry for entry in entries if entry.traits["artifact"] == kind]
+    chosen = metrics.names() if names is None else names
+    entries = [entry for entry in map(metrics.get, chosen) if entry.traits["artifact"] == kind]
+    return [e for e in entries if names is not None or not e.traits.get("optional")]
+
+
+def asked_for(entry: Entry, sample: Sample) -> bool:
+    """Says whether the study has what a metric needs, and whether it is wanted there.
+
+    Of corrupted items the kit's own metrics are reported only where they are `graded`.
+    """
+    if sample.corrupted and entry.in_kit and not entry.traits.get("graded"):
+        return False
+    columns, needed = sample.artifact.columns, entry.traits.get("columns", ())
+    return all(name in columns for name in needed) and needs(entry) <= sample.related.keys()
 
 
 def evaluate(entry: Entry, sample: Sample) -> Iterator[Estimate]:
-    """Yields the metric's value for each condition; what cannot be had says why."""
+    """Yields the metric's value for each condition; what cannot be had says why.
+
+    Yields nothing where the study does not ask for what the metric needs.
+    """
+    if not asked_for(entry, sample):
+        return
     columns = sample.artifact.columns
     try:
         if sample.problem is not None:
@@ -125,12 +136,12 @@ def evaluate(entry: Entry, sample: Sample) -> Iterator[Estimate]:
         yield Estimate(sample.protocol, **_failure(error))
         return
     if "condition" not in columns:
-        yield from estimates(entry, columns, sample.protocol)
+        yield from estimates(entry, columns, sample.protocol, sample)
         return
     for text in np.unique(columns["condition"]):
         chosen = columns["condition"] == text
         part = {key: values[chosen] for key, values in columns.items()}
-        yield from estimates(entry, part, str(text))
+        yield from estimates(entry, part, str(text), sample)
 
 
 def _failure(error: Exception) -> dict[str, Any]:
@@ -139,68 +150,68 @@ def _failure(error: Exception) -> dict[str, Any]:
     return {"status": "error", "note": f"{type(error).__name__}: {error}"}
 
 
-def estimates(entry: Entry, columns: Mapping[str, Array], text: str) -> Iterator[Estimate]:
-    """Yields the metric over columns of one condition; what cannot be had says why."""
+def estimates(
+    entry: Entry, columns: Columns, text: str, sample: Sample | None = None
+) -> Iterator[Estimate]:
+    """Yields the metric over columns of one condition; what cannot be had says why.
+
+    Args:
+        entry: the metric.
+        columns: the records that it reads.
+        text: the condition.
+        sample: whose columns they are, with what is related to it.
+    """
     try:
-        call = _call(entry, columns)
-        result, n = call(None), len(next(iter(columns.values())))
+        made = call(entry, columns, sample)
+        result = made.at(None)
     except Exception as error:
         yield Estimate(text, **_failure(error))
         return
     whole = not isinstance(result, Mapping)
     for key, value in {"": result}.items() if whole else result.items():
-        again = (lambda index: float(call(index))) if whole else _picked(call, key)
+        again = made.at if whole else _picked(made.at, key)
         extended = condition(**parse_condition(text), **parse_condition(key))
         try:
-            yield _shape(entry, value, extended, n, again)
+            found = _shape(entry, value, made.n)
+            yield Estimate(extended, key=key, again=again, beside=made.beside, **found)
         except Exception as error:
-            yield Estimate(extended, **_failure(error))
+            yield Estimate(extended, key=key, **_failure(error))
 
 
-def _picked(call: Callable[[Array | None], Any], key: str) -> Callable[[Array], float]:
-    return lambda index: float(call(index)[key])
+def _picked(at: Callable[[Array | None], Any], key: str) -> Callable[[Array | None], Any]:
+    return lambda index: at(index)[key]
 
 
-def _call(entry: Entry, columns: Mapping[str, Array]) -> Callable[[Array | None], Any]:
-    """Returns the metric as a function of item indices (None: all items)."""
-    given: dict[str, Array] = {}
-    for parameter in inspect.signature(entry.function).parameters.values():
-        if parameter.name in columns:
-            given[parameter.name] = columns[parameter.name]
-        elif parameter.default is inspect.Parameter.empty:
-            raise Undefined(f"the artifact has no column {parameter.name!r}")
+def _shape(entry: Entry, result: Any, n: int) -> dict[str, Any]:
+    """Tells one value, one an item, one a launch, a ratio of sums and a bounded value apart.
 
-    def call(index: Array | None) -> Any:
-        if index is None:
-            return entry.function(**given)
-        return entry.function(**{name: values[index] for name, values in given.items()})
-
-    return call
-
-
-def _shape(
-    entry: Entry, result: Any, text: str, n: int, again: Callable[[Array], float]
-) -> Estimate:
-    """Tells one value, one an item, one a launch, a ratio of sums and a bounded value apart."""
-    binary = False
+    Returns:
+        Fields of `Estimate`.
+    """
+    how, size = entry.traits["interval"], n
     if isinstance(result, Bounded):
         value, interval, n, p_value = result
-        return Estimate(text, value, n, note=interval.note, interval=interval, p_value=p_value)
-    if entry.traits["interval"] == "launches":
+        about = {"note": interval.note, "interval": interval, "p_value": p_value}
+        return {"value": value, "n": n, **about}
+    if how == "launches":
         values = np.atleast_1d(np.asarray(result, dtype=np.float64))
-        return Estimate(text, float(values.mean()), len(values), launches=values)
+        return {"value": float(values.mean()), "n": len(values), "launches": values}
+    found: dict[str, Any] = {"n": n}
     if isinstance(result, Ratio):
-        ratio, value = result, result.value
+        found |= {"ratio": result, "value": result.value}
+    elif isinstance(result, Influence):
+        size = len(result.influence)
+        found |= {"influence": result, "value": result.value}
     elif np.ndim(result) == 1:
-        values = np.asarray(result)
-        if len(values) != n:
-            raise ValueError(f"metric {entry.name} gave {len(values)} values for {n} items")
-        if entry.traits["interval"] == "wilson" and not np.isin(values, (0, 1)).all():
+        values, size = np.asarray(result), len(result)
+        if how == "wilson" and not np.isin(values, (0, 1)).all():
             raise ValueError(f"metric {entry.name}: a Wilson interval needs values of 0 and 1")
-        binary = entry.traits["interval"] == "wilson" or values.dtype == bool
-        ratio, value = Ratio(values, np.ones(n)), float(values.mean())
+        found |= {"ratio": Ratio(values, np.ones(size)), "value": float(values.mean())}
+        found |= {"binary": how == "wilson" or values.dtype == bool}
     else:
-        ratio, value = None, float(result)
-    if not np.isfinite(value):
-        raise Undefined(f"the metric gave {value}")
-    return Estimate(text, value, n, ratio=ratio, binary=binary, again=again)
+        found |= {"value": float(result)}
+    if size != n:
+        raise ValueError(f"metric {entry.name} gave {size} values for {n} items")
+    if not np.isfinite(found["value"]):
+        raise Undefined(f"the metric gave {found['value']}")
+    return found

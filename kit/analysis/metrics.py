@@ -1,6 +1,7 @@
 """Quality of predictions. Parameters are named as the columns of the artifact they read.
 
-A metric returns one value, one value an item (their mean is the value), or a `Ratio` of sums.
+A metric returns one value, one value an item (their mean is the value), a `Ratio` of sums, or an
+`Influence`: a value of the whole sample with what each item adds to it.
 """
 
 from __future__ import annotations
@@ -9,8 +10,13 @@ import math
 
 import numpy as np
 
-from kit.analysis.intervals import Array, Ratio
+from kit.analysis.intervals import Array, Influence, Ratio
+from kit.analysis.ranking import auroc as area_under_roc
 from kit.registry import register_metric
+from kit.spec import Undefined
+
+TOP = 5
+"""Guesses that `top_k_accuracy` allows."""
 
 
 def log_softmax(logits: Array) -> Array:
@@ -20,12 +26,18 @@ def log_softmax(logits: Array) -> Array:
     return np.asarray(scores - np.log(np.exp(scores).sum(axis=1, keepdims=True)))
 
 
+def one_hot(label: Array, classes: int) -> Array:
+    """Returns which class is each item's [n, classes]."""
+    return np.asarray(label[:, None] == np.arange(classes))
+
+
 @register_metric(
     artifact="classification",
     higher_is_better=True,
     unit="share",
     interval="wilson",
     version=1,
+    graded=True,
     by_group=True,
     flips=True,
 )
@@ -37,7 +49,7 @@ def accuracy(logits: Array, label: Array) -> Array:
 @register_metric(artifact="classification", higher_is_better=True, unit="share", version=1)
 def balanced_accuracy(logits: Array, label: Array) -> Ratio:
     """Mean over the classes of the share of their items found: no class outweighs another."""
-    of_class = label[:, None] == np.arange(logits.shape[1])
+    of_class = one_hot(label, logits.shape[1])
     return Ratio(of_class & (logits.argmax(axis=1) == label)[:, None], of_class)
 
 
@@ -46,6 +58,7 @@ def balanced_accuracy(logits: Array, label: Array) -> Ratio:
     higher_is_better=False,
     unit="nats",
     version=1,
+    graded=True,
     needs_probabilities=True,
 )
 def nll(logits: Array, label: Array) -> Array:
@@ -53,7 +66,106 @@ def nll(logits: Array, label: Array) -> Array:
     return np.asarray(-np.take_along_axis(log_softmax(logits), label[:, None], axis=1)[:, 0])
 
 
-@register_metric(artifact="tokens", higher_is_better=False, unit="bits/byte", version=1)
+@register_metric(
+    artifact="classification",
+    higher_is_better=True,
+    unit="share",
+    interval="wilson",
+    version=1,
+    optional=True,
+)
+def top_k_accuracy(logits: Array, label: Array) -> Array:
+    """Share of items whose label is among the five largest scores.
+
+    Of equal scores the later class counts as larger, as in scikit-learn.
+
+    Raises:
+        Undefined: there are no more than five classes.
+    """
+    n, classes = logits.shape
+    if classes <= TOP:
+        raise Undefined(f"the label is always among the {TOP} largest of {classes} scores")
+    own = logits[np.arange(n), label][:, None]
+    larger = (logits > own) | ((logits == own) & (np.arange(classes) > label[:, None]))
+    return np.asarray(larger.sum(axis=1) < TOP)
+
+
+@register_metric(artifact="classification", higher_is_better=True, unit="share", version=1)
+def macro_f1(logits: Array, label: Array) -> Ratio:
+    """Mean over the classes of the harmonic mean of precision and recall.
+
+    Classes that no item has and none was given are left out.
+    """
+    said = one_hot(logits.argmax(axis=1), logits.shape[1])
+    there = one_hot(label, logits.shape[1])
+    return Ratio(2.0 * (said & there), said.astype(np.float64) + there)
+
+
+@register_metric(
+    artifact="classification", higher_is_better=True, unit="AUROC", version=1, bounds=(0, 1)
+)
+def auroc(logits: Array, label: Array) -> Influence:
+    """Chance that an item of a class scores higher for it than an item of another class.
+
+    Of two classes the second is the positive one; of more, the mean over the classes that occur,
+    each against the rest by its probability. Its interval is DeLong's.
+
+    Raises:
+        Undefined: all items are of one class.
+    """
+    if logits.shape[1] == 2:
+        wide = logits.astype(np.float64)
+        return area_under_roc(wide[:, 1] - wide[:, 0], label == 1)
+    scores = log_softmax(logits)
+    each = [area_under_roc(scores[:, k], label == k) for k in np.unique(label)]
+    influence = np.mean([one.influence for one in each], axis=0)
+    return Influence(float(np.mean([one.value for one in each])), influence)
+
+
+def squared_errors(logits: Array, label: Array) -> Array:
+    """Returns (probability - outcome)^2 for each class [n, classes]; of two classes half of it.
+
+    So that the score of two classes lies in 0..1 and is the squared error of one probability.
+    """
+    classes = logits.shape[1]
+    errors = (np.exp(log_softmax(logits)) - one_hot(label, classes)) ** 2
+    return np.asarray(errors / 2 if classes == 2 else errors)
+
+
+@register_metric(
+    artifact="classification",
+    higher_is_better=False,
+    unit="score",
+    version=1,
+    needs_probabilities=True,
+)
+def brier(logits: Array, label: Array) -> Array:
+    """Squared error of the probabilities (Brier 1950): 0..1 for two classes, 0..2 for more."""
+    return np.asarray(squared_errors(logits, label).sum(axis=1))
+
+
+@register_metric(
+    artifact="classification",
+    higher_is_better=True,
+    unit="share",
+    version=1,
+    graded=True,
+    reference="clean",
+)
+def accuracy_retained(
+    logits: Array, label: Array, reference_logits: Array, reference_label: Array
+) -> Ratio:
+    """Accuracy on corrupted items as a share of the accuracy on the same items as they were."""
+    return Ratio(accuracy(logits, label), accuracy(reference_logits, reference_label))
+
+
+@register_metric(
+    artifact="tokens",
+    higher_is_better=False,
+    unit="bits/byte",
+    version=1,
+    graded=True,
+)
 def bits_per_byte(nll: Array, bytes: Array) -> Ratio:  # noqa: A002 (named as the column)
     """Bits needed for a byte of text: comparable between tokenizers, as perplexity is not."""
     return Ratio(nll / math.log(2), bytes)

@@ -10,8 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from kit.analysis.evaluate import Estimate, Sample
+from kit.analysis.evaluate import Estimate
 from kit.analysis.intervals import Array, Interval, standard_error, t_quantile, t_test
+from kit.analysis.sample import Sample
+from kit.analysis.significance import mcnemar
 from kit.registry import Entry
 
 Estimates = Mapping[int, tuple[Sample, list[Estimate]]]
@@ -42,10 +44,15 @@ class Change:
 def change(differences: Array, codes: Array, count: int, *, binary: bool) -> Change:
     """Returns the mean change with its interval, by cluster-robust t (singletons: the paired t).
 
+    The interval answers one of two questions, named by what it is over. Over items or clusters:
+    would other items say the same of these trained models? Over seeds, from three on: would models
+    trained again, on other items? (The mean of a metric over seeds has a third, of `robust`: would
+    models trained again, on these items?) For the second, the variance between seeds, less what
+    items account for in it (each seed meets them anew: the interaction of seed and item, counted
+    already), is added to that of the items, with Satterthwaite's degrees of freedom.
+
     Differences of right and wrong get two pseudo-items, +1 and -1 (Bonett and Price 2012), so that
     no flips do not claim a width of zero, and McNemar's exact test where items are independent.
-    With three seeds or more the spread between seeds is added to the error and Satterthwaite's
-    degrees of freedom are used: the interval then covers training again, too.
 
     Args:
         differences: [seeds, items].
@@ -69,10 +76,11 @@ def change(differences: Array, codes: Array, count: int, *, binary: bool) -> Cha
     variance, df = standard_error(items, codes, count) ** 2, float(count - 1)
     note = "" if np.any(differences) else "the same on every item"
     if seeds >= 3:
-        between = float(differences.mean(axis=1).var(ddof=1)) / seeds
-        if variance + between > 0:
-            df = (variance + between) ** 2 / (variance**2 / df + between**2 / (seeds - 1))
-        variance, over = variance + between, "seeds"
+        between, shared = _between_seeds(differences, codes[: differences.shape[1]], count)
+        total = variance + max(between - shared, 0.0)
+        if total > 0:
+            df = total**2 / (variance**2 / df + between**2 / (seeds - 1))
+        variance, over = total, "seeds"
     error, centre = math.sqrt(variance), float(items.mean())
     half = t_quantile(0.975, df) * error
     low, high = centre - half, centre + half
@@ -85,11 +93,14 @@ def change(differences: Array, codes: Array, count: int, *, binary: bool) -> Cha
     return Change(value, Interval(low, high, over, note), p_value, mde, lost, gained)
 
 
-def mcnemar(lost: int, gained: int) -> float:
-    """Returns McNemar's exact two-sided p-value of the flips each way."""
-    from scipy.stats import binomtest
-
-    return float(binomtest(lost, lost + gained).pvalue) if lost + gained else 1.0
+def _between_seeds(differences: Array, codes: Array, count: int) -> tuple[float, float]:
+    """Returns the variance of the mean between seeds, and how much of it is seed by item."""
+    seeds, n = differences.shape
+    means = differences.mean(axis=1)
+    rest = differences - differences.mean(axis=0) - (means - means.mean())[:, None]
+    sums = np.stack([np.bincount(codes, row, minlength=count) for row in rest])
+    shared = (sums**2).sum() / ((seeds - 1) * seeds * n * n)
+    return float(means.var(ddof=1)) / seeds, float(shared)
 
 
 def holm(p_values: Array) -> Array:
@@ -101,16 +112,30 @@ def holm(p_values: Array) -> Array:
     return made
 
 
+def bh(p_values: Array) -> Array:
+    """Returns p-values adjusted by Benjamini and Hochberg (1995); NaN, of no test, stays NaN.
+
+    Of what is called different at 5%, no more than 5% is not, on average; Holm's rule, stricter,
+    is wrong once in no more than 5% of families.
+    """
+    from scipy.stats import false_discovery_control
+
+    made, there = p_values.copy(), ~np.isnan(p_values)
+    if there.any():
+        made[there] = false_discovery_control(p_values[there])
+    return made
+
+
 def adjust(rows: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
     """Returns the rows with `p_adjusted` by Holm.
 
     A family is one metric of one study, at the level it is read: pooled rows, or rows of single
-    seeds together.
+    seeds together. Rows of groups keep what `kit.analysis.groups` adjusted.
     """
     made = [dict(row) for row in rows]
     families = defaultdict(list)
     for row in made:
-        if not math.isnan(row["p_value"]):
+        if not math.isnan(row["p_value"]) and not row["group"]:
             families[row["metric"], row["seed"] == "all"].append(row)
     for family in families.values():
         adjusted = holm(np.array([row["p_value"] for row in family]))
@@ -123,10 +148,36 @@ class Unpaired(Exception):
     """Why two runs have no paired difference."""
 
 
+@dataclass(frozen=True)
+class Paired:
+    """A variant's values less its baseline's, on the items both have seen.
+
+    Attributes:
+        differences: [pairs of seeds, items].
+        codes: cluster of each item, 0..count-1.
+        count: number of clusters.
+        binary: the metric is right or wrong.
+        kept: where the variant's first sample has the items; None: it has no others.
+        notes: for the rows.
+    """
+
+    differences: Array
+    codes: Array
+    count: int
+    binary: bool
+    kept: Array | None
+    notes: list[str]
+
+    @property
+    def change(self) -> Change:
+        """The mean change."""
+        return change(self.differences, self.codes, self.count, binary=self.binary)
+
+
 def paired(
     entry: Entry, ours: Estimates, theirs: Estimates, pairs: Sequence[tuple[int, int]]
-) -> tuple[Change, int, list[str]]:
-    """Returns the change, the number of shared items, and notes.
+) -> Paired:
+    """Returns the differences of two sides, item by item.
 
     Raises:
         Unpaired: one side has no value an item, or they share none.
@@ -138,11 +189,11 @@ def paired(
     for seeds, who, at in ((ours, "variant", 0), (theirs, "baseline", 1)):
         for seed in {pair[at] for pair in pairs}:
             first = seeds[seed][1][0]
-            if first.ratio is None:
+            if not first.by_item:
                 raise Unpaired(f"{who}, seed {seed}: {first.note or 'no value an item'}")
     sides = [side for a, b in pairs for side in (ours[a], theirs[b])]
-    items = [sample.artifact.columns["item"] for sample, _ in sides]
-    shared, picks = _shared(items)
+    items = [sample.items(estimates[0].beside) for sample, estimates in sides]
+    shared, picks = shared_items(items)
     if not len(shared):
         raise Unpaired("the variant and the baseline share no item")
     notes = (
@@ -152,20 +203,18 @@ def paired(
     if len(protocols) > 1:
         notes.append("protocols differ: " + " and ".join(sorted(protocols)))
     values = [
-        estimates[0].ratio.of(pick).pseudo_values()
-        for (_, estimates), pick in zip(sides, picks, strict=True)
-        if estimates[0].ratio is not None
+        estimates[0].pseudo_values(pick) for (_, estimates), pick in zip(sides, picks, strict=True)
     ]
     differences = np.stack([a - b for a, b in zip(values[::2], values[1::2], strict=True)])
-    codes, count = sides[0][0].clusters
+    codes, count = sides[0][0].clusters_with(sides[0][1][0].beside)
     if picks[0] is not None:
         kept, codes = np.unique(codes[picks[0]], return_inverse=True)
         count = len(kept)
     binary = all(estimates[0].binary for _, estimates in sides)
-    return change(differences, codes, count, binary=binary), len(shared), notes
+    return Paired(differences, codes, count, binary, picks[0], notes)
 
 
-def _shared(items: Sequence[Array]) -> tuple[Array, list[Array | None]]:
+def shared_items(items: Sequence[Array]) -> tuple[Array, list[Array | None]]:
     """Returns the ids all have, in the first one's order, and where each has them (None: all)."""
     import pandas as pd
 

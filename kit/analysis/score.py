@@ -1,182 +1,85 @@
-"""Artifacts in, rows out: `score` for one run, `compare` for the runs of a study.
-
-Rows lack `study` and `machine`, which the study knows. Resampling is seeded by the run and metric,
-so that a table comes out the same again.
-"""
+"""Artifacts in, rows out: `score` for one run, `compare` for the runs of a study."""
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from kit.analysis import intervals
-from kit.analysis.evaluate import Estimate, Sample, applicable, evaluate
-from kit.analysis.intervals import Array, Interval
+from kit.analysis.evaluate import Estimate, applicable, asked_for, evaluate
+from kit.analysis.groups import change_rows, group_rows
+from kit.analysis.intervals import Interval
 from kit.analysis.paired import Estimates, Unpaired, adjust, paired
-from kit.registry import Entry
-from kit.results import row
-from kit.spec import Run, Variant, content_hash
+from kit.analysis.rows import Row, interval_of, row_of
+from kit.analysis.sample import Sample
+from kit.registry import Entry, measurements
+from kit.results import condition, parse_condition
+from kit.spec import Variant, content_hash
 from kit.store import Artifact
 
-Row = dict[str, Any]
-SMALLEST_GROUP, MOST_GROUPS = 20, 20
-"""Items below which a group is too small to be a row, and rows that one group column may give."""
 
-
-def score(artifact: Artifact, metrics: Sequence[str] | None = None) -> list[Row]:
+def score(of: Sample | Artifact, metrics: Sequence[str] | None = None) -> list[Row]:
     """Returns the rows of one run: each metric that reads such artifacts, or those named.
+
+    Args:
+        of: what the run saved; as a `Sample`, with the other runs that metrics may need.
+        metrics: names; None for all but the optional.
 
     Raises:
         SpecError: a metric that is not registered.
     """
-    sample = Sample(artifact)
-    rows = []
-    for entry in applicable(artifact.kind, metrics):
+    sample, rows = _sample(of), []
+    for entry in applicable(sample.artifact.kind, metrics):
         for estimate in evaluate(entry, sample):
-            interval = _interval(entry, estimate, sample)
-            rows.append(_row(sample, entry, estimate, interval))
-            rows += _group_rows(entry, estimate, sample)
+            interval = interval_of(entry, estimate, sample)
+            rows.append(row_of(sample, entry, estimate, interval))
+            if not sample.corrupted:
+                rows += group_rows(entry, estimate, sample)
     return rows
 
 
+def _sample(of: Sample | Artifact) -> Sample:
+    return of if isinstance(of, Sample) else Sample(of)
+
+
 def missing(
-    run: Run,
-    run_id: str,
-    kind: str,
-    metrics: Sequence[str] | None,
-    status: str,
-    message: str,
+    of: Sample | Artifact, metrics: Sequence[str] | None, status: str, message: str
 ) -> list[Row]:
-    """Returns the rows that a run without artifact would have given, with the reason in each.
+    """Returns the rows that a run that failed would have given, with the reason in each.
 
     Args:
-        run: what was to be run.
-        run_id: its hash.
-        kind: of the artifact it would have saved.
-        metrics: names; None for all that read such artifacts.
+        of: an artifact without columns, of the kind that the run would have saved.
+        metrics: names; None for all but the optional.
         status: `undefined` or `error`.
         message: the reason.
     """
-    sample = Sample(Artifact(run, run_id, kind, {}))
-    return [
-        _row(sample, entry, Estimate("", status=status, note=message), Interval())
-        for entry in applicable(kind, metrics)
-    ]
-
-
-def _named(run: Run, **fields: Any) -> Row:
-    """Returns a row with the key columns that a run knows."""
-    variant, args = run.variant, run.measurement.args
-    given = {
-        "variant": variant.name,
-        "architecture": variant.architecture.name,
-        "schemes": variant.scheme_name,
-        "runtime": variant.runtime.name,
-        "seed": variant.seed,
-        "task": args["task"].name if args.get("task") else "",
-        "split": args.get("split") or "",
-    }
-    return row(**(given | fields))
-
-
-def _row(
-    sample: Sample, entry: Entry, estimate: Estimate, interval: Interval, **fields: Any
-) -> Row:
-    artifact = sample.artifact
-    notes = [estimate.note, interval.note, *artifact.info.get("notes", ())]
-    given = {
-        "condition": estimate.condition,
-        "metric": entry.name,
-        "value": estimate.value,
-        "unit": entry.traits["unit"],
-        "ci_low": interval.low,
-        "ci_high": interval.high,
-        "interval": interval.over,
-        "n": estimate.n,
-        "status": estimate.status,
-        "note": "; ".join(note for note in notes if note),
-        "run_id": artifact.run_id,
-    }
-    null = entry.traits.get("null")
-    if null is not None:
-        against = artifact.run.measurement.args.get("against")
-        given["baseline"] = against.name if isinstance(against, Variant) else ""
-    given["p_value"] = estimate.p_value
-    if estimate.launches is not None:
-        found = intervals.launches(estimate.launches, null, artifact.info.get("first_launches"))
-        given |= {"value": found.value, "p_value": found.p_value, "mde": found.mde}
-    return _named(artifact.run, **(given | fields))
-
-
-def _interval(
-    entry: Entry, estimate: Estimate, sample: Sample, chosen: Array | None = None
-) -> Interval:
-    """Returns the interval as the metric was registered to have it, of all or the chosen items."""
-    how = entry.traits["interval"]
-    if estimate.status != "ok":
-        return Interval()
-    if estimate.interval is not None:
-        return estimate.interval._replace(note="")  # the estimate has the note already
-    if how is None:
-        return Interval(note=entry.traits.get("note", ""))
-    if estimate.launches is not None:
-        first = sample.artifact.info.get("first_launches")
-        return intervals.launches(estimate.launches, first=first).interval
-    codes, count = sample.clusters
-    if chosen is not None:
-        kept, codes = np.unique(codes[chosen], return_inverse=True)
-        count = len(kept)
-    if len(codes) != estimate.n:
-        return Interval(note="its records are no items: no interval")
-    if estimate.binary and estimate.ratio is not None:
-        return intervals.wilson(estimate.ratio.numerator, codes, count)
-    rng = np.random.default_rng(int(content_hash(sample.artifact.run_id, entry.name), 16))
-    if estimate.ratio is not None:
-        return intervals.bootstrap(estimate.ratio, codes, count, rng)
-    assert estimate.again is not None
-    return intervals.resampled(estimate.again, codes, count, rng)
-
-
-def _group_rows(entry: Entry, estimate: Estimate, sample: Sample) -> Iterator[Row]:
-    """Yields the metric for the largest groups of each group column."""
-    if not entry.traits.get("by_group") or estimate.ratio is None:
-        return
-    columns = sample.artifact.columns
-    for name in sorted(column for column in columns if column.startswith("group:")):
-        groups, codes = np.unique(columns[name], return_inverse=True)
-        sizes = np.bincount(codes)
-        largest = np.argsort(-sizes, kind="stable")[:MOST_GROUPS]
-        for group in np.sort(largest[sizes[largest] >= SMALLEST_GROUP]):
-            chosen = codes == group
-            ratio = estimate.ratio.of(chosen)
-            part = replace(estimate, value=ratio.value, n=int(sizes[group]), ratio=ratio)
-            interval = _interval(entry, part, sample, chosen)
-            text = f"{name.removeprefix('group:')}={groups[group]}"
-            yield _row(sample, entry, part, interval, group=text)
+    sample = _sample(of)
+    lost = Estimate(sample.protocol, status=status, note=message)
+    entries = applicable(sample.artifact.kind, metrics)
+    return [row_of(sample, each, lost, Interval()) for each in entries if asked_for(each, sample)]
 
 
 def compare(
-    artifacts: Sequence[Artifact], baseline: Variant, metrics: Sequence[str] | None = None
+    of: Sequence[Sample | Artifact], baseline: Variant, metrics: Sequence[str] | None = None
 ) -> list[Row]:
     """Returns the rows that need more than one run: paired with the baseline, and over seeds.
 
-    For metrics that have a value an item, `<metric>_change` (variant minus baseline, on the items
-    both have) by seed, and `flips_lost`, `flips_gained` for right and wrong. Seed s is paired with
-    the baseline's seed s, or its lowest. Over seeds (`seed="all"`): each metric's mean with an
-    interval over seeds (would training again give the same?), and the change of the mean over
-    seeds with an interval over items (would other items?), or both from three seeds on.
+    For metrics of which it is known what an item adds: `<metric>_change` (variant minus baseline,
+    on the items both have) by seed, and `flips_lost`, `flips_gained` for right and wrong. Seed s is
+    paired with the baseline's seed s, or its lowest. Over seeds (`seed="all"`): each metric's mean
+    with an interval over seeds (would training again give the same?), and the change of the mean
+    over seeds with an interval over items (would other items?), or both from three seeds on.
 
     Raises:
         SpecError: a metric that is not registered.
     """
     cells: dict[Any, dict[str, dict[int, Sample]]] = defaultdict(lambda: defaultdict(dict))
-    for artifact in artifacts:
-        cell = artifact.kind, content_hash(artifact.run.measurement)
-        cells[cell][_identity(artifact.run.variant)][artifact.run.variant.seed] = Sample(artifact)
+    for sample in map(_sample, of):
+        variant = sample.artifact.run.variant
+        cells[_cell(sample.artifact)][_identity(variant)][variant.seed] = sample
     rows: list[Row] = []
     for (kind, _), variants in cells.items():
         for entry in applicable(kind, metrics):
@@ -189,12 +92,20 @@ def compare(
             for estimates in found.values():
                 rows += _over_seeds(entry, estimates)
             each = [one for seeds in found.values() for _, many in seeds.values() for one in many]
-            if any(estimate.ratio is not None for estimate in each):
+            if any(estimate.by_item for estimate in each):
                 base = found.get(_identity(baseline), {})
                 for key, estimates in found.items():
                     if key != _identity(baseline):
                         rows += _changes(entry, estimates, base, baseline.name)
     return adjust(rows)
+
+
+def _cell(artifact: Artifact) -> tuple[str, str]:
+    """What runs share that can be compared: not whether more was saved beside the predictions."""
+    ask = artifact.run.measurement
+    adds = measurements.get(ask.name).traits.get("adds", ())
+    args = {name: value for name, value in ask.args.items() if name not in adds}
+    return artifact.kind, content_hash(ask.name, args)
 
 
 def _identity(variant: Variant) -> str:
@@ -223,19 +134,34 @@ def _over_seeds(entry: Entry, estimates: Estimates) -> Iterator[Row]:
             interval = Interval(low, high, "seeds", f"mean of {k} seeds")
         pooled = Estimate(text, float(values.mean()), k)
         run_ids = " ".join(sample.artifact.run_id for sample in samples)
-        yield _row(samples[0], entry, pooled, interval, seed="all", run_id=run_ids)
+        yield row_of(samples[0], entry, pooled, interval, seed="all", run_id=run_ids)
 
 
 def _changes(entry: Entry, ours: Estimates, theirs: Estimates, name: str) -> Iterator[Row]:
-    """Yields the paired rows of one variant: by seed, then over seeds."""
-    pairs = {seed: (seed, seed if seed in theirs else min(theirs, default=-1)) for seed in ours}
-    for seed, pair in pairs.items():
-        yield from _change_rows(entry, ours, theirs, [pair], seed=str(seed), name=name)
-    if len(ours) > 1 or len(theirs) > 1:
-        together = [(seed, seed) for seed in ours if seed in theirs]
-        if len(ours) == 1 or len(theirs) == 1:
-            together = [(seed, other) for seed in ours for other in theirs]
-        yield from _change_rows(entry, ours, theirs, together, seed="all", name=name)
+    """Yields the paired rows of one variant for each key of its mapping: by seed, then over all."""
+    keys = dict.fromkeys(one.key for _, many in ours.values() for one in many)
+    for key in [key for key in keys if key] or keys:
+        mine, other = _of_key(ours, key), _of_key(theirs, key)
+        pairs = {seed: (seed, seed if seed in other else min(other, default=-1)) for seed in mine}
+        for seed, pair in pairs.items():
+            yield from _change_rows(entry, mine, other, [pair], key, seed=str(seed), name=name)
+        if len(mine) > 1 or len(other) > 1:
+            together = [(seed, seed) for seed in mine if seed in other]
+            if len(mine) == 1 or len(other) == 1:
+                together = [(seed, another) for seed in mine for another in other]
+            yield from _change_rows(entry, mine, other, together, key, seed="all", name=name)
+
+
+def _of_key(estimates: Estimates, key: str) -> Estimates:
+    """Returns each seed's estimate of one key of a mapping, or the reason that it has none.
+
+    An estimate without key is of a metric without a mapping, or failed before there was one.
+    """
+    found = {}
+    for seed, (sample, many) in estimates.items():
+        if chosen := [one for one in many if one.key == key or not (one.key and key)]:
+            found[seed] = sample, chosen[:1]
+    return found
 
 
 def _change_rows(
@@ -243,6 +169,7 @@ def _change_rows(
     ours: Estimates,
     theirs: Estimates,
     pairs: Sequence[tuple[int, int]],
+    key: str,
     *,
     seed: str,
     name: str,
@@ -251,23 +178,27 @@ def _change_rows(
     sample = next(iter(ours.values()))[0] if seed == "all" else ours[int(seed)][0]
     notes = [f"mean of {len(pairs)} pairs of seeds"] if len(pairs) > 1 else []
     fields = {"baseline": name, "metric": f"{entry.name}_change", "seed": seed}
-    text = sample.protocol
+    text = condition(**parse_condition(sample.protocol), **parse_condition(key))
     try:
-        found, n, more = paired(entry, ours, theirs, pairs)
+        both = paired(entry, ours, theirs, pairs)
     except Unpaired as error:
-        missing = Estimate(text, status="undefined", note=str(error))
-        yield _row(sample, entry, missing, Interval(), **fields)
+        lost = Estimate(text, status="undefined", note=str(error))
+        yield row_of(sample, entry, lost, Interval(), **fields)
         return
     ids = [side[s][0].artifact.run_id for side, at in ((ours, 0), (theirs, 1)) for s in
            dict.fromkeys(pair[at] for pair in pairs)]  # fmt: skip
     fields |= {"run_id": " ".join(ids)}
     if seed not in ("all", str(pairs[0][1])):
         notes.append(f"against seed {pairs[0][1]} of the baseline")
-    estimate = Estimate(text, found.value, n, note="; ".join(notes + more))
+    found, n = both.change, both.differences.shape[1]
+    estimate = Estimate(text, found.value, n, note="; ".join(notes + both.notes))
     tested = {"p_value": found.p_value, "mde": found.mde}
-    yield _row(sample, entry, estimate, found.interval, **fields, **tested)
+    yield row_of(sample, entry, estimate, found.interval, **fields, **tested)
     if entry.traits.get("flips") and found.lost >= 0:
         for metric, count in (("flips_lost", found.lost), ("flips_gained", found.gained)):
             flips = Estimate(text, float(count), n)
             named = fields | {"metric": metric, "unit": "items"}
-            yield _row(sample, entry, flips, Interval(), **named)
+            yield row_of(sample, entry, flips, Interval(), **named)
+    mine = ours[pairs[0][0]][0]
+    if not mine.corrupted and (seed == "all" or len(ours) == len(theirs) == 1):
+        yield from change_rows(entry, both, mine, estimate.condition, fields)

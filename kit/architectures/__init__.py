@@ -3,6 +3,6 @@
 Importing this package registers the kit's own architectures; it loads no torch.
 """
 
-from kit.architectures import causal, encoder, predictors, pretrained
+from kit.architectures import causal, encoder, predictors, pretrained, vision
 
-__all__ = ["causal", "encoder", "predictors", "pretrained"]
+__all__ = ["causal", "encoder", "predictors", "pretrained", "vision"]

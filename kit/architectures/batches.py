@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from kit.architectures.tokenizers import Tokenizer, pad
+from kit.architectures.preprocessing import Preprocessor
+from kit.architectures.tokenizers import Tokenizer
 from kit.spec import SpecError, Training
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ class Batch:
     Attributes:
         inputs: keyword arguments of the module.
         targets: int64, [b, t] next tokens or [b] labels.
-        tokens: how many tokens of it are no padding.
+        tokens: how many tokens of it are no padding; an image counts as one.
     """
 
     inputs: dict[str, torch.Tensor]
@@ -159,16 +160,19 @@ def _windows(stream: npt.NDArray[np.int32], starts: npt.NDArray[np.int64], lengt
 
 
 class ClassifierFeed:
-    """Labelled texts, tokenized once, in batches of like length.
+    """Labelled examples, encoded once, in batches of like length.
 
     Each epoch shuffles the items, sorts pools of 32 batches by length and shuffles the batches, so
-    that little is padded and the order of lengths teaches nothing.
+    that little is padded and the order of lengths teaches nothing. Images have one length, and stay
+    as they were shuffled.
 
     Raises:
         SpecError: the budget has no epochs.
     """
 
-    def __init__(self, task: Task, tokenizer: Tokenizer, training: Training, seed: int) -> None:
+    def __init__(
+        self, task: Task, preprocessor: Preprocessor, training: Training, seed: int
+    ) -> None:
         if training.budget.epochs is None:
             raise SpecError(
                 "a classifier's training needs Budget(epochs=...): it is counted in items"
@@ -178,18 +182,20 @@ class ClassifierFeed:
             training.batch_size,
             seed,
         )
-        self.pad_id = tokenizer.pad_id
-        self.ids, self.labels = _encoded(
-            task.split("train", training.budget.examples), tokenizer, training.length
-        )
-        held_out = task.split("validation", VALIDATION_ITEMS)
-        self.held_ids, self.held_labels = _encoded(held_out, tokenizer, training.length)
+        self.collate = preprocessor.collate
+
+        def encoded(rows: Any) -> tuple[list[Any], list[int]]:
+            examples = preprocessor.encode(task.examples(rows), training.length)
+            return examples, [int(label) for label in rows["label"]]
+
+        self.rows, self.labels = encoded(task.split("train", training.budget.examples))
+        self.held_rows, self.held_labels = encoded(task.split("validation", VALIDATION_ITEMS))
         self._order: tuple[int, list[npt.NDArray[np.int64]]] = (-1, [])
 
     @property
     def epoch_steps(self) -> int:
         """Batches an epoch."""
-        return -(-len(self.ids) // self.batch_size)
+        return -(-len(self.rows) // self.batch_size)
 
     @property
     def steps(self) -> int:
@@ -205,12 +211,12 @@ class ClassifierFeed:
         epoch, number = divmod(step, self.epoch_steps)
         if self._order[0] != epoch:
             self._order = (epoch, self._epoch(epoch))
-        return self._batch(self.ids, self.labels, self._order[1][number])
+        return self._batch(self.rows, self.labels, self._order[1][number])
 
     def _epoch(self, epoch: int) -> list[npt.NDArray[np.int64]]:
         random = np.random.default_rng([self.seed, epoch])
-        shuffled = random.permutation(len(self.ids))
-        sizes = np.array([len(self.ids[index]) for index in shuffled])
+        shuffled = random.permutation(len(self.rows))
+        sizes = np.array([len(self.rows[index]) for index in shuffled])
         pool = self.batch_size * POOL
         batches: list[npt.NDArray[np.int64]] = []
         for first in range(0, len(shuffled), pool):
@@ -221,17 +227,13 @@ class ClassifierFeed:
 
     def validation(self) -> Iterator[Batch]:
         """Yields the validation items, sorted by length."""
-        order = np.argsort([len(row) for row in self.held_ids], kind="stable")
+        order = np.argsort([len(row) for row in self.held_rows], kind="stable")
         for first in range(0, len(order), 64):
-            yield self._batch(self.held_ids, self.held_labels, order[first : first + 64])
+            yield self._batch(self.held_rows, self.held_labels, order[first : first + 64])
 
-    def _batch(self, ids: list[list[int]], labels: list[int], chosen: Any) -> Batch:
+    def _batch(self, rows: list[Any], labels: list[int], chosen: Any) -> Batch:
         import torch
 
-        rows = [ids[index] for index in chosen]
+        part = [rows[index] for index in chosen]
         targets = torch.tensor([labels[index] for index in chosen], dtype=torch.int64)
-        return Batch(pad(rows, self.pad_id), targets, sum(map(len, rows)))
-
-
-def _encoded(rows: Any, tokenizer: Tokenizer, length: int) -> tuple[list[list[int]], list[int]]:
-    return tokenizer.encode(list(rows["text"]), length), [int(label) for label in rows["label"]]
+        return Batch(self.collate(part), targets, sum(map(len, part)))

@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from kit import registry
+from kit.architectures.preprocessing import positions
 from kit.spec import Budget, Ref, SpecError, Undefined
 
 if TYPE_CHECKING:
@@ -84,7 +85,7 @@ def flops_per_token(module: nn.Module, inputs: Mapping[str, Any]) -> float:
 
     Args:
         module: of any kind.
-        inputs: keyword arguments of one batch; `input_ids` is [b, t].
+        inputs: keyword arguments of one batch; an image counts as one token.
 
     Raises:
         Undefined: the counter saw no operation that it knows.
@@ -108,7 +109,7 @@ def flops_per_token(module: nn.Module, inputs: Mapping[str, Any]) -> float:
     flops = counter.get_total_flops()
     if not flops:
         raise Undefined(f"{type(module).__name__} makes no operation that the counter knows")
-    return float(flops) / int(inputs["input_ids"].numel())
+    return float(flops) / positions(inputs)
 
 
 def solve_width(ref: Ref, budget: Budget, vocab_size: int) -> Ref:

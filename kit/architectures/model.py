@@ -9,7 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from kit import registry
+from kit.architectures.preprocessing import Images, Preprocessor, Texts
 from kit.architectures.tokenizers import ByteTokenizer, HFTokenizer, Tokenizer
 from kit.spec import Ref, SpecError
 
@@ -29,12 +32,13 @@ class Model:
     Attributes:
         module: `causal`: input_ids [b, t] -> logits [b, t, v]. `classifier`: input_ids and
             attention_mask [b, t] -> logits [b, classes]; the kit's own also has
-            `features(input_ids, attention_mask)` -> [b, d]. `predictor`: texts -> float32 scores
-            [n, classes].
+            `features(input_ids, attention_mask)` -> [b, d]. One of images takes pixels
+            [b, c, h, w] instead. `predictor`: raw examples -> float32 scores [n, classes].
         kind: `causal`, `classifier` or `predictor`.
-        tokenizer: None for predictors.
+        tokenizer: None for predictors and models of images.
         labels: the task's class names, in the order of the columns; empty for causal models.
         probabilities: of predictors, whether the scores are log probabilities.
+        image_shape: c, h, w of the images that it reads; None for models of texts.
     """
 
     module: Any
@@ -42,6 +46,15 @@ class Model:
     tokenizer: Tokenizer | None
     labels: tuple[str, ...] = ()
     probabilities: bool | None = None
+    image_shape: tuple[int, ...] | None = None
+
+    @property
+    def preprocessor(self) -> Preprocessor:
+        """How raw examples become the module's input; a predictor reads them as they are."""
+        if self.image_shape is not None:
+            return Images(self.image_shape)
+        assert self.tokenizer is not None
+        return Texts(self.tokenizer, masked=self.kind != "causal")
 
 
 def make_model(ref: Ref, task: Task | None, *, seed: int, fit: bool = True) -> Model:
@@ -49,8 +62,8 @@ def make_model(ref: Ref, task: Task | None, *, seed: int, fit: bool = True) -> M
 
     Args:
         ref: the architecture; a causal one needs its width (see `budget.solve_width`).
-        task: gives a classifier its labels and a predictor its training split; causal models
-            need it for n-grams alone.
+        task: gives a classifier its labels, one of images their shape, and a predictor its
+            training split; causal models need it for n-grams alone.
         seed: of the random weights; the global generator is left as it was.
         fit: whether an n-gram model is fitted on the whole training split at once; say False
             where `train` or `load_weights` follows.
@@ -65,6 +78,7 @@ def make_model(ref: Ref, task: Task | None, *, seed: int, fit: bool = True) -> M
     makers = {
         "causal": _make_causal,
         "encoder": _make_classifier,
+        "vision": _make_vision,
         "predictor": _make_predictor,
         "pretrained": _make_pretrained,
     }
@@ -84,8 +98,8 @@ def shell(ref: Ref, task: Task | None) -> Model:
     """Returns the model without its module, for runtimes that bring their own graph.
 
     Args:
-        ref: a causal architecture, an encoder or a pretrained model.
-        task: gives a classifier its labels.
+        ref: an architecture of any kind but a predictor.
+        task: gives a classifier its labels, and one of images their shape.
     """
     ref = registry.architectures.canonical(ref)
     entry = registry.architectures.get(ref.name)
@@ -101,7 +115,10 @@ def shell(ref: Ref, task: Task | None) -> Model:
         return Model(None, kind, HFTokenizer(folder), tuple(names) if task is None else task.labels)
     if entry.traits["kind"] == "causal":
         return Model(None, "causal", _tokenizer(entry))
-    return Model(None, "classifier", _tokenizer(entry), _needed(ref, task).labels)
+    if entry.traits["kind"] == "vision":
+        images = _needed(ref, task, "image")
+        return Model(None, "classifier", None, images.labels, image_shape=images.image_shape)
+    return Model(None, "classifier", _tokenizer(entry), _needed(ref, task, "text").labels)
 
 
 @contextmanager
@@ -126,7 +143,7 @@ def _make_classifier(ref: Ref, entry: registry.Entry, task: Task | None) -> Mode
 
     from kit.architectures.modules import Classifier, hidden
 
-    labels = _needed(ref, task).labels
+    labels = _needed(ref, task, "text").labels
     tokenizer = _tokenizer(entry)
     encoder = _call(ref, entry, vocab_size=tokenizer.vocab_size)
     ids = torch.tensor([[1, 1]])
@@ -142,17 +159,38 @@ def _make_classifier(ref: Ref, entry: registry.Entry, task: Task | None) -> Mode
     return Model(Classifier(encoder, shape[2], len(labels)), "classifier", tokenizer, labels)
 
 
+def _make_vision(ref: Ref, entry: registry.Entry, task: Task | None) -> Model:
+    import torch
+
+    from kit.architectures.modules import ImageClassifier
+
+    task = _needed(ref, task, "image")
+    shape, classes = task.image_shape, len(task.labels)
+    assert shape is not None
+    module = ImageClassifier(_call(ref, entry, classes=classes, image_shape=shape), classes)
+    with torch.no_grad():
+        found = tuple(module.eval()(torch.zeros(2, *shape)).shape)
+    if found != (2, classes):
+        raise SpecError(
+            f"{ref.name} returned logits of shape {found} for pixels of shape {(2, *shape)}; "
+            f"expected {(2, classes)}"
+        )
+    return Model(module, "classifier", None, task.labels, image_shape=shape)
+
+
 def _make_predictor(ref: Ref, entry: registry.Entry, task: Task | None) -> Model:
-    task = _needed(ref, task)
+    task = _needed(ref, task, entry.traits.get("modality"))
     supplied = {}
     if "train" in inspect.signature(entry.function).parameters:
         supplied["train"] = task.split("train")
     predict = entry.function(**supplied, **ref.args)
-    scores = predict(["a"])
+    probe = "a" if task.image_shape is None else np.zeros(task.image_shape, np.uint8)
+    scores = predict([probe])
     if getattr(scores, "shape", None) != (1, len(task.labels)):
         raise SpecError(
-            f"{ref.name} returned scores of shape {getattr(scores, 'shape', None)} for one text; "
-            f"expected (1, {len(task.labels)}) for the labels {', '.join(task.labels)}"
+            f"{ref.name} returned scores of shape {getattr(scores, 'shape', None)} for one "
+            f"{task.modality}; expected (1, {len(task.labels)}) for the labels "
+            + ", ".join(task.labels)
         )
     rated = bool(entry.traits.get("probabilities", False))
     return Model(predict, "predictor", None, task.labels, rated)
@@ -175,10 +213,15 @@ def _make_pretrained(ref: Ref, entry: registry.Entry, task: Task | None) -> Mode
     return Model(Columns(module, columns), kind, tokenizer, labels)
 
 
-def _needed(ref: Ref, task: Task | None) -> Task:
+def _needed(ref: Ref, task: Task | None, modality: str | None = None) -> Task:
+    """Returns the task, which has labels and examples of the modality, where one is named."""
     if task is None or not task.labels:
         what = "no task" if task is None else f"the task {task.ref.name}, which has no labels"
         raise SpecError(f"{ref.name} was given {what}; expected a classification task")
+    if modality not in (None, task.modality):
+        raise SpecError(
+            f"{ref.name} reads {modality}s; the task {task.ref.name} holds {task.modality}s"
+        )
     return task
 
 
@@ -187,12 +230,12 @@ def _tokenizer(entry: registry.Entry) -> Tokenizer:
     return ByteTokenizer() if make is None else make()
 
 
-def _call(ref: Ref, entry: registry.Entry, vocab_size: int) -> nn.Module:
+def _call(ref: Ref, entry: registry.Entry, **known: Any) -> nn.Module:
     """Calls an architecture's function with what it asks for and checks that a module returns."""
     from torch import nn
 
     parameters = inspect.signature(entry.function).parameters
-    supplied = {"vocab_size": vocab_size} if "vocab_size" in parameters else {}
+    supplied = {name: value for name, value in known.items() if name in parameters}
     empty = inspect.Parameter.empty
     for name in ("width", "feed_forward"):
         if name in parameters and name not in ref.args and parameters[name].default is empty:

@@ -10,6 +10,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
+from kit.spec import Undefined
+
 
 class Classifier(nn.Module):
     """An encoder, the mean of its hidden states over the mask, dropout and a linear head.
@@ -40,6 +42,76 @@ class Classifier(nn.Module):
         """Returns logits [b, classes]."""
         pooled = self.features(input_ids, attention_mask)
         return self.head(self.dropout(pooled))  # type: ignore[no-any-return]
+
+
+class ImageClassifier(nn.Module):
+    """A network for images, given its input in its own dtype, and its features.
+
+    Args:
+        network: pixels [b, c, h, w] in 0..1 -> logits [b, classes], or an output with `.logits`.
+        classes: number of labels.
+    """
+
+    def __init__(self, network: nn.Module, classes: int) -> None:
+        super().__init__()
+        self.network = network
+        self.classes = classes
+
+    def features(self, pixels: Tensor) -> Tensor:
+        """Returns what the head reads, [b, d].
+
+        The head is the last linear layer with an output a class.
+
+        Raises:
+            Undefined: there is no such layer, or it does not read vectors.
+        """
+        linears = [part for part in self.network.modules() if isinstance(part, nn.Linear)]
+        heads = [part for part in linears if part.out_features == self.classes]
+        read: list[Tensor] = []
+        if heads:
+            hook = heads[-1].register_forward_pre_hook(lambda _, inputs: read.append(inputs[0]))
+            try:
+                self(pixels)
+            finally:
+                hook.remove()
+        if not read or read[-1].ndim != 2:
+            name = type(self.network).__name__
+            raise Undefined(f"{name} has no last linear layer that reads a vector an image")
+        return read[-1]
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """Returns logits [b, classes]."""
+        output = self.network(pixels.to(next(self.network.parameters()).dtype))
+        return getattr(output, "logits", output)  # type: ignore[no-any-return]
+
+
+class ResidualBlock(nn.Module):
+    """Two 3 x 3 convolutions with batch normalization, added to what went in.
+
+    Where the shape changes, a 1 x 1 convolution makes the shortcut fit (option B of He et al.).
+
+    Args:
+        before, after: channels that go in and come out.
+        stride: of the first convolution.
+    """
+
+    def __init__(self, before: int, after: int, stride: int) -> None:
+        super().__init__()
+        self.body = nn.Sequential(
+            nn.Conv2d(before, after, 3, stride, padding=1, bias=False),
+            nn.BatchNorm2d(after),
+            nn.ReLU(),
+            nn.Conv2d(after, after, 3, padding=1, bias=False),
+            nn.BatchNorm2d(after),
+        )
+        self.shortcut: nn.Module = nn.Identity()
+        if stride != 1 or before != after:
+            fit = nn.Conv2d(before, after, 1, stride, bias=False)
+            self.shortcut = nn.Sequential(fit, nn.BatchNorm2d(after))
+
+    def forward(self, states: Tensor) -> Tensor:
+        """Returns [b, after, h / stride, w / stride] of [b, before, h, w]."""
+        return torch.relu(self.body(states) + self.shortcut(states))
 
 
 def hidden(output: Any) -> Tensor:

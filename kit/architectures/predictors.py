@@ -1,13 +1,13 @@
 """Classifiers that are no neural network: the null models a table should hold.
 
-A predictor takes raw texts and returns scores, float32 [n, classes]. It is neither compressed nor
-trained by gradients.
+A predictor takes raw examples and returns scores, float32 [n, classes]. It is neither compressed
+nor trained by gradients.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -17,12 +17,12 @@ from kit.registry import register_architecture
 if TYPE_CHECKING:
     from datasets import Dataset
 
-Predictor = Callable[[Sequence[str]], npt.NDArray[np.float32]]
+Predictor = Callable[[Sequence[Any]], npt.NDArray[np.float32]]
 
 
 @register_architecture(kind="predictor", version=1, probabilities=True)
 def majority(train: Dataset) -> Predictor:
-    """Answers every text with the log share of each class in the training split.
+    """Answers everything with the log share of each class in the training split.
 
     Its accuracy is what knowing nothing but the class balance gives. Each class counts one item
     more than it has (Laplace), so that a class that is absent keeps a finite log probability.
@@ -32,10 +32,10 @@ def majority(train: Dataset) -> Predictor:
     classes = names or int(labels.max(initial=0)) + 1
     counts = np.bincount(labels, minlength=classes) + 1
     prior = np.log(counts / counts.sum()).astype(np.float32)
-    return lambda texts: np.tile(prior, (len(texts), 1))
+    return lambda examples: np.tile(prior, (len(examples), 1))
 
 
-@register_architecture(kind="predictor", version=1, probabilities=False)
+@register_architecture(kind="predictor", version=1, probabilities=False, modality="text")
 def vader() -> Predictor:
     """VADER's lexicon and rules (Hutto and Gilbert 2014): label 0 is negative, 1 positive.
 

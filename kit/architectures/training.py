@@ -20,6 +20,7 @@ from kit.architectures.budget import flops_per_token
 from kit.architectures.causality import peeks_ahead
 from kit.architectures.loop import CURVE, Diverged, Loop, write_rows
 from kit.architectures.model import Model
+from kit.architectures.preprocessing import positions
 from kit.spec import SpecError, Training, Undefined
 
 if TYPE_CHECKING:
@@ -46,9 +47,9 @@ def train(
             `checkpoint/`; a run that was cut goes on from there.
 
     Returns:
-        `seconds` (of optimizer steps alone, no validation), `tokens` (trained on, no padding),
-        `steps`, `rate`, `flops` (three times the forward pass's; padding counts), `notes`. Rate
-        and FLOPs are None where there are none.
+        `seconds` (of optimizer steps alone, no validation), `tokens` (trained on, no padding; an
+        image is one), `steps`, `rate`, `flops` (three times the forward pass's; padding counts),
+        `notes`. Rate and FLOPs are None where there are none.
 
     Raises:
         SpecError: a causal model that looks ahead or returns another shape, a predictor, or a
@@ -132,10 +133,12 @@ def _refuse_faulty(model: Model) -> None:
 
 
 def _feed(model: Model, task: Task, training: Training, seed: int) -> CausalFeed | ClassifierFeed:
-    if model.tokenizer is None:
+    if model.kind == "predictor":
         raise SpecError("a predictor is not trained; give its variant training=None")
-    kind = CausalFeed if model.kind == "causal" else ClassifierFeed
-    return kind(task, model.tokenizer, training, seed)
+    if model.kind == "causal":
+        assert model.tokenizer is not None
+        return CausalFeed(task, model.tokenizer, training, seed)
+    return ClassifierFeed(task, model.preprocessor, training, seed)
 
 
 def _fit(model: Model, feed: CausalFeed) -> dict[str, Any]:
@@ -150,7 +153,7 @@ def _fit(model: Model, feed: CausalFeed) -> dict[str, Any]:
 
 def _training_flops(model: Model, feed: Feed) -> float | None:
     """Three times the forward pass's operations of the whole run; a first batch stands for all."""
-    positions = sum(feed.batch(step).inputs["input_ids"].numel() for step in range(feed.steps))
+    count = sum(positions(feed.batch(step).inputs) for step in range(feed.steps))
     inputs = {name: tensor[:1] for name, tensor in feed.batch(0).inputs.items()}
     device = next(model.module.parameters()).device
     try:
@@ -159,4 +162,4 @@ def _training_flops(model: Model, feed: Feed) -> float | None:
         )
     except Undefined:
         return None
-    return 3 * per_token * positions
+    return 3 * per_token * count

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
-from kit.checks import data, models, tiny
+from kit.checks import corruptions, data, models, tiny
 from kit.registry import REGISTRIES, Entry, suggest
 from kit.spec import Ref, SpecError, Undefined
 
@@ -22,6 +22,7 @@ TESTS: dict[str, Callable[[Entry, Ref], Iterator[tiny.Test]]] = {
     "tasks": data.task,
     "measurements": data.measurement,
     "metrics": data.metric,
+    "corruptions": corruptions.corruption,
 }
 
 
@@ -94,6 +95,8 @@ def _all_tests(kind: str, ref: Ref) -> Iterator[tiny.Test]:
         return
     if kind == "measurements":
         ref = data.with_small_arguments(ref)
+    if kind == "corruptions":
+        ref = Ref(ref.name, **{"severity": 1, **ref.args})
     ref = REGISTRIES[kind].canonical(ref)
     entry = REGISTRIES[kind].get(ref.name)
     yield "has a version", lambda: f"version {entry.version}"

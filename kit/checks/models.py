@@ -12,6 +12,7 @@ import numpy as np
 
 from kit import tasks
 from kit.checks.tiny import (
+    IMAGES,
     REVIEWS,
     TEXTS,
     Broken,
@@ -44,7 +45,7 @@ def architecture(entry: Entry, ref: Ref) -> Iterator[Test]:
     from kit.architectures.model import make_model
 
     kind = entry.traits["kind"]
-    known = tasks.load(TEXTS if kind == "causal" else REVIEWS)
+    known = tasks.load({"causal": TEXTS, "vision": IMAGES}.get(kind, REVIEWS))
     task = None if kind == "pretrained" else known
     make = partial(make_model, _sized(entry, ref, task), task)
     model = make(seed=0)
@@ -55,7 +56,9 @@ def architecture(entry: Entry, ref: Ref) -> Iterator[Test]:
     yield "gives the same under the same seed", lambda: _deterministic(make)
     if model.kind == "causal":
         yield "looks at no later token", lambda: _causal(model)
-    yield "takes no notice of padding", lambda: _no_padding(model)
+    if model.tokenizer is not None:
+        yield "takes no notice of padding", lambda: _no_padding(model)
+    yield "judges each row by itself", lambda: _row_by_row(model)
     if entry.traits.get("fitted"):
         yield "gives probabilities", lambda: _sums_to_one(outputs(model.module, batch(model)))
     else:
@@ -85,11 +88,12 @@ def _sized(entry: Entry, ref: Ref, task: Task | None) -> Ref:
 
 
 def _right_shape(model: Model) -> str:
-    assert model.tokenizer is not None
     inputs = batch(model)
     found = outputs(model.module, inputs)
-    sizes = (*inputs["input_ids"].shape, model.tokenizer.vocab_size)
-    expected = sizes if model.kind == "causal" else (sizes[0], len(model.labels))
+    expected: tuple[int, ...] = (3, len(model.labels))
+    if model.kind == "causal":
+        assert model.tokenizer is not None
+        expected = (*inputs["input_ids"].shape, model.tokenizer.vocab_size)
     shape = tuple(found.shape)
     expect(shape == expected, f"it returned logits of shape {shape}; expected {expected}")
     expect(found.isfinite().all(), "its logits are not all finite numbers")
@@ -123,6 +127,13 @@ def _no_padding(model: Model) -> None:
     found, padded = outputs(model.module, inputs), outputs(model.module, more)
     gap = _gap(padded[:, :5] if model.kind == "causal" else padded, found)
     expect(gap < CLOSE, f"padding on the right changed its logits by {gap:.2g} of the largest")
+
+
+def _row_by_row(model: Model) -> None:
+    inputs = batch(model)
+    first = {name: values[:1] for name, values in inputs.items()}
+    gap = _gap(outputs(model.module, first), outputs(model.module, inputs)[:1])
+    expect(gap < CLOSE, f"the rest of a batch changed a row's logits by {gap:.2g} of the largest")
 
 
 def _gradients(model: Model) -> None:

@@ -13,7 +13,7 @@ import numpy as np
 
 from kit import registry, tasks
 from kit.entries import Entry
-from kit.spec import Ref, Variant
+from kit.spec import Budget, Ref, Training, Variant
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -25,7 +25,10 @@ Test = tuple[str, Callable[[], "str | None"]]
 """What is tested, and a function that raises what is wrong or returns a remark."""
 
 CAUSAL, ENCODER = Ref("llama", width=64, feed_forward=64, depth=1), Ref("check_encoder")
-TEXTS, REVIEWS = Ref("check_texts"), Ref("check_reviews")
+VISION = Ref("lenet", width=2)
+TEXTS, REVIEWS, IMAGES = Ref("check_texts"), Ref("check_reviews"), Ref("check_images")
+SIDE = 28
+"""Pixels of the images' side."""
 ITEMS = 40
 CALLS = 2000
 """Of a timing, so that it has samples enough for a 99th percentile."""
@@ -54,6 +57,12 @@ def world() -> Iterator[None]:
         registry.register_task(kind="classification", labels=("bad", "good"), version=1)(
             check_reviews
         )
+        registry.register_task(
+            kind="classification",
+            labels=("dark", "light"),
+            image_shape=(1, SIDE, SIDE),
+            version=1,
+        )(check_images)
         registry.register_architecture(kind="encoder", version=1)(check_encoder)
         yield
 
@@ -75,6 +84,17 @@ def check_texts() -> dict[str, pd.DataFrame]:
     return {split: frame[["text"]] for split, frame in check_reviews().items()}
 
 
+def check_images() -> dict[str, pd.DataFrame]:
+    """Noise, the half of it lighter."""
+    import pandas as pd
+
+    rng = np.random.default_rng(0)
+    labels = np.arange(2 * ITEMS) % 2
+    images = rng.integers(0, 128, (len(labels), SIDE * SIDE)) + 127 * labels[:, None]
+    frame = pd.DataFrame({"pixels": list(images), "label": labels})
+    return {"train": frame[:32], "validation": frame[32:40], "test": frame[40:]}
+
+
 def check_encoder(vocab_size: int) -> nn.Module:
     """BERT of one layer with random weights."""
     from transformers import BertConfig, BertModel
@@ -91,27 +111,34 @@ def check_encoder(vocab_size: int) -> nn.Module:
 
 
 def variants() -> list[tuple[Variant, Ref]]:
-    """Returns a classifier and a language model, each with data it can be measured on."""
-    return [(Variant(ENCODER), REVIEWS), (Variant(CAUSAL), TEXTS)]
+    """Returns models of three kinds, each with data it can be measured on."""
+    images = Training(IMAGES, Budget(epochs=1))
+    return [
+        (Variant(ENCODER), REVIEWS),
+        (Variant(CAUSAL), TEXTS),
+        (Variant(VISION, images), IMAGES),
+    ]
 
 
 def tiny_models() -> dict[str, Model]:
-    """Returns a language model and a classifier with random weights, by what they are."""
+    """Returns models of three kinds with random weights, by what they are."""
     from kit.architectures.model import make_model
 
-    reviews = tasks.load(REVIEWS)
     return {
         "language model": make_model(CAUSAL, None, seed=0),
-        "classifier": make_model(ENCODER, reviews, seed=0),
+        "classifier": make_model(ENCODER, tasks.load(REVIEWS), seed=0),
+        "network for images": make_model(VISION, tasks.load(IMAGES), seed=0),
     }
 
 
 def batch(model: Model, rows: int = 3, length: int = 9) -> dict[str, Tensor]:
-    """Returns random token ids; the last row of a classifier's batch ends in padding."""
+    """Returns random pixels or token ids; the last row of a classifier's ids ends in padding."""
     import torch
 
-    assert model.tokenizer is not None
     generator = torch.Generator().manual_seed(rows)
+    if model.image_shape is not None:
+        return {"pixels": torch.rand((rows, *model.image_shape), generator=generator)}
+    assert model.tokenizer is not None
     size = (rows, length)
     ids = torch.randint(1, model.tokenizer.vocab_size, size, generator=generator)
     if model.kind == "causal":
@@ -155,7 +182,13 @@ def columns(kind: str, where: Mapping[str, Any]) -> dict[str, np.ndarray] | None
     logits = rng.normal(size=(len(count), 2)).astype(np.float32)
     quantity = {"quantity": np.full(3, ""), "value": np.full(3, 8.0), "unit": np.full(3, "1")}
     known: dict[str, dict[str, np.ndarray]] = {
-        "classification": {**items, "label": count % 2, "logits": logits},
+        "classification": {
+            **items,
+            "label": count % 2,
+            "logits": logits + 0.5 * np.eye(2, dtype=np.float32)[count % 2],
+            "features": logits,
+            "valence": count % 2 + logits[:, 0],
+        },
         "tokens": {**items, "nll": rng.random(len(count)) * 9, "tokens": 3 + count % 9},
         "features": {**items, "features": logits},
         "memory": quantity,

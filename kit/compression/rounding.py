@@ -25,6 +25,7 @@ def map_linear_weights(
 ) -> nn.Module:
     """Returns a copy of a model with every linear layer's weight replaced.
 
+    A convolution over an image is linear in each patch: its weight counts as [out, in * h * w].
     Embeddings, norms and biases stay; so does an output layer that shares an embedding's weight,
     since rounding it would round the embedding too.
 
@@ -46,18 +47,26 @@ def map_linear_weights(
     stored: dict[str, float] = dict(getattr(model, "stored_bits", {}))
     with torch.no_grad():
         for name, module in copied.named_modules():
-            if isinstance(module, torch.nn.Linear) and id(module.weight) not in embeddings:
-                weight = function(module.weight.detach())
-                if weight.shape != module.weight.shape:
+            if isinstance(module, linear_layers()) and id(module.weight) not in embeddings:
+                given = module.weight.detach().flatten(1)
+                weight = function(given)
+                if weight.shape != given.shape:
                     raise ValueError(
-                        f"{name}: expected a weight of shape {tuple(module.weight.shape)}, "
+                        f"{name}: expected a weight of shape {tuple(given.shape)}, "
                         f"got {tuple(weight.shape)}"
                     )
                 if bits is not None:
                     stored[f"{name}.weight"] = bits(weight) if callable(bits) else bits
-                module.weight.copy_(weight)
+                module.weight.copy_(weight.view_as(module.weight))
     copied.stored_bits = stored  # type: ignore[assignment]
     return copied
+
+
+def linear_layers() -> tuple[type[nn.Linear], type[nn.Conv2d]]:
+    """Returns the classes of layers that are compressed: their weight is a matrix [out, in]."""
+    from torch import nn
+
+    return nn.Linear, nn.Conv2d
 
 
 @register_scheme(stage="torch", simulated=True, version=1, aliases={**ALIASES, **GROUPED})

@@ -12,11 +12,20 @@ import numpy as np
 from pydantic import BeforeValidator, SkipValidation
 
 from kit import build, registry
+from kit.entries import LATER
 from kit.runner import Runner, verify
 from kit.spec import Ref, Run, Variant
 
 TaskRef = Annotated[SkipValidation[Ref], BeforeValidator(registry.tasks.canonical)]
 """An argument that names a task: checked and made canonical like every other Ref."""
+
+
+def _canonical_corruption(ref: Any) -> Ref | None:
+    return None if ref is None else registry.corruptions.canonical(ref)
+
+
+CorruptionRef = Annotated[SkipValidation[Ref | None], BeforeValidator(_canonical_corruption), LATER]
+"""An argument that names a corruption of the examples, or None."""
 
 Columns = Mapping[str, np.ndarray]
 
@@ -60,9 +69,9 @@ class Bench:
         """Builds the weights and graphs of a variant."""
         build.prepare(variant)
 
-    def verify(self, variant: Variant, texts: Sequence[str], threads: int, task: Ref) -> float:
+    def verify(self, variant: Variant, examples: Sequence[Any], threads: int, task: Ref) -> float:
         """Returns how far a variant's output is from eager's; see `kit.runner.verify`."""
-        return verify(variant, texts, threads, task)
+        return verify(variant, examples, threads, task)
 
     def measure(self, run: Run) -> Raw:
         """Measures one run; the runner is kept for the next run of the same variant.

@@ -29,11 +29,14 @@ def Cost(context: int = 1024) -> Ref:
 def cost(runner: Runner, *, context: Annotated[int, Field(ge=1)] = 1024) -> Raw:
     """Parameters, bytes of state at a context, FLOPs a token, and what the training took.
 
+    An image counts as one token.
+
     Args:
         runner: the variant; its module is counted.
         context: tokens whose cache or state is counted, for one sequence.
     """
     from kit.architectures.budget import count_parameters, flops_per_token, state_bytes
+    from kit.architectures.preprocessing import positions
 
     module = runner.model.module
     rows: list[tuple[str, str, float, str]] = []
@@ -41,10 +44,11 @@ def cost(runner: Runner, *, context: Annotated[int, Field(ge=1)] = 1024) -> Raw:
         total, non_embedding = count_parameters(module)
         rows.append(("parameters", "", total, "parameters"))
         rows.append(("non_embedding_parameters", "", non_embedding, "parameters"))
-        inputs = runner.pad([[1] * runner.length])
+        preprocessor = runner.model.preprocessor
+        inputs = preprocessor.collate(preprocessor.made_up(1, runner.length))
         with contextlib.suppress(Undefined):
             flops = flops_per_token(module, inputs)
-            rows.append(("flops_per_token", f"context={runner.length}", flops, "FLOPs"))
+            rows.append(("flops_per_token", f"context={positions(inputs)}", flops, "FLOPs"))
     with contextlib.suppress(Undefined):
         held = state_bytes(module, context) if runner.model.kind == "causal" else 0
         if held:

@@ -46,10 +46,11 @@ def features(
     Raises:
         Undefined: the architecture or runtime gives none.
     """
-    rows = tasks.load(task).split(split, limit)
+    data = tasks.load(task)
+    rows = data.split(split, limit)
     columns = {
         "item": np.asarray(rows["id"]),
         "cluster": np.asarray(rows["cluster"]),
-        "features": runner.features(list(rows["text"])),
+        "features": runner.features(data.examples(rows)),
     }
     return Raw("features", columns)

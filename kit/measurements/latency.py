@@ -32,9 +32,10 @@ def Latency(
     """Asks for paired timings; what is not given comes from the preset.
 
     Args:
-        task: whose texts are timed.
-        batch_sizes: texts a call.
-        lengths: `"task"` for the texts as they are, or a number of tokens they are filled up to.
+        task: whose examples are timed.
+        batch_sizes: examples a call.
+        lengths: `"task"` for the examples as they are, or a number of tokens that texts are filled
+            up to.
         threads: of each process; all cores where not given.
         launches: pairs of processes; the interval is over these.
         seconds: timed a launch, condition and side.
@@ -44,12 +45,14 @@ def Latency(
         against: the other side of the pair; the study's baseline where not given.
     """
     preset = presets.preset()
+    if not lengths:  # images have one size
+        lengths = preset["lengths"] if tasks.modality(task) == "text" else ("task",)
     given = {} if most is None else {"most": most}
     return Ref(
         "latency",
         task=task,
         batch_sizes=batch_sizes or preset["batch_sizes"],
-        lengths=lengths or preset["lengths"],
+        lengths=lengths,
         threads=environment.machine()["threads"] if threads is None else threads,
         launches=preset["launches"] if launches is None else launches,
         seconds=preset["seconds"] if seconds is None else seconds,
@@ -86,9 +89,9 @@ def latency(
 
     Args:
         driver: opens the workers and keeps finished launches.
-        task: whose texts are timed; tokenization is outside.
+        task: whose examples are timed; preprocessing is outside.
         split: which part of it.
-        batch_sizes: texts a call.
+        batch_sizes: examples a call.
         lengths: `"task"`, or tokens that each text is filled up to.
         threads: of each process.
         launches: pairs of processes.
@@ -113,16 +116,17 @@ def latency(
             "most; the spread of the first launches says how many are needed"
         )
     pairs.check_threads(threads)
-    texts = list(tasks.load(task).split(split, pairs.POOL)["text"])
+    data = tasks.load(task)
+    examples = data.examples(data.split(split, pairs.POOL))
     notes = []
     if driver.variant.runtime.name != "eager":
         with driver.worker(Bench, threads=threads) as worker:
-            if difference := worker.call("verify", driver.variant, texts[:4], threads, task):
+            if difference := worker.call("verify", driver.variant, examples[:4], threads, task):
                 notes.append(f"output within {difference:.2g} of eager's largest logit")
     pairing = pairs.Pairing(
         sides={"variant": driver.variant, "baseline": against},
         task=task,
-        texts=texts,
+        examples=examples,
         calls=[pairs.Call(*kind) for kind in itertools.product(batch_sizes, lengths)],
         threads=threads,
         seconds=seconds,

@@ -9,6 +9,7 @@ import numpy as np
 from pydantic import Field
 
 from kit import tasks
+from kit.compression.rounding import linear_layers
 from kit.measurements.bench import Raw, TaskRef
 from kit.registry import register_measurement
 from kit.runner import Runner
@@ -22,7 +23,7 @@ def Memory(task: str | Ref, **args: Any) -> Ref:
     """Asks for the memory of a fresh process that loads a variant and answers one batch.
 
     Args:
-        task: whose texts are answered.
+        task: whose examples are answered.
         **args: see `memory`.
     """
     return Ref("memory", task=task, **args)
@@ -45,9 +46,9 @@ def memory(
 
     Args:
         runner: the variant, loaded in this fresh process.
-        task: whose texts are answered.
+        task: whose examples are answered.
         split: which part of it.
-        batch_size: texts in the one batch.
+        batch_size: examples in the one batch.
         threads: of the process.
 
     Raises:
@@ -56,11 +57,12 @@ def memory(
     if not STATUS.exists():
         raise Undefined("memory is read from /proc, which this system does not have")
     resident = _status("VmRSS") - runner.imported_bytes
-    texts = list(tasks.load(task).split(split, batch_size)["text"])
+    data = tasks.load(task)
+    examples = data.examples(data.split(split, batch_size))
     if runner.model.kind == "causal":
-        runner.forward(runner.inputs(texts))
+        runner.forward(runner.inputs(examples))
     else:
-        runner.predict(texts, batch_size)
+        runner.predict(examples, batch_size)
     peak = _status("VmHWM") - runner.imported_bytes
     disk, weights, bits = _stored(runner)
     quantities = {
@@ -108,7 +110,7 @@ def _stored(runner: Runner) -> tuple[float, float, float]:
     linear = {
         f"{name}.weight": module.weight
         for name, module in runner.model.module.named_modules()
-        if isinstance(module, torch.nn.Linear)
+        if isinstance(module, linear_layers())
     }
     count = sum(weight.numel() for weight in linear.values())
     bits = sum(w.numel() * stored.get(n, 8 * w.element_size()) for n, w in linear.items())

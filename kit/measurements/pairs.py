@@ -32,7 +32,7 @@ WARM_SECONDS = 2.0
 """After which a warm-up ends, though not every call was made: on a busy machine calls take long."""
 MIN_ROUNDS = 5
 POOL = 64
-"""Texts that the calls of a condition go through, in turn."""
+"""Examples that the calls of a condition go through, in turn."""
 SIDES = ("variant", "baseline")
 
 
@@ -41,8 +41,9 @@ class Call:
     """One kind of call that is timed.
 
     Attributes:
-        batch_size: texts a call.
-        length: `"task"` for the texts as they are, or a number of tokens they are filled up to.
+        batch_size: examples a call.
+        length: `"task"` for the examples as they are, or a number of tokens that texts are filled
+            up to.
         planted: share by which the variant's side is slowed down on purpose, by a busy wait.
     """
 
@@ -57,8 +58,8 @@ class Pairing:
 
     Attributes:
         sides: the variant and its baseline, by the names in `SIDES`.
-        task: whose texts are timed.
-        texts: at most `POOL` of them.
+        task: whose examples are timed.
+        examples: at most `POOL` of them.
         calls: what is timed, all in one launch.
         threads: of each process.
         seconds: timed a launch, call and side, in at least `MIN_ROUNDS` rounds.
@@ -68,7 +69,7 @@ class Pairing:
 
     sides: Mapping[str, Variant]
     task: Ref
-    texts: Sequence[str]
+    examples: Sequence[Any]
     calls: Sequence[Call]
     threads: int
     seconds: float
@@ -106,39 +107,39 @@ class Timer:
         task: gives labels to a pretrained classifier.
         threads: of the process.
         calls: what is timed; a planted share slows this side down.
-        texts: that the calls go through.
+        examples: that the calls go through.
     """
 
     def __init__(
-        self, variant: Variant, task: Ref, threads: int, calls: Sequence[Call], texts: Sequence[str]
+        self,
+        variant: Variant,
+        task: Ref,
+        threads: int,
+        calls: Sequence[Call],
+        examples: Sequence[Any],
     ) -> None:
         self._began = time.perf_counter()
         self._runner = Runner(variant, threads, task)
-        self._calls = [(call, self._cycle(call, texts)) for call in calls]
+        self._calls = [(call, self._cycle(call, examples)) for call in calls]
 
-    def _cycle(self, call: Call, texts: Sequence[str]) -> list[Callable[[], Any]]:
-        """Returns calls over the pool of texts, `batch_size` at a time."""
+    def _cycle(self, call: Call, examples: Sequence[Any]) -> list[Callable[[], Any]]:
+        """Returns calls over the pool of examples, `batch_size` at a time."""
         size = call.batch_size
-        pool = list(itertools.islice(itertools.cycle(texts), max(POOL, size)))
-        batches = [pool[i : i + size] for i in range(0, len(pool), size)]
+        pool = list(itertools.islice(itertools.cycle(examples), max(POOL, size)))
+        batches = [pool[i : i + size] for i in range(0, len(pool) - size + 1, size)]
         made: list[Callable[[], Any]]
         if self._runner.model.kind == "predictor":
             made = [lambda b=batch: self._runner.predict(b) for batch in batches]  # type: ignore[misc]
         else:
-            inputs = [
-                self._runner.inputs(batch)
-                if call.length == "task"
-                else self._runner.pad(self._filled(batch, int(call.length)))
-                for batch in batches
-            ]
-            made = [self._runner.timed(i) for i in inputs if len(i["input_ids"]) == size]
+            made = [self._runner.timed(self._inputs(call, batch)) for batch in batches]
         return [_slower(one, call.planted) for one in made] if call.planted else made
 
-    def _filled(self, texts: Sequence[str], length: int) -> list[list[int]]:
-        """Returns token ids of exactly `length`: each text followed by itself."""
-        assert self._runner.model.tokenizer is not None
-        encoded = self._runner.model.tokenizer.encode(list(texts), length)
-        return [list(itertools.islice(itertools.cycle(ids), length)) for ids in encoded]
+    def _inputs(self, call: Call, batch: Sequence[Any]) -> Mapping[str, Any]:
+        """Returns a batch of the examples as they are, or filled up to a number of tokens."""
+        if call.length == "task":
+            return self._runner.inputs(batch)
+        preprocessor = self._runner.model.preprocessor
+        return preprocessor.collate(preprocessor.filled(batch, int(call.length)))
 
     def warm_up(self) -> tuple[float, dict[str, float], list[tuple[float, float]]]:
         """Runs every call once, or as many as fit the warm-up.
@@ -270,7 +271,7 @@ def _one_launch(driver: Driver, pairing: Pairing, number: int) -> dict[str, np.n
             if side != "variant":
                 calls = [replace(call, planted=0.0) for call in calls]
             worker = driver.worker(
-                Timer, pairing.sides[side], pairing.task, pairing.threads, calls, pairing.texts,
+                Timer, pairing.sides[side], pairing.task, pairing.threads, calls, pairing.examples,
                 threads=pairing.threads,
             )  # fmt: skip
             workers[side] = stack.enter_context(worker)

@@ -9,7 +9,8 @@ import numpy as np
 from pydantic import Field
 
 from kit import presets, registry, tasks
-from kit.measurements.bench import Raw, TaskRef
+from kit.corruptions import examples_of, mismatch
+from kit.measurements.bench import CorruptionRef, Raw, TaskRef
 from kit.registry import register_measurement
 from kit.runner import Runner
 from kit.spec import Ref, SpecError
@@ -22,6 +23,7 @@ def Quality(
     task: str | Ref,
     split: str = "test",
     limit: int | None = None,
+    corruption: Ref | None = None,
     **args: Any,
 ) -> Ref:
     """Asks for the predictions on a split of a task.
@@ -30,8 +32,17 @@ def Quality(
         task: name or Ref.
         split: `test`, `validation`, a shift such as `amazon`, or `amazon/validation`.
         limit: the first n items by content hash; the preset's number where not given.
+        corruption: of the items, such as `Ref("typos", severity=3)`.
         **args: see `quality`.
+
+    Raises:
+        SpecError: an unknown task or corruption, or a corruption of another kind of example.
     """
+    if corruption is not None:
+        corruption = registry.corruptions.canonical(corruption)
+        if reason := mismatch(corruption, task):
+            raise SpecError(reason)
+        args["corruption"] = corruption
     if limit is None:
         kind = registry.tasks.get(registry.tasks.canonical(task).name).traits["kind"]
         limit = presets.preset()["items" if kind == "classification" else "documents"]
@@ -39,7 +50,11 @@ def Quality(
 
 
 @register_measurement(
-    where="worker", artifacts=("classification", "tokens"), version=1, seconds=15.0
+    where="worker",
+    artifacts=("classification", "tokens"),
+    version=1,
+    seconds=15.0,
+    adds=("features",),
 )
 def quality(
     runner: Runner,
@@ -53,6 +68,7 @@ def quality(
     context: Positive = 256,
     stride: Positive = 128,
     max_bytes: Positive = 1024,
+    corruption: CorruptionRef = None,
 ) -> Raw:
     """Predictions item by item: logits of a classifier, log-likelihoods of a language model.
 
@@ -67,32 +83,35 @@ def quality(
         context: language models: tokens a window holds.
         stride: language models: how far the window moves; what overlaps is context only.
         max_bytes: language models: documents are cut there, the same text for every tokenizer.
+        corruption: of the items, which keep their ids: a run on them pairs with the clean one.
     """
     data = tasks.load(task)
     rows = data.split(split, limit)
     columns = {"item": np.asarray(rows["id"]), "cluster": np.asarray(rows["cluster"])}
+    examples = examples_of(data, rows, corruption)
     if data.kind == "language":
         if runner.model.kind != "causal":
             raise SpecError(f"{task.name} asks for a language model; {runner.variant.name} is none")
-        texts = [_cut(text, max_bytes) for text in rows["text"]]
+        texts = [_cut(text, max_bytes) for text in examples]
         tokens = _token_columns(runner, texts, batch_size, context, stride)
         protocol = {"context": context, "stride": stride, "max_bytes": max_bytes}
         return Raw("tokens", {**columns, **tokens}, {"protocol": protocol})
     if runner.model.kind == "causal":
         raise SpecError(f"{task.name} asks for a classifier; {runner.variant.name} gives tokens")
-    texts = list(rows["text"])
     columns["label"] = np.asarray(rows["label"], np.int64)
+    if "valence" in rows.column_names:
+        columns["valence"] = np.asarray(rows["valence"], np.float64)
     columns |= {f"group:{name}": np.asarray(rows[name]).astype(str) for name in data.groups}
-    columns["logits"] = runner.predict(texts, batch_size)
+    columns["logits"] = runner.predict(examples, batch_size)
     if not np.isfinite(columns["logits"]).all():
         raise ValueError(f"{runner.variant.name} gave NaN or infinite logits on {split}")
-    if columns["logits"].shape != (len(texts), len(data.labels)):
+    if columns["logits"].shape != (len(examples), len(data.labels)):
         raise SpecError(
             f"{runner.variant.name} gave logits of shape {columns['logits'].shape}; expected "
-            f"{(len(texts), len(data.labels))} for the labels {', '.join(data.labels)}"
+            f"{(len(examples), len(data.labels))} for the labels {', '.join(data.labels)}"
         )
     if features:
-        columns["features"] = runner.features(texts, batch_size)
+        columns["features"] = runner.features(examples, batch_size)
     return Raw("classification", columns, {"rated": runner.model.probabilities is not False})
 
 
@@ -111,7 +130,7 @@ def _token_columns(
         )
     tokenizer = runner.model.tokenizer
     assert tokenizer is not None
-    start = tokenizer.separator_id
+    start, collate = tokenizer.separator_id, runner.model.preprocessor.collate
     documents = [[start, *ids] for ids in tokenizer.encode(texts)]
     windows = [
         (index, *window)
@@ -124,7 +143,7 @@ def _token_columns(
         report(f"{first} of {len(windows)} windows")
         batch = windows[first : first + batch_size]
         ids = [documents[index][start:end] for index, start, end, _ in batch]
-        losses = _losses(runner.forward(runner.pad(ids)), ids)
+        losses = _losses(runner.forward(collate(ids)), ids)
         for (index, start, _, scored), loss in zip(batch, losses, strict=True):
             nll[index] += loss[scored - start - 1 :].sum()
     if not np.isfinite(nll).all():

@@ -19,7 +19,7 @@ def SelfTest(task: str | Ref, **args: Any) -> Ref:
     """Asks for launches of a variant against itself; what is not given comes from the preset.
 
     Args:
-        task: whose texts are timed.
+        task: whose examples are timed.
         **args: see `self_test`.
     """
     preset = presets.preset()
@@ -61,9 +61,9 @@ def self_test(
 
     Args:
         driver: opens the workers and keeps finished launches.
-        task: whose texts are timed.
+        task: whose examples are timed.
         split: which part of it.
-        batch_sizes: texts a call.
+        batch_sizes: examples a call.
         length: `"task"`, or tokens that each text is filled up to.
         threads: of each process.
         launches: pairs of processes.
@@ -76,11 +76,12 @@ def self_test(
         Undefined: more threads than the machine gives a process.
     """
     pairs.check_threads(threads)
+    data = tasks.load(task)
     kinds = itertools.product(batch_sizes, (length,), (0.0, *planted))
     pairing = pairs.Pairing(
         sides=dict.fromkeys(pairs.SIDES, driver.variant),
         task=task,
-        texts=list(tasks.load(task).split(split, pairs.POOL)["text"]),
+        examples=data.examples(data.split(split, pairs.POOL)),
         calls=[pairs.Call(*kind) for kind in kinds],
         threads=threads,
         seconds=seconds,

@@ -3,9 +3,10 @@
 One grammar: `TABLE METRIC key=value ... | FORMAT`, as in
 `02_sentiment accuracy variant=minilm split=test | %`. Keys are key columns of a row or parts of its
 condition; values with blanks are quoted. Where `group` is not given it is the whole split, where
-`seed` is not given it is the row pooled over seeds, if there is one; a row that two studies share
-counts once. Exactly one row must fit. Formats: `%` (86%), `%1` (86.2%), `number` (three digits),
-`ci` (2.3 [2.1, 2.5]) and `points` (a share as percentage points, 1.4).
+`corruption` is not given the uncorrupted one, where `seed` is not given it is the row pooled over
+seeds, if there is one; a row that two studies share counts once. Exactly one row must fit. Formats:
+`%` (86%), `%1` (86.2%), `number` (three digits), `ci` (2.3 [2.1, 2.5]) and `points` (a share as
+percentage points, 1.4).
 
 In Markdown: `<!--= 02_sentiment accuracy variant=minilm split=test | % -->86%<!--/-->`, and
 `<!--= verdict 02_sentiment -->` for a page's whole verdict. In a verdict given to `publish`:
@@ -132,6 +133,8 @@ def _row(where: str, table: pd.DataFrame, words: list[str]) -> Mapping[str, Any]
     columns = pd.concat([rows[list(KEY)], parts[[c for c in parts if c not in KEY]]], axis=1)
     if "group" not in given:
         columns = columns[columns["group"] == ""]
+    if "corruption" in columns and not {"corruption", "condition"} & set(given):
+        columns = columns[columns["corruption"].isna()]
     for key, value in given.items():
         if key not in columns:
             raise SpecError(f"{where}: {suggest(key, map(str, columns), 'key')}")

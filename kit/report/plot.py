@@ -14,6 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 from kit.report import tables
+from kit.report.shift_plots import groups, heat, on_the_line, reliability, roc
 from kit.report.style import (
     COLOURS,
     GREY,
@@ -27,6 +28,18 @@ from kit.report.style import (
     styled,
 )
 
+__all__ = [
+    "bits",
+    "changes",
+    "curves",
+    "groups",
+    "heat",
+    "on_the_line",
+    "quality",
+    "reliability",
+    "roc",
+    "tradeoff",
+]
 _BARS = "Bars: intervals, each seed's where nothing else is given."
 
 
@@ -307,7 +320,7 @@ def _front(
 
 def _tops(rows: pd.DataFrame) -> list[tuple[float, float, str]]:
     """Returns each size's highest point and its schemes."""
-    groups = [at for _, at in rows.groupby("_x")]
-    tops = [float(at[["ci_high", "value"]].max().max()) for at in groups]
-    names = ["\n".join(at["schemes"].unique()) for at in groups]
-    return list(zip([at["_x"].iloc[0] for at in groups], tops, names, strict=True))
+    sizes = [at for _, at in rows.groupby("_x")]
+    tops = [float(at[["ci_high", "value"]].max().max()) for at in sizes]
+    names = ["\n".join(at["schemes"].unique()) for at in sizes]
+    return list(zip([at["_x"].iloc[0] for at in sizes], tops, names, strict=True))

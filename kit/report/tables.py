@@ -96,6 +96,8 @@ def place(task: str, split: str) -> str:
 def whole_splits(table: pd.DataFrame) -> pd.DataFrame:
     """Returns the rows of whole test splits in order of `place`, once where two studies share them.
 
+    Rows of corrupted items are left out: they are a copy of the split, shown by `corrupted`.
+
     Raises:
         ValueError: the table is not made of rows.
     """
@@ -104,17 +106,60 @@ def whole_splits(table: pd.DataFrame) -> pd.DataFrame:
         raise ValueError(
             f"column {missing[0]!r} is missing; expected the rows of study.run() or kit.load(...)"
         )
-    tuning = table["split"].isin(["train", "validation"]) | table["split"].str.endswith(
-        "/validation"
-    )
-    rows = table[(table["group"] == "") & ~tuning].drop_duplicates([*_SAME, "seed"])
+    return _placed(table[(table["group"] == "") & ~_is_corrupted(table)])
+
+
+def _placed(rows: pd.DataFrame) -> pd.DataFrame:
+    """Returns the rows of test splits with their `place`, in its order, each once."""
+    tuning = rows["split"].isin(["train", "validation"]) | rows["split"].str.endswith("/validation")
+    rows = rows[~tuning].drop_duplicates([*_SAME, "group", "seed"])
     places = [place(*names) for names in zip(rows["task"], rows["split"], strict=True)]
     rows = rows.reset_index(drop=True).assign(place=pd.Series(places, dtype=object))
     return rows.sort_values("place", key=lambda c: c.map(PLACES.index), kind="stable")
 
 
+def _is_corrupted(table: pd.DataFrame) -> pd.Series:
+    return table["condition"].str.contains(r"\bcorruption=", regex=True)
+
+
+def corrupted(table: pd.DataFrame, metric: str) -> pd.DataFrame:
+    """Returns the measured rows of a metric on corrupted items, with `corruption` and `severity`.
+
+    Raises:
+        ValueError: there are none; the metrics that are there are named.
+    """
+    rows = table[_is_corrupted(table) & (table["group"] == "") & (table["status"] == "ok")]
+    rows = rows.drop_duplicates([*_SAME, "seed"]).reset_index(drop=True)
+    chosen = rows[rows["metric"] == metric]
+    if chosen.empty:
+        present = ", ".join(sorted(set(rows["metric"]))) or "nothing"
+        raise ValueError(f"no rows of {metric!r} on corrupted items; there the table has {present}")
+    parts = [parse_condition(text) for text in chosen["condition"]]
+    return chosen.assign(
+        corruption=[part["corruption"] for part in parts],
+        severity=[part["severity"] for part in parts],
+    )
+
+
+def worst_groups(table: pd.DataFrame, metric: str) -> pd.DataFrame:
+    """Returns the row of each variant's worst group on each test split, of its lowest seed.
+
+    Raises:
+        ValueError: the metric has no rows of groups.
+    """
+    of_groups = (table["group"] != "") & (table["metric"] == metric) & (table["status"] == "ok")
+    rows = _placed(table[of_groups & ~_is_corrupted(table)])
+    if rows.empty:
+        raise ValueError(f"no rows of {metric!r} by group")
+    order = ["_seed", "value"] if higher_is_better(metric) is not False else ["_seed", "_negative"]
+    seeds = rows["seed"].map(lambda seed: -1 if seed == "all" else int(seed))
+    rows = rows.assign(_seed=seeds, _negative=-rows["value"]).sort_values(order, kind="stable")
+    worst = rows.drop_duplicates(_SAME).drop(columns=["_seed", "_negative"])
+    return worst.sort_values("place", key=lambda c: c.map(PLACES.index), kind="stable")
+
+
 def select(table: pd.DataFrame, metric: str) -> pd.DataFrame:
-    """Returns the measured rows of a metric.
+    """Returns the measured rows of a metric on whole test splits.
 
     Raises:
         ValueError: there are none; the metrics that are there are named.

@@ -26,6 +26,7 @@ def compiled(model: nn.Module) -> Callable[[Mapping[str, Tensor]], Tensor]:
     from torch.fx.experimental import _config as shapes
 
     from kit.architectures.model import logits
+    from kit.architectures.preprocessing import free_dimensions
 
     model.eval()
     compiled_model = torch.compile(model, dynamic=True)
@@ -37,7 +38,9 @@ def compiled(model: nn.Module) -> Callable[[Mapping[str, Tensor]], Tensor]:
             if first:  # sizes of one are dynamic too, as vLLM compiles
                 stack.enter_context(shapes.patch(backed_size_oblivious=True))  # type: ignore[attr-defined]
                 for tensor in inputs.values():
-                    torch._dynamo.maybe_mark_dynamic(tensor, (0, 1))
+                    free = free_dimensions(tensor)
+                    torch._dynamo.maybe_mark_dynamic(tensor, tuple(range(free)))
+                    torch._dynamo.mark_static(tensor, tuple(range(free, tensor.ndim)))
                 first = False
             stack.enter_context(torch.no_grad())
             return logits(compiled_model(**inputs))

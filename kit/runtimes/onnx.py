@@ -48,23 +48,28 @@ def onnx(graph: Path, threads: int) -> Callable[[Mapping[str, Tensor]], np.ndarr
 
 
 def export(model: nn.Module, inputs: Mapping[str, Tensor], path: Path) -> None:
-    """Writes a module as an ONNX graph with dynamic batch and length (torch's dynamo path).
+    """Writes a module as an ONNX graph of any batch and length (torch's dynamo path).
 
     Args:
         model: module in fp32; its attention is set to the eager form for the export.
-        inputs: example inputs by name, each [batch, length] with batch and length above 1.
+        inputs: example inputs by name, [batch, length] or pixels, with batch and length above 1.
         path: the file to write.
     """
     import copy
 
     import torch
 
+    from kit.architectures.preprocessing import free_dimensions
+
     module = copy.deepcopy(model).eval()
     for part in module.modules():
         choose_attention = getattr(part, "set_attn_implementation", None)
         if callable(choose_attention) and getattr(part, "config", None) is not None:
             choose_attention("eager")
-    dimensions = {0: torch.export.Dim("batch", min=1), 1: torch.export.Dim("length", min=1)}
+    names = [torch.export.Dim("batch", min=1), torch.export.Dim("length", min=1)]
+    dimensions = {
+        name: dict(enumerate(names[: free_dimensions(tensor)])) for name, tensor in inputs.items()
+    }
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")
@@ -72,7 +77,7 @@ def export(model: nn.Module, inputs: Mapping[str, Tensor], path: Path) -> None:
             module,
             kwargs=dict(inputs),
             dynamo=True,
-            dynamic_shapes={name: dimensions for name in inputs},
+            dynamic_shapes=dimensions,
             verbose=False,
         )
     assert program is not None

@@ -3,8 +3,18 @@
 Importing this package registers the tasks that the kit brings; it loads no data.
 """
 
-from kit.tasks import language, sentiment
+from kit.tasks import digits, language, sentiment
 from kit.tasks.own import task_from_frame, task_from_text
-from kit.tasks.task import Task, describe, load
+from kit.tasks.task import Task, describe, load, modality
 
-__all__ = ["Task", "describe", "language", "load", "sentiment", "task_from_frame", "task_from_text"]
+__all__ = [
+    "Task",
+    "describe",
+    "digits",
+    "language",
+    "load",
+    "modality",
+    "sentiment",
+    "task_from_frame",
+    "task_from_text",
+]

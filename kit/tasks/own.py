@@ -1,18 +1,22 @@
-"""Your own data as a task: from a frame, or from texts."""
+"""Your own data as a task: from a table, or from texts."""
 
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from kit import registry
 from kit.spec import Ref, SpecError, content_hash
 from kit.tasks.prepare import Prepared, clean, missing, prepare, split_names
+from kit.tasks.sources import read_table
 from kit.tasks.task import check, fingerprint, finished
 from kit.values import MOST_WHOLE, check_name, shown, tidy, unboxed
 
 if TYPE_CHECKING:
+    import datasets
     import pandas as pd
+
+    Rows: TypeAlias = pd.DataFrame | datasets.Dataset | datasets.DatasetDict | str
 
 RESERVED = ("id", "text", "cluster", "label", "valence", "source")
 RULE = "Near and far were told apart by who registered the data."
@@ -20,13 +24,13 @@ RULE = "Near and far were told apart by who registered the data."
 
 def task_from_frame(
     name: str,
-    frame: pd.DataFrame,
+    frame: Rows,
     *,
     text: str = "text",
     label: str = "label",
     groups: Sequence[str] = (),
     cluster: str | None = None,
-    shifts: Mapping[str, pd.DataFrame] | None = None,
+    shifts: Mapping[str, Rows] | None = None,
     far: Sequence[str] = (),
     validation: float = 0.1,
     test: float = 0.3,
@@ -37,20 +41,24 @@ def task_from_frame(
     Rows of empty text or without a label are left out, exact and near duplicates too (the first
     source keeps the copy); `kit.tasks.describe(ref)["dropped"]` counts them. Text is cut by no
     length; bytes are read as UTF-8 and what is not UTF-8 is replaced and counted. Running the call
-    again replaces the task; other data give it another version.
+    again replaces the task; other data give it another version. Its parts, shifts and groups are
+    those of any task, and so are corruptions: `kit.evaluate_shift(..., corruptions=["typos"])`.
 
     Args:
         name: of the task, for tables.
-        frame: a row a text.
+        frame: a row a text: a DataFrame, a `datasets.Dataset`, `"hf:org/name"` of the hub, or
+            `"hf:./folder"`. The parts of a `DatasetDict` are pooled and split anew, since they may
+            share texts; one that should stay apart is given as a shift.
         text: its column of texts.
-        label: its column of labels: booleans, whole numbers or strings.
+        label: its column of labels: booleans, whole numbers, strings or classes.
         groups: columns whose slices are reported.
         cluster: column of what texts have in common (an author, a document); texts of one cluster
             fall on one side of a split and are resampled together.
-        shifts: name -> frame with the same columns, from another time, place or source.
+        shifts: name -> table with the same columns, from another time, place or source.
         far: which of the shifts are far; the others are near.
         validation, test: shares of the texts (of the clusters, where given).
-        labels: the labels in the order of the model's outputs; sorted where not given.
+        labels: the labels in the order of the model's outputs; where not given, a data set's
+            classes in their order, others sorted.
 
     Returns:
         The reference to use as a task.
@@ -63,7 +71,8 @@ def task_from_frame(
     check_name(name, "the name of a task")
     far, groups = _listed(name, "far", far), _listed(name, "groups", groups)
     shifts = _shifts(name, shifts, far)
-    frames = {name: frame, **shifts}
+    where = {source: f"task {name}, frame {source!r}" for source in (name, *shifts)}
+    tables = {key: read_table(where[key], rows) for key, rows in {name: frame, **shifts}.items()}
     for group in groups:
         check_name(group, f"task {name}: a group column")
         if group in RESERVED or groups.count(group) > 1:
@@ -72,10 +81,10 @@ def task_from_frame(
                 f"task {name}: a group column may not be called {group!r}, which {why}; rename it"
             )
     columns = {"text": text, "label": label, **({} if cluster is None else {"cluster": cluster})}
-    where = {source: f"task {name}, frame {source!r}" for source in frames}
-    chosen = {key: _columns(where[key], rows, columns, groups) for key, rows in frames.items()}
+    chosen = {key: _columns(where[key], t.frame, columns, groups) for key, t in tables.items()}
     given = chosen[name]["label"].tolist()
-    order = _order(name, given, None if labels is None else _listed(name, "labels", labels))
+    labels = tables[name].classes.get(label) if labels is None else _listed(name, "labels", labels)
+    order = _order(name, given, labels)
     numbered = {key: _numbered(where[key], rows, order) for key, rows in chosen.items()}
     lost = {key: {"without_label": len(chosen[key]) - len(numbered[key])} for key in chosen}
     prepared = prepare(numbered, validation=validation, test=test, dropped=lost)
@@ -231,8 +240,6 @@ def _columns(
     """Returns the columns a task needs under the names it gives them."""
     import pandas as pd
 
-    if not isinstance(frame, pd.DataFrame):
-        raise SpecError(f"{where} is a {type(frame).__name__}; expected a pandas DataFrame")
     for column in (*columns.values(), *groups):
         if not isinstance(column, Hashable) or column not in frame:
             known = [str(known) for known in frame.columns]

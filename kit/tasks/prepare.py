@@ -1,4 +1,4 @@
-"""From raw texts to disjoint splits: normalise, drop duplicates, split by content.
+"""From raw texts or images to disjoint splits: normalise, drop duplicates, split by content.
 
 A text seen in training and again in a test makes the test easier than the world. So exact and near
 duplicates go before anything is split, and the side a text falls on depends on the text (or on the
@@ -35,8 +35,8 @@ class Prepared:
     """What a task function may return: a frame a split, and a count of what did not get in.
 
     Attributes:
-        splits: split name -> frame with `text` and, where they apply, `id`, `cluster`, `label`,
-            `valence` and group columns.
+        splits: split name -> frame with `text` or `pixels` and, where they apply, `id`, `cluster`,
+            `label`, `valence` and group columns.
         dropped: source -> reason -> number of texts (or of characters, for replacements).
     """
 
@@ -54,9 +54,30 @@ def normalize(text: str) -> str:
     return folded.strip(_EDGES) or folded
 
 
-def content_id(text: str) -> str:
-    """Returns 16 hexadecimal digits of the SHA-256 of the normalised text."""
-    return hashlib.sha256(normalize(text).encode()).hexdigest()[:16]
+def content_id(example: str | NDArray[np.uint8]) -> str:
+    """Returns 16 hexadecimal digits of the SHA-256 of the normalised text, or of the pixels."""
+    data = normalize(example).encode() if isinstance(example, str) else example.tobytes()
+    return hashlib.sha256(data).hexdigest()[:16]
+
+
+def pixels(value: Any) -> NDArray[np.uint8]:
+    """Returns an image's numbers, row by row.
+
+    Args:
+        value: of a cell: whole numbers of 0..255 in any shape.
+
+    Raises:
+        SpecError: it is something else.
+    """
+    import numpy as np
+
+    try:
+        image = np.asarray(value)
+    except ValueError:  # rows of different lengths
+        image = np.empty(0)
+    if image.dtype.kind not in "iu" or not image.size or image.min() < 0 or image.max() > 255:
+        raise SpecError(f"a cell holds {shown(value)}; expected an image of whole numbers 0..255")
+    return image.astype(np.uint8).ravel()
 
 
 def split_of(key: str, shares: Mapping[str, float]) -> str:
@@ -180,13 +201,14 @@ def prepare(
     shift_validation: float | None = None,
     dropped: Mapping[str, Mapping[str, int]] | None = None,
 ) -> Prepared:
-    """Cleans, deduplicates and splits the texts of a task and of its shifts.
+    """Cleans, deduplicates and splits the items of a task and of its shifts.
 
     Args:
-        sources: name -> frame with a column `text`, and optionally `cluster` and others that are
-            kept as they are. The first is split into train, validation and test; each further one
-            is a shift, split into `<name>/validation` and `<name>`. Of two texts alike, the one of
-            the earlier source stays, so that no shift repeats a training text.
+        sources: name -> frame with a column `text` or `pixels`, and optionally `cluster` and others
+            that are kept as they are. The first is split into train, validation and test; each
+            further one is a shift, split into `<name>/validation` and `<name>`. Of two texts alike,
+            the one of the earlier source stays, so that no shift repeats a training text. Of
+            images, exact copies alone are found.
         validation: share of the first source's clusters.
         test: share of the first source's clusters.
         shift_validation: share of a shift's clusters; as validation to test where not given.
@@ -206,14 +228,16 @@ def prepare(
     counts = {name: dict((dropped or {}).get(name, {})) for name in sources}
     cleaned = {name: _cleaned(frame, counts[name]) for name, frame in sources.items()}
     pool = pd.concat(cleaned.values(), keys=range(len(cleaned)), names=["source", None])
-    order = ["source", "id", "text", *(["label"] if "label" in pool else [])]
+    order = ["source", "id", *(name for name in ("text", "label") if name in pool)]
     pool = pool.reset_index(level="source").sort_values(order, kind="stable")
     exact = pool["id"].duplicated()
     _count(counts, pool.loc[exact, "source"], "exact_duplicates")
     pool = pool[~exact]
-    near = near_duplicates(pool["text"].tolist())
-    _count(counts, pool.loc[near, "source"], "near_duplicates")
-    pool = pool[~near].sort_values("id", kind="stable")
+    if "text" in pool:
+        near = near_duplicates(pool["text"].tolist())
+        _count(counts, pool.loc[near, "source"], "near_duplicates")
+        pool = pool[~near]
+    pool = pool.sort_values("id", kind="stable")
     own = {"train": 1 - validation - test, "validation": validation, "test": test}
     held = validation / (validation + test) if shift_validation is None else shift_validation
     splits = {}
@@ -226,7 +250,24 @@ def prepare(
 
 
 def _cleaned(frame: pd.DataFrame, counts: dict[str, int]) -> pd.DataFrame:
-    """Returns the frame with clean texts, ids and clusters, without rows of empty text."""
+    """Returns the frame with clean texts or pixels, ids and clusters."""
+    if "pixels" in frame:
+        frame = frame.assign(pixels=[pixels(image) for image in frame["pixels"]])
+        frame = frame.assign(id=[content_id(image) for image in frame["pixels"]])
+    else:
+        frame = _clean_texts(frame, counts)
+    if "cluster" not in frame:
+        return frame.assign(cluster=frame["id"])
+    # an item whose cluster is not known is a cluster of its own
+    clusters = [
+        item if missing(cluster) else clean(cluster, strip=False)[0]
+        for item, cluster in zip(frame["id"], frame["cluster"].tolist(), strict=True)
+    ]
+    return frame.assign(cluster=clusters)
+
+
+def _clean_texts(frame: pd.DataFrame, counts: dict[str, int]) -> pd.DataFrame:
+    """Returns the frame with clean texts and their ids, without rows of empty text."""
     texts, replaced = [], 0
     for value in frame["text"].tolist():
         text, characters = clean(value)
@@ -236,15 +277,7 @@ def _cleaned(frame: pd.DataFrame, counts: dict[str, int]) -> pd.DataFrame:
     frame = frame[frame["text"] != ""]
     counts["replaced_characters"] = counts.get("replaced_characters", 0) + replaced
     counts["empty"] = counts.get("empty", 0) + len(texts) - len(frame)
-    frame = frame.assign(id=[content_id(text) for text in frame["text"]])
-    if "cluster" not in frame:
-        return frame.assign(cluster=frame["id"])
-    # a text whose cluster is not known is a cluster of its own
-    clusters = [
-        item if missing(cluster) else clean(cluster, strip=False)[0]
-        for item, cluster in zip(frame["id"], frame["cluster"].tolist(), strict=True)
-    ]
-    return frame.assign(cluster=clusters)
+    return frame.assign(id=[content_id(text) for text in frame["text"]])
 
 
 def _count(counts: dict[str, dict[str, int]], places: pd.Series[int], reason: str) -> None:

@@ -26,7 +26,7 @@ FILES = {
 }
 NEUTRAL = 0.5
 SHORT, LONG = 11, 21
-_NEGATION = re.compile(
+NEGATION = re.compile(
     r"\b(no|not|never|none|nobody|nothing|neither|nor|nowhere|cannot|without|hardly|\w+n['\u2019]t"
     r"|(?:do|does|did|is|are|was|were|wo|ca|could|would|should|have|has|had|ai)nt)\b",
     re.IGNORECASE,
@@ -97,7 +97,7 @@ def read_domain(path: Path, domain: str) -> tuple[pd.DataFrame, dict[str, int]]:
         "valence": frame["valence"].to_numpy(),
         "domain": domain,
         "length": [length_band(text) for text in texts],
-        "negation": ["yes" if _NEGATION.search(text) else "no" for text in texts],
+        "negation": ["yes" if NEGATION.search(text) else "no" for text in texts],
     }
     return pd.DataFrame(columns), dropped
 

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from kit import registry, store
 from kit.spec import Ref, SpecError
-from kit.tasks.prepare import Prepared, content_id, split_names
+from kit.tasks.prepare import Prepared, content_id, pixels, split_names
 from kit.values import shown, whole
 
 if TYPE_CHECKING:
@@ -34,9 +37,11 @@ class Task:
         rule: how near and far were told apart.
         groups: columns whose slices are reported.
         data: split name -> rows sorted by content hash. Columns: `id` (16 hexadecimal digits of the
-            normalised text's hash), `text`, `cluster`, and where they apply `label` (a number),
-            `valence` and the group columns. Splits: `train`, `validation`, `test`, and for each
-            shift `<shift>` (its test part) and `<shift>/validation`.
+            normalised text's hash, or of the pixels'), `text` or `pixels` (c * h * w whole numbers
+            of 0..255, row by row), `cluster`, and where they apply `label` (a number), `valence`
+            and the group columns. Splits: `train`, `validation`, `test`, and for each shift
+            `<shift>` (its test part) and `<shift>/validation`.
+        image_shape: c, h, w of a task of images; None where items are texts.
     """
 
     ref: Ref
@@ -46,6 +51,23 @@ class Task:
     rule: str
     groups: tuple[str, ...]
     data: datasets.DatasetDict
+    image_shape: tuple[int, ...] | None = None
+
+    @property
+    def modality(self) -> str:
+        """What its items are: `text` or `image`."""
+        return "text" if self.image_shape is None else "image"
+
+    def examples(self, rows: datasets.Dataset) -> list[Any]:
+        """Returns the raw examples of some rows, as runners read them and figures show them.
+
+        Texts; or images, uint8 [h, w] of 0..255 ([c, h, w] where there are several channels).
+        """
+        if self.image_shape is None:
+            return list(rows["text"])
+        values = np.stack(rows.with_format("numpy")[:]["pixels"])
+        shape = self.image_shape[1:] if self.image_shape[0] == 1 else self.image_shape
+        return list(values.astype(np.uint8).reshape(-1, *shape))
 
     def split(self, name: str, limit: int | None = None) -> datasets.Dataset:
         """Returns one split, or its first `limit` items by content hash.
@@ -87,8 +109,19 @@ def load(ref: Ref | str) -> Task:
             traits["rule"],
             tuple(traits["groups"]),
             datasets.DatasetDict(data),
+            traits.get("image_shape"),
         )
     return _loaded[folder]
+
+
+def modality(ref: Ref | str) -> str:
+    """Returns what a task's items are, `text` or `image`, without reading its data.
+
+    Raises:
+        SpecError: no such task.
+    """
+    entry = registry.tasks.get(registry.tasks.canonical(ref).name)
+    return "text" if entry.traits.get("image_shape") is None else "image"
 
 
 def describe(ref: Ref | str) -> dict[str, Any]:
@@ -165,11 +198,14 @@ def finished(rows: pd.DataFrame | datasets.Dataset) -> pd.DataFrame:
     for place, column in enumerate(frame.columns):
         if not isinstance(column, str) or column in frame.columns[:place]:
             raise SpecError(f"column {shown(column)} of a split: expected text, and each once")
-    if "text" in frame and "id" not in frame:
-        frame = frame.assign(id=[content_id(text) for text in frame["text"]])
+    if "pixels" in frame:
+        frame = frame.assign(pixels=[pixels(image) for image in frame["pixels"]])
+    content = "pixels" if "pixels" in frame else "text"
+    if content in frame and "id" not in frame:
+        frame = frame.assign(id=[content_id(example) for example in frame[content]])
     if "id" in frame and "cluster" not in frame:
         frame = frame.assign(cluster=frame["id"])
-    first = [name for name in ("id", "text", "cluster", "label") if name in frame]
+    first = [name for name in ("id", content, "cluster", "label") if name in frame]
     frame = frame[first + sorted(str(name) for name in frame if name not in first)]
     return frame.sort_values("id", kind="stable", ignore_index=True) if "id" in frame else frame
 
@@ -180,14 +216,16 @@ def check(name: str, frames: Mapping[str, pd.DataFrame], traits: Mapping[str, An
     Args:
         name: the task's, for messages.
         frames: split name -> rows.
-        traits: `kind`, `labels` and `groups` as registered.
+        traits: `kind`, `labels`, `groups` and, of images, `image_shape` as registered.
 
     Raises:
-        SpecError: a missing column, an empty or one-class split, a label out of range, or an item
-            that is in two splits.
+        SpecError: a missing column, an empty or one-class split, a label out of range, an image of
+            another size, or an item that is in two splits.
     """
     classification = traits["kind"] == "classification"
-    columns = ["id", "text", "cluster", *(["label"] if classification else []), *traits["groups"]]
+    shape = traits.get("image_shape")
+    content = "text" if shape is None else "pixels"
+    columns = ["id", content, "cluster", *(["label"] if classification else []), *traits["groups"]]
     seen: dict[str, str] = {}
     for split, frame in frames.items():
         where = f"task {name}, split {split!r}"
@@ -204,6 +242,11 @@ def check(name: str, frames: Mapping[str, pd.DataFrame], traits: Mapping[str, An
         where = f"task {name}, split {split!r}"
         if classification:
             _check_labels(where, split, frame["label"], traits["labels"])
+        if shape is not None:
+            wrong = set(map(len, frame["pixels"])) - {math.prod(shape)}
+            if wrong:
+                size = f"{math.prod(shape)} for image_shape={shape}"
+                raise SpecError(f"{where}: an image has {min(wrong)} pixels; expected {size}")
         for item in frame["id"]:
             if item in seen:
                 raise SpecError(f"{where}: item {item} is also in {seen[item]!r}, or twice in it")
@@ -231,6 +274,11 @@ def fingerprint(frame: pd.DataFrame) -> str:
     """Returns 16 hexadecimal digits over all columns of all rows in their order."""
     digest = hashlib.sha256(json.dumps(list(frame)).encode())
     for column in frame:
-        values = json.dumps(frame[column].tolist(), ensure_ascii=True, default=str)
+        values = json.dumps(frame[column].tolist(), ensure_ascii=True, default=_plain)
         digest.update(values.encode())
     return digest.hexdigest()[:16]
+
+
+def _plain(value: Any) -> Any:
+    """Returns an array as a list: its text would leave numbers out."""
+    return value.tolist() if isinstance(value, np.ndarray) else str(value)

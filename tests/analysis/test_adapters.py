@@ -11,7 +11,7 @@ import pytest
 from datasets import Features, Sequence, Value
 
 from kit import registry
-from kit.analysis.adapters import as_evaluate, from_evaluate
+from kit.analysis.adapters import as_evaluate, from_evaluate, from_torchmetrics
 from kit.analysis.score import compare, score
 from kit.spec import SpecError, Variant
 
@@ -114,3 +114,57 @@ def test_wrong_inputs_and_keys_are_named(base: Variant, classified: Any) -> None
         from_evaluate(Agreement, higher_is_better=True, key=key)
         (row,) = score(artifact, ["agreement"])
         assert row["status"] == "error" and message in row["note"]
+
+
+class Torchlike:
+    """Follows the interface of `torchmetrics.Metric`: counts what its argument calls right."""
+
+    higher_is_better = True
+
+    def __init__(self, cut: float = 0.5) -> None:
+        self.cut, self._right, self._total = cut, 0, 0
+
+    def reset(self) -> None:
+        self._right = self._total = 0
+
+    def update(self, preds: Any, target: Any) -> None:
+        said = preds if preds.ndim == 1 else preds.argmax(1)
+        self._right += int(((said > self.cut) == (target == 1)).sum())
+        self._total += len(target)
+
+    def compute(self) -> Any:
+        import torch
+
+        return torch.tensor(self._right / self._total)
+
+
+@pytest.mark.parametrize("scores", ["probabilities", "positive", "classes", "logits"])
+def test_a_metric_of_torchmetrics_gives_rows(base: Variant, classified: Any, scores: str) -> None:
+    metric = Torchlike()
+    metric.update(np.ones(3), np.ones(3))  # what it has seen before does not count
+    name = from_torchmetrics(metric, scores=scores)
+    (row,) = score(classified(base, np.arange(60) % 3 > 0), [name])
+    assert (row["metric"], row["value"]) == ("Torchlike", pytest.approx(2 / 3))
+    assert row["ci_low"] < 2 / 3 < row["ci_high"]
+    assert registry.metrics.get(name).traits["higher_is_better"] is True
+
+
+def test_the_version_follows_the_settings_of_a_metric_of_torchmetrics() -> None:
+    def version(cut: float) -> str:
+        return registry.metrics.get(from_torchmetrics(Torchlike(cut))).version
+
+    assert version(0.2) == version(0.2) != version(0.3)
+    with pytest.raises(SpecError, match="Did you mean 'logits'"):
+        from_torchmetrics(Torchlike(), scores="logit")
+
+
+def test_torchmetrics_itself(base: Variant, classified: Any) -> None:
+    classification = pytest.importorskip("torchmetrics.classification")
+    right = np.arange(60) % 3 > 0
+    for metric, scores in (
+        (classification.MulticlassAccuracy(num_classes=2, average="micro"), "probabilities"),
+        (classification.BinaryAccuracy(), "positive"),
+    ):
+        name = from_torchmetrics(metric, scores=scores, interval=None)
+        (row,) = score(classified(base, right), [name])
+        assert row["value"] == pytest.approx(2 / 3)

@@ -6,9 +6,18 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sklearn.metrics import accuracy_score, balanced_accuracy_score, log_loss
+from sklearn.metrics import (
+    accuracy_score,
+    balanced_accuracy_score,
+    brier_score_loss,
+    f1_score,
+    log_loss,
+    roc_auc_score,
+    top_k_accuracy_score,
+)
 
-from kit.analysis import calibration, costs, metrics
+from kit.analysis import costs, metrics
+from kit.spec import Undefined
 
 quick = settings(deadline=None, max_examples=40)
 
@@ -27,6 +36,14 @@ def test_quality_is_scikit_learn(seed: int, classes: int, n: int) -> None:
     probabilities = np.exp(metrics.log_softmax(logits))
     loss = log_loss(label, probabilities, labels=range(classes))
     assert metrics.nll(logits, label).mean() == pytest.approx(loss)
+    f1 = f1_score(label, guess, average="macro")
+    assert metrics.macro_f1(logits, label).value == pytest.approx(f1)
+    squares = brier_score_loss(label, probabilities, labels=range(classes))
+    assert metrics.brier(logits, label).mean() == pytest.approx(squares)
+    areas = {"y_true": label, "y_score": probabilities, "multi_class": "ovr"}
+    if classes == 2:
+        areas = {"y_true": label, "y_score": logits[:, 1].astype(float) - logits[:, 0]}
+    assert metrics.auroc(logits, label).value == pytest.approx(roc_auc_score(**areas))
 
 
 def test_a_class_without_items_does_not_count() -> None:
@@ -35,19 +52,48 @@ def test_a_class_without_items_does_not_count() -> None:
 
 
 @quick
-@given(st.integers(0, 10_000), st.integers(1, 80))
-def test_ece_is_the_naive_loop(seed: int, n: int) -> None:
+@given(st.integers(0, 10_000), st.integers(6, 12), st.integers(1, 40), st.integers(0, 2))
+def test_top_k_is_scikit_learn(seed: int, classes: int, n: int, places: int) -> None:
     rng = np.random.default_rng(seed)
-    label, logits = rng.integers(0, 3, n), rng.normal(size=(n, 3)) * 3
-    probabilities = np.exp(metrics.log_softmax(logits))
-    confidence, guess = probabilities.max(1), probabilities.argmax(1)
-    gap = 0.0
-    for low in np.arange(15) / 15:
-        inside = (confidence > low) & (confidence <= low + 1 / 15 + 1e-12)
-        if inside.any():
-            hits = (guess == label)[inside].mean()
-            gap += inside.mean() * abs(hits - confidence[inside].mean())
-    assert calibration.ece(logits, label) == pytest.approx(gap)
+    label, logits = rng.integers(0, classes, n), rng.normal(size=(n, classes)).round(places)
+    expected = top_k_accuracy_score(label, logits, k=5, labels=range(classes))
+    assert metrics.top_k_accuracy(logits, label).mean() == pytest.approx(expected)
+
+
+def test_what_has_no_value_says_why() -> None:
+    logits = np.zeros((4, 2))
+    with pytest.raises(Undefined, match="among the 5 largest of 2 scores"):
+        metrics.top_k_accuracy(logits, np.zeros(4, int))
+    with pytest.raises(Undefined, match="every item is negative"):
+        metrics.auroc(logits, np.zeros(4, int))
+    with pytest.raises(Undefined, match="every item is positive"):
+        metrics.auroc(np.zeros((4, 3)), np.ones(4, int))
+
+
+def test_perfect_and_constant_predictions() -> None:
+    label = np.arange(30) % 3
+    perfect, constant = 200.0 * np.eye(3)[label], np.ones((30, 3))
+    assert metrics.macro_f1(perfect, label).value == metrics.auroc(perfect, label).value == 1
+    assert metrics.brier(perfect, label).mean() == pytest.approx(0)
+    assert metrics.macro_f1(constant, label).value == pytest.approx(0.5 / 3)
+    assert metrics.auroc(constant, label).value == 0.5
+    assert metrics.brier(constant, label).mean() == pytest.approx(2 / 3)
+
+
+def test_scores_are_never_changed_by_a_constant_or_too_large_to_be_computed() -> None:
+    rng = np.random.default_rng(0)
+    logits, label = rng.normal(size=(50, 2)), rng.integers(0, 2, 50)
+    for shift in (5.0, -1000.0):
+        assert metrics.nll(logits + shift, label) == pytest.approx(metrics.nll(logits, label))
+    assert np.isfinite(metrics.nll(1e4 * logits, label)).all()
+
+
+def test_accuracy_retained_is_a_ratio_over_the_same_items() -> None:
+    before, after = np.eye(2)[[0, 0, 1, 1, 0]], np.eye(2)[[0, 1, 1, 0, 1]]
+    label = np.array([0, 0, 1, 1, 1])
+    assert metrics.accuracy_retained(after, label, before, label).value == pytest.approx(3 / 4)
+    with pytest.raises(Undefined):
+        _ = metrics.accuracy_retained(after, label, 1 - np.eye(2)[label], label).value
 
 
 def test_bits_per_byte_is_a_ratio_of_sums() -> None:

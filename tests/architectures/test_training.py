@@ -13,6 +13,7 @@ from kit import registry
 from kit.architectures import loop
 from kit.architectures.batches import CausalFeed, ClassifierFeed, steps
 from kit.architectures.model import Model, logits, make_model
+from kit.architectures.preprocessing import Texts
 from kit.architectures.tokenizers import ByteTokenizer
 from kit.architectures.training import Diverged, pick_rate, train
 from kit.registry import register_architecture
@@ -21,6 +22,7 @@ from kit.tasks.task import Task
 
 MakeTraining = Callable[..., Training]
 LLAMA = Ref("llama", width=16, depth=1)
+TEXTS = Texts(ByteTokenizer(), masked=True)
 
 
 class Tiny(nn.Module):
@@ -81,7 +83,7 @@ def test_classifier_learns(
     losses = [float(row["validation_loss"]) for row in curve(tmp_path)]
     assert len(losses) == 6
     assert min(losses) < 0.3
-    feed = ClassifierFeed(reviews, ByteTokenizer(), spec, 0)
+    feed = ClassifierFeed(reviews, TEXTS, spec, 0)
     state = loop.Loop(model, feed, spec, rate=1e-3, seed=0, total=1)
     model.module.eval()
     state._evaluate()
@@ -198,7 +200,7 @@ def test_what_is_refused(language: Task, training: MakeTraining, tmp_path: Path)
     with pytest.raises(SpecError, match="one window takes"):
         train(peeks, language, training(length=100_000), seed=0, folder=tmp_path)
     with pytest.raises(SpecError, match=r"needs Budget\(epochs"):
-        ClassifierFeed(language, ByteTokenizer(), training(), 0)
+        ClassifierFeed(language, TEXTS, training(), 0)
 
 
 def test_ngram_counts_the_same_tokens(
@@ -234,13 +236,13 @@ def test_batches_cover_the_items_once_and_are_of_like_length(
     reviews: Task, training: MakeTraining
 ) -> None:
     spec = training(budget=Budget(epochs=2), length=64)
-    feed = ClassifierFeed(reviews, ByteTokenizer(), spec, 0)
+    feed = ClassifierFeed(reviews, TEXTS, spec, 0)
     epochs = [[feed.batch(e * 18 + step) for step in range(18)] for e in range(2)]
     for batches in epochs:
         assert sum(len(batch.targets) for batch in batches) == 70
-        assert sum(batch.tokens for batch in batches) == sum(map(len, feed.ids))
+        assert sum(batch.tokens for batch in batches) == sum(map(len, feed.rows))
         cells = sum(batch.inputs["input_ids"].numel() for batch in batches)
-        assert cells < 1.2 * sum(map(len, feed.ids))
+        assert cells < 1.2 * sum(map(len, feed.rows))
     assert epochs[0][0].targets.shape == (4,)
     first, second = ([b.inputs["input_ids"].tolist() for b in batches] for batches in epochs)
     assert first != second

@@ -1,0 +1,136 @@
+"""The items that compression itself costs: all seeds lose them, and the baseline keeps them.
+
+One model's flips are partly luck: another seed flips other items. What all seeds of the compressed
+model get wrong and the baseline's get right is lost to the compression (Hooker et al., "What do
+compressed deep neural networks forget?", 2019).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from kit.analysis.intervals import Array
+from kit.analysis.paired import shared_items
+from kit.spec import SpecError
+from kit.store import Artifact
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+class Exemplars(NamedTuple):
+    """Items that compression costs, and how many chance would give.
+
+    Attributes:
+        items: a row an item, see `exemplars`.
+        n: items that all seeds of both have seen.
+        by_chance: items expected if nothing but chance told the two apart: each item's right
+            answers dealt anew over the seeds of both.
+        if_independent: items expected if every seed erred at its own rate, whatever the item.
+            Seeds do not: some items are hard for all, so that `by_chance` is the fairer measure.
+    """
+
+    items: pd.DataFrame
+    n: int
+    by_chance: float
+    if_independent: float
+
+
+def exemplars(
+    baselines: Sequence[Artifact],
+    variants: Sequence[Artifact],
+    texts: Mapping[str, str],
+    labels: Sequence[str],
+    *,
+    strict: bool = False,
+) -> Exemplars:
+    """Returns the items that all seeds of a variant lose and the baseline's keep.
+
+    Args:
+        baselines: classification artifacts of the baseline, one a seed, on one split.
+        variants: of the variant, likewise.
+        texts: item id -> text.
+        labels: class names.
+        strict: all seeds of the baseline have them right, not just most.
+
+    Returns:
+        Items with columns text, label, baseline and variant (what most seeds say), baseline_right
+        and variant_right (how many seeds, such as `3 of 3`), agreement (share of the variant's
+        seeds that say the same); those that the baseline is surest of first.
+
+    Raises:
+        SpecError: no artifacts, or none of their items is shared.
+    """
+    import pandas as pd
+
+    if not baselines or not variants:
+        raise SpecError("exemplars needs predictions of the baseline and of the variant")
+    shared, label, logits = same_items([*baselines, *variants])
+    every = np.stack([each.argmax(axis=1) for each in logits])
+    said = [every[: len(baselines)], every[len(baselines) :]]
+    kept, still = ((each == label).sum(axis=0) for each in said)
+    sizes = (len(baselines), len(variants))
+    least = sizes[0] if strict else sizes[0] // 2 + 1
+    chosen = np.flatnonzero((kept >= least) & (still == 0))
+    modes = [_mode(each[:, chosen], len(labels)) for each in said]
+    agreement = (said[1][:, chosen] == modes[1]).mean(axis=0)
+    names = np.asarray(labels)
+    table = pd.DataFrame(
+        {
+            "text": [texts.get(str(item), "") for item in shared[chosen]],
+            "label": names[label[chosen]],
+            "baseline": names[modes[0]],
+            "variant": names[modes[1]],
+            "baseline_right": [f"{count} of {sizes[0]}" for count in kept[chosen]],
+            "variant_right": [f"0 of {sizes[1]}"] * len(chosen),
+            "agreement": agreement,
+        }
+    )
+    table = table.iloc[np.lexsort((-agreement, -kept[chosen]))].reset_index(drop=True)
+    chances = _chance(kept + still, sizes[0], sizes[1], least)
+    alone = _independent(said[0], said[1], label, least)
+    return Exemplars(table, len(shared), chances, alone)
+
+
+def same_items(artifacts: Sequence[Artifact]) -> tuple[Array, Array, list[Array]]:
+    """Returns id and label of the items that all runs have, and each run's scores of them.
+
+    Raises:
+        SpecError: they share none.
+    """
+    shared, picks = shared_items([one.columns["item"] for one in artifacts])
+    if not len(shared):
+        raise SpecError("the runs of the baseline and the variant share no item")
+    at = [slice(None) if pick is None else pick for pick in picks]
+    logits = [one.columns["logits"][where] for one, where in zip(artifacts, at, strict=True)]
+    return shared, artifacts[0].columns["label"][at[0]], logits
+
+
+def _mode(said: Array, classes: int) -> Array:
+    """Returns what most seeds say of each item, of equally many the first class."""
+    counts = (said[:, :, None] == np.arange(classes)).sum(axis=0)
+    return np.asarray(counts.argmax(axis=1))
+
+
+def _chance(right: Array, bases: int, variants: int, least: int) -> float:
+    """Returns the items expected where each item's right answers fall on any seeds alike.
+
+    With k of the b + v seeds right, all k have to fall on the baseline's b.
+    """
+    from scipy.special import comb
+
+    possible = (right >= least) & (right <= bases)
+    k = np.where(possible, right, 0)
+    return float((possible * comb(bases, k) / comb(bases + variants, k)).sum())
+
+
+def _independent(base: Array, variant: Array, label: Array, least: int) -> float:
+    """Returns the items expected where each seed is right at its own rate on every item."""
+    lost = np.prod((variant != label).mean(axis=1))
+    counts = np.ones(1)  # chances of 0, 1, ... seeds of the baseline being right
+    for rate in (base == label).mean(axis=1):
+        counts = np.convolve(counts, [1 - rate, rate])
+    return float(lost * counts[least:].sum() * len(label))

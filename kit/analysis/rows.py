@@ -1,0 +1,98 @@
+"""A row of the table from an estimate, with the interval that its metric is to have.
+
+Rows lack `study` and `machine`, which the study knows. Resampling is seeded by the run and metric,
+so that a table comes out the same again.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from kit.analysis import intervals, smooth
+from kit.analysis.evaluate import Estimate
+from kit.analysis.intervals import Array, Interval
+from kit.analysis.sample import Sample
+from kit.registry import Entry
+from kit.results import row
+from kit.spec import Run, Variant, content_hash
+
+Row = dict[str, Any]
+
+
+def named(run: Run, **fields: Any) -> Row:
+    """Returns a row with the key columns that a run knows."""
+    variant, args = run.variant, run.measurement.args
+    given = {
+        "variant": variant.name,
+        "architecture": variant.architecture.name,
+        "schemes": variant.scheme_name,
+        "runtime": variant.runtime.name,
+        "seed": variant.seed,
+        "task": args["task"].name if args.get("task") else "",
+        "split": args.get("split") or "",
+    }
+    return row(**(given | fields))
+
+
+def row_of(
+    sample: Sample, entry: Entry, estimate: Estimate, interval: Interval, **fields: Any
+) -> Row:
+    """Returns the row of an estimate; what is given beside it wins."""
+    artifact = sample.artifact
+    notes = [estimate.note, interval.note, *artifact.info.get("notes", ())]
+    given = {
+        "condition": estimate.condition,
+        "metric": entry.name,
+        "value": estimate.value,
+        "unit": entry.traits["unit"],
+        "ci_low": interval.low,
+        "ci_high": interval.high,
+        "interval": interval.over,
+        "n": estimate.n,
+        "status": estimate.status,
+        "note": "; ".join(note for note in notes if note),
+        "run_id": artifact.run_id,
+    }
+    null = entry.traits.get("null")
+    if null is not None:
+        against = artifact.run.measurement.args.get("against")
+        given["baseline"] = against.name if isinstance(against, Variant) else ""
+    given["p_value"] = estimate.p_value
+    if estimate.launches is not None:
+        found = intervals.launches(estimate.launches, null, artifact.info.get("first_launches"))
+        given |= {"value": found.value, "p_value": found.p_value, "mde": found.mde}
+    return named(artifact.run, **(given | fields))
+
+
+def interval_of(
+    entry: Entry, estimate: Estimate, sample: Sample, chosen: Array | None = None
+) -> Interval:
+    """Returns the interval as the metric was registered to have it, of all or the chosen items."""
+    how = entry.traits["interval"]
+    if estimate.status != "ok":
+        return Interval()
+    if estimate.interval is not None:
+        return estimate.interval._replace(note="")  # the estimate has the note already
+    if how is None:
+        return Interval(note=entry.traits.get("note", ""))
+    if estimate.launches is not None:
+        first = sample.artifact.info.get("first_launches")
+        return intervals.launches(estimate.launches, first=first).interval
+    codes, count = sample.clusters_with(estimate.beside)
+    if chosen is not None:
+        kept, codes = np.unique(codes[chosen], return_inverse=True)
+        count = len(kept)
+    if len(codes) != estimate.n:
+        return Interval(note="its records are no items: no interval")
+    if estimate.binary and estimate.ratio is not None:
+        return intervals.wilson(estimate.ratio.numerator, codes, count)
+    if estimate.influence is not None:
+        return smooth.interval(estimate.influence, codes, count, entry.traits.get("bounds"))
+    rng = np.random.default_rng(int(content_hash(sample.artifact.run_id, entry.name), 16))
+    if estimate.ratio is not None:
+        return intervals.bootstrap(estimate.ratio, codes, count, rng)
+    again = estimate.again
+    assert again is not None
+    return intervals.resampled(lambda index: float(again(index)), codes, count, rng)

@@ -1,0 +1,200 @@
+"""An artifact with what all metrics of it share, and the other artifacts of its study they need.
+
+A temperature is fitted on the validation split, a corrupted split is set against the clean one.
+`Related` finds these other artifacts, here and nowhere else, by what they are to a run:
+
+- `validation`: the validation split in distribution; what `register_metric(fit=...)` reads.
+- `ood`: the validation parts of the task's shifts, concatenated; parameters `ood_*` of a fit.
+- `clean`: of a corrupted run, the same split uncorrupted.
+- `test`: of a shift, the test split (of a shift's validation part, the validation split).
+- `reference`: either of the last two; parameters `reference_*` of a metric.
+
+All are of the same variant, seed, task and other arguments of the measurement. The validation split
+itself has none of them, so that nothing is scored on what it was fitted on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from kit import registry
+from kit.analysis.intervals import Array
+from kit.results import condition, corruption_parts
+from kit.spec import Ref, Run, Undefined
+from kit.store import Artifact
+
+VALIDATION = "validation"
+
+
+@dataclass(frozen=True)
+class Sample:
+    """An artifact with what all metrics of it share.
+
+    Attributes:
+        artifact: what a run saved.
+        related: by role (see above) another artifact that the study asks for, or why it failed.
+        fits: what was fitted, kept for all samples of a study.
+    """
+
+    artifact: Artifact
+    related: Mapping[str, Artifact | str] = field(default_factory=dict)
+    fits: dict[Any, Any] = field(default_factory=dict)
+
+    @property
+    def protocol(self) -> str:
+        """Condition of all its rows; of a run that failed, what is known of it."""
+        known = corruption_parts(self.artifact.run.measurement.args.get("corruption"))
+        return condition(**known | self.artifact.info.get("protocol", {}))
+
+    @property
+    def corrupted(self) -> bool:
+        """Says whether its items were corrupted on purpose."""
+        return self.artifact.run.measurement.args.get("corruption") is not None
+
+    def items(self, beside: Sample | None = None) -> Array:
+        """Returns the items' ids; with another sample, its ids first, marked as such."""
+        ids: Array = self.artifact.columns["item"]
+        if beside is None:
+            return ids
+        return np.concatenate([np.char.add("reference:", beside.items().astype(str)), ids])
+
+    @cached_property
+    def clusters(self) -> tuple[Array, int]:
+        """Cluster of each item as 0..count-1, and the count; items without one are their own."""
+        return _clusters([self])
+
+    def clusters_with(self, beside: Sample | None) -> tuple[Array, int]:
+        """Returns `clusters` of these items, or of another sample's items and then these."""
+        return self.clusters if beside is None else _clusters([beside, self])
+
+    @cached_property
+    def problem(self) -> Exception | None:
+        """Why no metric of this artifact can be trusted."""
+        columns = self.artifact.columns
+        if len({len(values) for values in columns.values()}) > 1:
+            sizes = {name: len(values) for name, values in columns.items()}
+            return ValueError(f"run {self.artifact.run_id}: columns differ in length: {sizes}")
+        if not columns or not len(next(iter(columns.values()))):
+            return Undefined("no items")
+        for name, values in columns.items():
+            if values.dtype.kind == "f" and not np.isfinite(values).all():
+                bad = ~np.isfinite(values.reshape(len(values), -1)).all(axis=1)
+                at = f"first at {columns['item'][bad.argmax()]}" if "item" in columns else ""
+                return ValueError(
+                    f"run {self.artifact.run_id}: {name} is NaN or infinite in {bad.sum()} of "
+                    f"{len(bad)} records {at}".rstrip()
+                )
+        if {"logits", "label"} <= columns.keys():
+            label, classes = columns["label"], columns["logits"].shape[1]
+            if label.min() < 0 or label.max() >= classes:
+                wrong = label.min() if label.min() < 0 else label.max()
+                return ValueError(
+                    f"run {self.artifact.run_id}: label {wrong} is outside the {classes} classes"
+                )
+        return None
+
+    def other(self, role: str) -> Sample:
+        """Returns the related sample of a role that the study asks for.
+
+        Raises:
+            Undefined: its run failed.
+            ValueError: it cannot be trusted.
+        """
+        found = self.related[role]
+        if isinstance(found, str):
+            raise Undefined(f"it needs another run ({role}), which has no result: {found}")
+        sample = Sample(found)
+        if sample.problem is not None:
+            raise sample.problem
+        return sample
+
+    def fitted(self, fit: Callable[..., Any], make: Callable[[], Any]) -> Any:
+        """Returns what `make` gives, once for a fit and the artifacts that it reads."""
+        read = [self.related.get(role) for role in (VALIDATION, "ood")]
+        key = fit, *(one.run_id if isinstance(one, Artifact) else one for one in read)
+        if key not in self.fits:
+            self.fits[key] = make()
+        return self.fits[key]
+
+
+def _clusters(samples: Sequence[Sample]) -> tuple[Array, int]:
+    import pandas as pd
+
+    columns = [sample.artifact.columns for sample in samples]
+    if any("cluster" not in each for each in columns):
+        size = sum(len(next(iter(each.values()))) for each in columns)
+        return np.arange(size), size
+    codes, found = pd.factorize(
+        np.concatenate([each["cluster"].astype(object) for each in columns])
+    )
+    return codes, len(found)
+
+
+class Related:
+    """Finds, for each run of a study, the other runs that its metrics may need."""
+
+    def __init__(self, artifacts: Iterable[Artifact], failures: Mapping[Run, str]) -> None:
+        """Takes what the runs of a study gave: an artifact, or why there is none."""
+        self._found: dict[Run, Artifact | str] = {one.run: one for one in artifacts}
+        self._found |= failures
+        self._joined: dict[str, Artifact] = {}
+        self._fits: dict[Any, Any] = {}
+
+    def sample(self, artifact: Artifact) -> Sample:
+        """Returns an artifact (one without columns for a run that failed) with what is related."""
+        related = {}
+        for role, runs in _roles(artifact.run):
+            found = [self._found[run] for run in runs if run in self._found]
+            if found:
+                related[role] = self._together(found)
+        return Sample(artifact, related, self._fits)
+
+    def _together(self, found: Sequence[Artifact | str]) -> Artifact | str:
+        """Returns artifacts as one; the first reason where one failed."""
+        artifacts = []
+        for one in found:
+            if isinstance(one, str):
+                return one
+            artifacts.append(one)
+        if len(artifacts) == 1:
+            return artifacts[0]
+        first, key = artifacts[0], " ".join(one.run_id for one in artifacts)
+        if key not in self._joined:
+            shared = set.intersection(*(set(one.columns) for one in artifacts))
+            columns = {
+                name: np.concatenate([one.columns[name] for one in artifacts]) for name in shared
+            }
+            self._joined[key] = Artifact(first.run, key, first.kind, columns)
+        return self._joined[key]
+
+
+def _roles(run: Run) -> Iterator[tuple[str, list[Run]]]:
+    """Yields each role and the runs that would fill it, whether or not a study asks for them."""
+    args = run.measurement.args
+    task, split, corruption = args.get("task"), args.get("split"), args.get("corruption")
+    if not isinstance(task, Ref) or not isinstance(split, str):
+        return
+    clean = {} if corruption is None else {"corruption": None}
+
+    def sibling(other: str) -> Run:
+        return Run(run.variant, run.measurement.replace(split=other, **clean))
+
+    shifts = registry.tasks.get(task.name).traits["shifts"]
+    shift = split.removesuffix(f"/{VALIDATION}")
+    if split != VALIDATION:
+        yield VALIDATION, [sibling(VALIDATION)]
+        if shift == split:
+            yield "ood", [sibling(f"{name}/{VALIDATION}") for name in shifts]
+    if corruption is not None:
+        role, reference = "clean", split
+    elif shift in shifts:
+        role, reference = "test", "test" if shift == split else VALIDATION
+    else:
+        return
+    yield role, [sibling(reference)]
+    yield "reference", [sibling(reference)]

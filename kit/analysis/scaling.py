@@ -1,0 +1,139 @@
+"""Calibration mended after training, by what is fitted on the validation split alone."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from kit.analysis.calibration import BIASED, ece
+from kit.analysis.intervals import Array
+from kit.analysis.metrics import log_softmax, nll, one_hot
+from kit.registry import register_metric
+from kit.spec import Undefined
+
+COLDEST, HOTTEST = 1e-3, 1e3
+
+
+def fit_temperature(logits: Array, label: Array) -> float:
+    """Returns the temperature by which scores are divided, at the least NLL (Guo et al. 2017).
+
+    The NLL is convex in the inverse temperature; its slope, the mean score expected less the
+    label's, is zero at the best one.
+
+    Args:
+        logits: of the validation split [n, classes].
+        label: [n].
+
+    Raises:
+        Undefined: no temperature is best: every label has the largest score, or scores tell
+            nothing or the opposite of the labels.
+    """
+    from scipy.optimize import brentq
+
+    scores = logits.astype(np.float64)
+    scores -= scores.max(axis=1, keepdims=True)
+    own = float(np.take_along_axis(scores, label[:, None], axis=1).mean())
+
+    def slope(log_temperature: float) -> float:
+        weights = np.exp(scores / np.exp(log_temperature))
+        return float((scores * weights).sum(axis=1) @ (1 / weights.sum(axis=1))) / len(label) - own
+
+    low, high = np.log(COLDEST), np.log(HOTTEST)
+    if slope(low) <= 0:
+        raise Undefined("on validation every label has the largest score: no temperature is best")
+    if slope(high) >= 0:
+        raise Undefined("on validation the scores say nothing of the labels: no temperature helps")
+    return float(np.exp(brentq(slope, low, high, xtol=1e-10)))
+
+
+def fit_vector(logits: Array, label: Array) -> tuple[Array, Array]:
+    """Returns a factor and a shift of each class's score, at the least NLL (Guo et al. 2017).
+
+    Args:
+        logits: of the validation split [n, classes].
+        label: [n].
+
+    Raises:
+        Undefined: a class has no item, or there is no best fit.
+    """
+    from scipy.optimize import minimize
+
+    n, classes = logits.shape
+    scores, there = logits.astype(np.float64), one_hot(label, classes)
+    if not there.any(axis=0).all():
+        absent = int(there.any(axis=0).argmin())
+        raise Undefined(f"class {absent} has no item in the validation split: no shift is best")
+
+    def loss(parameters: Array) -> tuple[float, Array]:
+        factor, shift = parameters[:classes], parameters[classes:]
+        logs = log_softmax(scores * factor + shift)
+        gap = (np.exp(logs) - there) / n
+        return -float(logs[there].sum()) / n, np.append((gap * scores).sum(axis=0), gap.sum(axis=0))
+
+    start = np.append(np.ones(classes), np.zeros(classes))
+    found = minimize(loss, start, jac=True, method="L-BFGS-B", options={"maxiter": 1000})
+    if not found.success or found.fun * n < 0.01:  # the classes can be told apart without error
+        raise Undefined("vector scaling has no best fit on validation: it separates the classes")
+    return found.x[:classes], found.x[classes:]
+
+
+def _scaled(logits: Array, fitted: tuple[Array, Array]) -> Array:
+    return np.asarray(logits * fitted[0] + fitted[1])
+
+
+@register_metric(
+    artifact="classification",
+    higher_is_better=False,
+    unit="nats",
+    version=1,
+    fit=fit_temperature,
+    needs_probabilities=True,
+)
+def nll_temperature(logits: Array, label: Array, fitted: float) -> Array:
+    """Negative log-likelihood after temperature scaling on validation."""
+    return nll(logits / fitted, label)
+
+
+@register_metric(
+    artifact="classification",
+    higher_is_better=False,
+    unit="share",
+    interval=None,
+    version=1,
+    graded=True,
+    fit=fit_temperature,
+    needs_probabilities=True,
+    note=BIASED,
+)
+def ece_temperature(logits: Array, label: Array, fitted: float) -> float:
+    """Expected calibration error after temperature scaling on validation."""
+    return ece(logits / fitted, label)
+
+
+@register_metric(
+    artifact="classification",
+    higher_is_better=False,
+    unit="nats",
+    version=1,
+    fit=fit_vector,
+    needs_probabilities=True,
+    optional=True,
+)
+def nll_vector(logits: Array, label: Array, fitted: tuple[Array, Array]) -> Array:
+    """Negative log-likelihood after vector scaling on validation."""
+    return nll(_scaled(logits, fitted), label)
+
+
+@register_metric(
+    artifact="classification",
+    higher_is_better=False,
+    unit="share",
+    interval=None,
+    version=1,
+    fit=fit_vector,
+    needs_probabilities=True,
+    optional=True,
+    note=BIASED,
+)
+def ece_vector(logits: Array, label: Array, fitted: tuple[Array, Array]) -> float:
+    """Expected calibration error after vector scaling on validation."""
+    return ece(_scaled(logits, fitted), label)

@@ -1,0 +1,113 @@
+"""What figures of a study's predictions are drawn from, and the items that compression costs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from kit import tasks
+from kit.spec import Ref
+from kit.study import Study
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from kit.analysis.exemplars import Exemplars
+
+
+def reliability(
+    study: Study, variants: Sequence[str], split: str = "test", corruption: Ref | None = None
+) -> pd.DataFrame:
+    """Returns how often variants are right at each confidence, before and after scaling.
+
+    The temperature is each variant's own, fitted on the validation split.
+
+    Args:
+        study: done, with predictions on `validation` and on the split.
+        variants: their names; a panel each.
+        split: whose items are shown.
+        corruption: and with which corruption.
+
+    Returns:
+        Columns of `kit.plot.reliability`: panel, line, confidence, accuracy, n, ci_low, ci_high.
+
+    Raises:
+        SpecError: no such predictions.
+        Undefined: a variant has no best temperature.
+    """
+    import pandas as pd
+
+    from kit.analysis.calibration import reliability as bins
+    from kit.analysis.scaling import fit_temperature
+
+    frames = []
+    for name in variants:
+        known = study.predictions(name, "validation").columns
+        shown = study.predictions(name, split, corruption).columns
+        heat = fit_temperature(known["logits"], known["label"])
+        for line, logits in (
+            ("as it is", shown["logits"]),
+            ("temperature scaled", shown["logits"] / heat),
+        ):
+            frames.append(bins(logits, shown["label"], mass=True).assign(panel=name, line=line))
+    return pd.concat(frames, ignore_index=True)
+
+
+def roc(study: Study, variant: str, splits: Sequence[str]) -> pd.DataFrame:
+    """Returns the ROC curves of a variant's detectors: is an item of the test split or a shift's?
+
+    Args:
+        study: done, with predictions on `validation`, `test` and the splits.
+        variant: its name.
+        splits: shifts; a panel each.
+
+    Returns:
+        Columns of `kit.plot.roc`: panel, line (the detector), fpr, tpr.
+
+    Raises:
+        SpecError: no such predictions.
+    """
+    import pandas as pd
+    from sklearn.metrics import roc_curve
+
+    from kit.analysis.ood import detectors, fit_features
+
+    known = study.predictions(variant, "validation").columns
+    space = fit_features(known["label"], known.get("features"))
+    inside = study.predictions(variant, "test").columns
+    ours = detectors(inside["logits"], inside.get("features"), space)
+    frames = []
+    for split in splits:
+        outside = study.predictions(variant, split).columns
+        theirs = detectors(outside["logits"], outside.get("features"), space)
+        for line in ours:
+            shifted = np.repeat([0, 1], [len(ours[line]), len(theirs[line])])
+            fpr, tpr, _ = roc_curve(shifted, np.concatenate([ours[line], theirs[line]]))
+            frames.append(pd.DataFrame({"panel": split, "line": line, "fpr": fpr, "tpr": tpr}))
+    return pd.concat(frames, ignore_index=True)
+
+
+def exemplars(study: Study, variant: str, split: str = "test") -> Exemplars:
+    """Returns the items that all seeds of a variant lose and most of the baseline's keep.
+
+    Args:
+        study: done.
+        variant: its name.
+        split: of the task.
+
+    Raises:
+        SpecError: no such predictions.
+    """
+    from kit.analysis.exemplars import exemplars as found
+
+    def all_seeds(name: str) -> list[int]:
+        return sorted({v.seed for v in study.variants() if v.name == name})
+
+    base, ours = (
+        [study.predictions(name, split, seed=seed) for seed in all_seeds(name)]
+        for name in (study.baseline.name, variant)
+    )
+    task = study.predictions(variant, split).run.measurement.args["task"]
+    return found(base, ours, study.examples(task, split), tasks.load(task).labels)

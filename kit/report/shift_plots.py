@@ -1,0 +1,248 @@
+"""Figures of what a shift does: corruptions, calibration, groups, outliers, accuracy on the line.
+
+Part of `kit.plot`; the rules of `kit.report.plot` hold here too. Curves (reliability, ROC, the
+line) come as frames with a row a point, since they are no rows of a table.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.ticker import FixedLocator, FuncFormatter
+
+from kit.report import tables
+from kit.report.style import COLOURS, GREY, MARKERS, Figure, axis, empty, shortened, styled
+
+_DARK = 0.55
+"""Share of the colour scale from which a cell's number is written in black."""
+
+
+@styled
+def heat(table: pd.DataFrame, metric: str = "accuracy_retained", *, title: str = "") -> Figure:
+    """Draws a metric of corrupted items as a heat map: a row a variant, a column a corruption.
+
+    Args:
+        table: rows of a study with corruptions; a panel a severity.
+        metric: any metric that such rows have.
+        title: instead of the question.
+    """
+    rows, unit = tables.scaled(tables.pooled(tables.corrupted(table, metric)))
+    names = list(rows["variant"].unique())
+    columns = list(rows["corruption"].unique())
+    levels = sorted(rows["severity"].unique())
+    question = title or "What breaks which variant, and how fast?"
+    notes = [f"Each number: {axis(metric, unit)}. Severity 1 is mild, 5 as bad as one can bear."]
+    notes += tables.unmeasured(table, [metric])
+    labels = [shortened(name, 36) for name in names]
+    wide = 1.2 + 0.075 * max(map(len, labels)) + 0.52 * len(columns) * len(levels)
+    figure, grid = empty(question, max(wide, 5), 1.9 + 0.34 * len(names), notes, len(levels))
+    low, high = float(rows["value"].min()), float(rows["value"].max())
+    for axes, level in zip(grid, levels, strict=True):
+        part = rows[rows["severity"] == level]
+        cells = part.pivot(index="variant", columns="corruption", values="value")
+        cells = cells.reindex(index=names, columns=columns)
+        axes.imshow(cells, cmap="cividis", vmin=low, vmax=high, aspect="auto")
+        for y, line in enumerate(cells.to_numpy()):
+            for x, value in enumerate(line):
+                bright = value - low > _DARK * (high - low)
+                text = "" if math.isnan(value) else f"{value:.2f}"
+                colour = "black" if bright else "white"
+                axes.text(x, y, text, ha="center", va="center", fontsize=8, color=colour)
+        axes.set_title(f"severity {level}")
+        axes.set_xticks(range(len(columns)), [name.replace("_", " ") for name in columns])
+        axes.tick_params(axis="x", labelrotation=90, length=0)
+        axes.tick_params(axis="y", length=0)
+        axes.grid(visible=False)
+    grid[0].set_yticks(range(len(names)), labels)
+    return figure
+
+
+@styled
+def reliability(curves: pd.DataFrame, *, title: str = "") -> Figure:
+    """Draws how often answers are right at each confidence; on the diagonal a model knows itself.
+
+    Args:
+        curves: a row a bin: `panel`, `line`, `confidence` and `accuracy` (means in the bin), `n`,
+            `ci_low`, `ci_high`.
+        title: instead of the question.
+    """
+    panels = list(_checked(curves, "confidence", "accuracy", "ci_low", "ci_high")["panel"].unique())
+    question = title or "Is the model right as often as it is sure?"
+    notes = [
+        "Below the diagonal: surer than right. Bars: 95% intervals. Marks grow with the items."
+    ]
+    figure, grid = empty(question, max(6.0, 0.8 + 2.7 * len(panels)), 3.4, notes, len(panels))
+    for axes, panel in zip(grid, panels, strict=True):
+        axes.plot([0, 1], [0, 1], color=GREY, linewidth=0.9, linestyle="--", zorder=1)
+        for turn, (line, bins) in enumerate(_lines(curves, panel)):
+            colour, size = COLOURS[turn], 8 + 70 * bins["n"] / bins["n"].max()
+            label = line if axes is grid[0] else ""
+            axes.vlines(bins["confidence"], bins["ci_low"], bins["ci_high"], colour, linewidth=1)
+            axes.plot(bins["confidence"], bins["accuracy"], color=colour, linewidth=1.4)
+            marks = dict(s=size, color=colour, marker=MARKERS[turn], zorder=3, label=label)
+            axes.scatter(bins["confidence"], bins["accuracy"], **marks)
+        axes.set_title(shortened(panel, 30))
+        axes.set_xlabel("confidence (share)")
+    _share_axes(grid, low=float(curves["confidence"].min()))
+    grid[0].set_ylabel("right (share)")
+    figure.legend(loc="outside right upper")
+    return figure
+
+
+@styled
+def roc(curves: pd.DataFrame, *, title: str = "") -> Figure:
+    """Draws which share of shifted items is noticed at which share of false alarms.
+
+    Args:
+        curves: a row a threshold: `panel` (the shift), `line` (the detector), `fpr`, `tpr`.
+        title: instead of the question.
+    """
+    panels = list(_checked(curves, "fpr", "tpr")["panel"].unique())
+    question = title or "Does the model notice that an item is not what it was trained for?"
+    notes = ["On the diagonal: no better than guessing. Up and left is better."]
+    figure, grid = empty(question, max(6.0, 0.8 + 2.7 * len(panels)), 3.4, notes, len(panels))
+    for axes, panel in zip(grid, panels, strict=True):
+        axes.plot([0, 1], [0, 1], color=GREY, linewidth=0.9, linestyle="--", zorder=1)
+        for turn, (line, points) in enumerate(_lines(curves, panel)):
+            label = line if axes is grid[0] else ""
+            dashes = ("-", "--", ":", "-.")[turn // len(COLOURS)]
+            colour = COLOURS[turn % len(COLOURS)]
+            axes.plot(points["fpr"], points["tpr"], dashes, color=colour, label=label)
+        axes.set_title(shortened(panel, 30))
+        axes.set_xlabel("false alarms (share)")
+    _share_axes(grid)
+    grid[0].set_ylabel("noticed (share)")
+    figure.legend(loc="outside right upper")
+    return figure
+
+
+@styled
+def groups(table: pd.DataFrame, metric: str = "accuracy", *, title: str = "") -> Figure:
+    """Draws each variant's worst group beside its average, a panel a split.
+
+    Args:
+        table: rows with groups.
+        metric: reported by group.
+        title: instead of the question.
+    """
+    whole, _ = tables.scaled(tables.pooled(tables.select(table, metric)))
+    worst, unit = tables.scaled(tables.worst_groups(table, metric))
+    whole = whole.assign(_panel=tables.panel_names(whole))
+    worst = worst.assign(_panel=tables.panel_names(worst))
+    panels = [name for name in tables.panels(whole) if name in set(worst["_panel"])]
+    names = [name for name in whole["variant"].unique() if name in set(worst["variant"])]
+    labels = [shortened(name, 36) for name in names]
+    question = title or f"Whom does the average {tables.words(metric)} hide?"
+    notes = ["Circle: all items. Triangle: the worst group, named. Bars: 95% intervals."]
+    wide = 1.2 + 0.075 * max(map(len, labels)) + 2.6 * len(panels)
+    figure, grid = empty(question, max(wide, 6), 1.6 + 0.5 * len(names), notes, len(panels))
+    for axes, panel in zip(grid, panels, strict=True):
+        for y, name in enumerate(names):
+            for rows, mark, colour, up in (
+                (whole, "o", COLOURS[0], 0.14),
+                (worst, "v", COLOURS[2], -0.14),
+            ):
+                for row in tables.records(
+                    rows[(rows["_panel"] == panel) & (rows["variant"] == name)]
+                ):
+                    axes.hlines(y - up, row["ci_low"], row["ci_high"], colour, linewidth=1.6)
+                    axes.plot(row["value"], y - up, mark, color=colour, zorder=3)
+                    if row["group"]:
+                        where = (row["value"], y - up)
+                        text = shortened(row["group"], 22)
+                        axes.annotate(
+                            *(text, where, (0, -11)),
+                            textcoords="offset points",
+                            ha="center",
+                            va="center",
+                            fontsize=7.5,
+                            color=GREY,
+                        )
+        axes.set_title(shortened(panel, 30))
+        axes.tick_params(axis="y", length=0)
+        axes.locator_params(axis="x", nbins=5)
+    grid[0].set_yticks(range(len(names)), labels)
+    grid[0].set_ylim(len(names) - 0.4, -0.6)
+    figure.supxlabel(axis(metric, unit), fontsize=10.5)
+    return figure
+
+
+@styled
+def on_the_line(
+    points: pd.DataFrame, lines: pd.DataFrame | None = None, *, title: str = ""
+) -> Figure:
+    """Draws accuracy on a shift against accuracy in distribution, probit-scaled: a point a variant.
+
+    Variants on one line lose what their accuracy in distribution says they lose; one below it is
+    less robust than it looks (Miller et al., Accuracy on the line, 2021).
+
+    Args:
+        points: `panel` (the shift), `line` (what shares a mark, such as the architecture),
+            `inside` and `outside` (accuracies).
+        lines: of the fit, a row a panel: `panel`, `slope`, `intercept` (of probits) and `r2`.
+        title: instead of the question.
+    """
+    from scipy.special import ndtr, ndtri
+
+    panels = list(_checked(points, "inside", "outside")["panel"].unique())
+    question = title or "Does accuracy in distribution tell accuracy on the shift?"
+    notes = ["Dashed: no loss. Line: the fit of probits over all variants. Below it: less robust."]
+    figure, grid = empty(question, max(6.0, 0.8 + 2.9 * len(panels)), 3.6, notes, len(panels))
+    marks = {line: turn for turn, line in enumerate(points["line"].unique())}
+    named: set[str] = set()
+    ends = ndtri([points["inside"].min() - 0.01, min(points["inside"].max() + 0.005, 0.9995)])
+    for axes, panel in zip(grid, panels, strict=True):
+        axes.plot(ends, ends, color=GREY, linestyle="--", linewidth=0.9, zorder=1)
+        for line, part in _lines(points, panel):
+            turn = marks[line]
+            axes.scatter(
+                *(ndtri(part["inside"]), ndtri(part["outside"])),
+                color=COLOURS[turn % len(COLOURS)],
+                marker=MARKERS[turn % len(MARKERS)],
+                label="" if line in named else line,
+                zorder=3,
+            )
+            named.add(line)
+        text = shortened(panel, 30)
+        fits = [] if lines is None else tables.records(lines[lines["panel"] == panel])
+        for fit in fits:
+            axes.plot(ends, fit["intercept"] + fit["slope"] * ends, color=COLOURS[6], linewidth=1.2)
+            text += f"\nslope {fit['slope']:.2f}, R\u00b2 {fit['r2']:.2f}"
+        axes.set_title(text)
+        axes.set_xlabel("in distribution (accuracy)")
+    shares = [0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995]
+    low, high = (f(*grid[0].get_xlim(), *grid[0].get_ylim()) for f in (min, max))
+    ticks = [tick for tick in ndtri(shares).tolist() if low <= tick <= high]
+    while len(ticks) > 6:
+        ticks = ticks[::2]
+    for side in (grid[0].xaxis, grid[0].yaxis):
+        side.set_major_locator(FixedLocator(ticks))
+        side.set_major_formatter(FuncFormatter(lambda value, _: f"{ndtr(value):.3g}"))
+    grid[0].set_ylabel("on the shift (accuracy)")
+    figure.legend(loc="outside right upper")
+    return figure
+
+
+def _checked(curves: pd.DataFrame, *columns: str) -> pd.DataFrame:
+    for name in ("panel", "line", *columns):
+        if name not in curves.columns:
+            there = ", ".join(map(str, curves.columns))
+            raise ValueError(f"the curves have no column {name!r}; there are {there}")
+    if curves.empty:
+        raise ValueError("the curves have no points to show")
+    return curves
+
+
+def _lines(curves: pd.DataFrame, panel: str) -> list[tuple[str, pd.DataFrame]]:
+    part = curves[curves["panel"] == panel]
+    return [(line, part[part["line"] == line]) for line in part["line"].unique()]
+
+
+def _share_axes(grid: Sequence[Axes], low: float = 0.0) -> None:
+    start = 0.1 * math.floor(10 * low)
+    grid[0].set_xlim(start - 0.02, 1.02)
+    grid[0].set_ylim(-0.02, 1.02)
+    grid[0].set_xticks([x for x in (0, 0.25, 0.5, 0.75, 1) if x >= start])

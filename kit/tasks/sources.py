@@ -1,0 +1,78 @@
+"""Tables from elsewhere: a frame, a data set of `datasets`, or `hf:` and its name."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from kit.spec import SpecError
+from kit.values import reason, shown
+
+if TYPE_CHECKING:
+    import datasets
+    import pandas as pd
+
+PREFIX = "hf:"
+
+
+class Table(NamedTuple):
+    """A table as a frame, and the names of each class column in the order of their numbers."""
+
+    frame: pd.DataFrame
+    classes: dict[str, list[str]]
+
+
+def read_table(where: str, given: Any) -> Table:
+    """Returns a table of any of the kinds that are taken.
+
+    Columns of classes hold their names then, and nothing where a data set says -1 for no label.
+
+    Args:
+        where: names it in messages.
+        given: a DataFrame; a `datasets.Dataset`; a `DatasetDict`, whose parts are pooled; `hf:`
+            and an id of the hub, or a folder of CSV, JSON or Parquet files or that `save_to_disk`
+            wrote.
+
+    Raises:
+        SpecError: it is something else, cannot be read, or its parts have different columns.
+    """
+    import datasets
+    import pandas as pd
+
+    if isinstance(given, str) and given.startswith(PREFIX):
+        given = _read(where, given.removeprefix(PREFIX))
+    if isinstance(given, pd.DataFrame):
+        return Table(given, {})
+    if isinstance(given, datasets.DatasetDict):
+        try:
+            given = datasets.concatenate_datasets([*given.values()])
+        except Exception as error:  # the library raises what it meets
+            raise SpecError(f"{where}: its parts do not go together: {reason(error)}") from error
+    if not isinstance(given, datasets.Dataset):
+        raise SpecError(
+            f"{where} is a {type(given).__name__}; expected a pandas DataFrame, a data set of "
+            "`datasets`, or 'hf:' and its name"
+        )
+    frame, classes = given.to_pandas(), {}
+    for column, feature in given.features.items():
+        if isinstance(feature, datasets.ClassLabel) and feature.names:
+            classes[column] = list(feature.names)
+            known = dict(enumerate(feature.names))
+            frame[column] = [known.get(number) for number in frame[column]]
+    return Table(frame, classes)
+
+
+def _read(where: str, source: str) -> datasets.Dataset | datasets.DatasetDict:
+    """Returns a data set from a folder, or from the hub."""
+    import datasets
+
+    try:
+        folder = Path(source).expanduser()
+        if any((folder / name).is_file() for name in ("dataset_dict.json", "state.json")):
+            return datasets.load_from_disk(str(folder))
+        return datasets.load_dataset(str(folder) if folder.is_dir() else source)
+    except Exception as error:  # no such folder, no network, no such id, a broken file
+        raise SpecError(
+            f"{where}: {shown(source)} could not be read: {reason(error)}. Where the hub is not "
+            "reached, save the data elsewhere with save_to_disk and give that: hf:./folder"
+        ) from error
