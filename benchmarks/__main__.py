@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.common import Figure
+from benchmarks.coverage import coverage
 from benchmarks.engine import engine
 from benchmarks.groups import groups
 from benchmarks.machine import memory, policies
@@ -18,7 +19,7 @@ from benchmarks.package import analysis, imports, size
 from benchmarks.work import scaling, timing
 from kit.spec import suggest
 
-EACH = (size, imports, analysis, groups, engine, scaling, timing, memory, policies)
+EACH = (size, imports, analysis, coverage, groups, engine, scaling, timing, memory, policies)
 ALL = {each.__name__: each for each in EACH}
 LAST = Path(__file__).with_name("last.md")
 WORDS = {True: "yes", False: "NO", None: ""}

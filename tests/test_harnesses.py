@@ -21,7 +21,15 @@ def test_a_shift_study_has_every_split_and_null_models_untimed(toys: Ref) -> Non
     assert {("base", 0, "quality"), ("base", 1, "quality"), ("majority", 0, "quality")} <= asked
     assert [r.variant.name for r in study.runs if r.measurement.name == "latency"] == ["base"]
     splits = {r.measurement.args["split"] for r in study.runs if r.measurement.name == "quality"}
-    assert splits == {"test", "later"}
+    assert splits == {"test", "later", "validation", "later/validation"}
+    usual = {"batch_size": 32, "threads": 1}
+    repeats = [
+        {name: run.measurement.args[name] for name in usual}
+        for run in study.runs
+        if run.measurement.name == "quality" and run.variant.name == "base"
+        if {name: run.measurement.args[name] for name in usual} != usual
+    ]
+    assert repeats == [usual | how for how in kit.harnesses.REPEATS]
     with pytest.raises(SpecError, match="baseline 'base w4' is not among the variants"):
         kit.evaluate_shift([base], tasks=[toys], baseline=base.replace(schemes=["w4"]))
 

@@ -94,7 +94,7 @@ def group_changes(
     from one influence value an item)? A group is flagged where the first holds by Benjamini and
     Hochberg (1995) over all groups, and the second by the same over those that lose at 5%. Where no
     group loses, any flag at all is thus an error of at most 5%. Testing the second over all groups
-    would cost a fifth of the power (`benchmarks/groups.py`); the price of not doing so is that
+    would cost some ten points of power (`benchmarks/groups.py`); the price of not doing so is that
     where half of the groups lose exactly twice the mean, and little, 9% instead of 5% of studies
     flag one.
 

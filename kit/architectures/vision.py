@@ -150,7 +150,7 @@ def vit(
         num_hidden_layers=depth,
         num_attention_heads=heads,
         intermediate_size=2 * width,
-        num_labels=classes,
+        id2label=dict(enumerate(map(str, range(classes)))),
     )
     module: nn.Module = ViTForImageClassification(config)
     return module

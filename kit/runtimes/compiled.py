@@ -40,7 +40,7 @@ def compiled(model: nn.Module) -> Callable[[Mapping[str, Tensor]], Tensor]:
                 for tensor in inputs.values():
                     free = free_dimensions(tensor)
                     torch._dynamo.maybe_mark_dynamic(tensor, tuple(range(free)))
-                    torch._dynamo.mark_static(tensor, tuple(range(free, tensor.ndim)))
+                    torch._dynamo.mark_static(tensor, list(range(free, tensor.ndim)))
                 first = False
             stack.enter_context(torch.no_grad())
             return logits(compiled_model(**inputs))

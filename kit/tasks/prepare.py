@@ -252,8 +252,8 @@ def prepare(
 def _cleaned(frame: pd.DataFrame, counts: dict[str, int]) -> pd.DataFrame:
     """Returns the frame with clean texts or pixels, ids and clusters."""
     if "pixels" in frame:
-        frame = frame.assign(pixels=[pixels(image) for image in frame["pixels"]])
-        frame = frame.assign(id=[content_id(image) for image in frame["pixels"]])
+        frame = frame.assign(pixels=frame["pixels"].map(pixels))
+        frame = frame.assign(id=frame["pixels"].map(content_id))
     else:
         frame = _clean_texts(frame, counts)
     if "cluster" not in frame:

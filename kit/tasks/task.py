@@ -199,7 +199,7 @@ def finished(rows: pd.DataFrame | datasets.Dataset) -> pd.DataFrame:
         if not isinstance(column, str) or column in frame.columns[:place]:
             raise SpecError(f"column {shown(column)} of a split: expected text, and each once")
     if "pixels" in frame:
-        frame = frame.assign(pixels=[pixels(image) for image in frame["pixels"]])
+        frame = frame.assign(pixels=frame["pixels"].map(pixels))
     content = "pixels" if "pixels" in frame else "text"
     if content in frame and "id" not in frame:
         frame = frame.assign(id=[content_id(example) for example in frame[content]])

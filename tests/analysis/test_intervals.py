@@ -11,7 +11,7 @@ from statsmodels.api import OLS
 from statsmodels.stats.proportion import proportion_confint
 
 from kit.analysis import intervals
-from kit.analysis.intervals import Ratio
+from kit.analysis.intervals import Influence, Ratio
 
 quick = settings(deadline=None, max_examples=40)
 
@@ -65,6 +65,42 @@ def test_delta_method_agrees_with_the_bootstrap() -> None:
     drawn = intervals.bootstrap(ratio, codes, 300, rng)
     assert closed[:2] == pytest.approx(drawn[:2], rel=0.03)
     assert closed.over == drawn.over == "clusters"
+
+
+def test_a_long_tail_moves_the_interval_up() -> None:
+    values = np.random.default_rng(5).exponential(size=100)
+    plain = intervals.robust(values, np.arange(100), 100)
+    moved = intervals.skewed(values, np.arange(100), 100)
+    assert moved.low > plain.low and moved.high > plain.high
+    even = np.concatenate([values, -values])
+    known = intervals.robust(even, np.arange(200), 200)
+    assert intervals.skewed(even, np.arange(200), 200)[:2] == pytest.approx(known[:2])
+
+
+def test_shares_stay_between_0_and_1() -> None:
+    for wrong in (1, 2, 199):
+        right = np.arange(200) >= wrong
+        of_class = (np.arange(200) % 2)[:, None] == [0, 1]
+        ratio = Ratio(of_class & right[:, None], of_class)
+        got = intervals.bootstrap(ratio, np.arange(200), 200, np.random.default_rng(0))
+        assert 0 <= got.low < ratio.value < got.high <= 1
+
+
+def test_few_events_and_few_clusters_have_an_interval() -> None:
+    """Draws without any event have no spread: the closed form serves."""
+    rng = np.random.default_rng(6)
+    for count in (2, 3, 200):
+        top = np.zeros(count)
+        top[0] = 3.0
+        ratio = Ratio(top, rng.integers(1, 50, count))
+        got = intervals.bootstrap(ratio, np.arange(count), count, rng)
+        assert got.low < ratio.value < got.high
+
+
+def test_influence_has_pseudo_values() -> None:
+    values = np.random.default_rng(7).normal(size=50)
+    got = Influence(float(values.mean()), values - values.mean())
+    assert got.pseudo_values() == pytest.approx(values)
 
 
 def test_shared_clusters_widen() -> None:

@@ -12,7 +12,7 @@ from scipy import stats
 from statsmodels.stats.contingency_tables import mcnemar
 from statsmodels.stats.multitest import multipletests
 
-from kit.analysis.paired import adjust, change
+from kit.analysis.paired import adjust, bh, change
 from kit.results import row
 
 quick = settings(deadline=None, max_examples=40)
@@ -95,6 +95,32 @@ def test_spread_between_seeds_counts_from_three_on() -> None:
     assert (two.interval.over, three.interval.over) == ("items", "seeds")
     between = stats.t.ppf(0.975, 2) * np.std([0.1, -0.1, 0], ddof=1) / math.sqrt(3)
     assert three.interval.high - three.value == pytest.approx(between, rel=0.01)
+
+
+@pytest.mark.parametrize(("between", "own"), [(0.0, 1.0), (0.1, 0.3)])
+def test_two_levels_count_no_variance_twice(between: float, own: float) -> None:
+    """Seeds that meet the same items anew: their own spread is in the items' variance already."""
+    rng = np.random.default_rng(8)
+    codes, hits, widths = np.repeat(np.arange(100), 3), 0, []
+    for _ in range(300):
+        luck = between * rng.normal(size=(10, 1))
+        items = 0.2 * np.repeat(rng.normal(size=100), 3)
+        anew = own * np.repeat(rng.normal(size=(10, 100)), 3, axis=1)
+        got = change(luck + items + anew, codes, 100, binary=False)
+        hits += got.interval.low <= 0 <= got.interval.high
+        widths.append(got.interval.high - got.interval.low)
+    truth = math.sqrt(between**2 / 10 + 0.2**2 / 100 + own**2 / 1000)
+    assert np.median(widths) == pytest.approx(2 * 2.1 * truth, rel=0.2)
+    assert 0.91 <= hits / 300 <= 0.99
+
+
+@quick
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=12))
+def test_benjamini_hochberg_is_statsmodels(p_values: list[float]) -> None:
+    known = multipletests(p_values, method="fdr_bh")[1]
+    assert list(bh(np.array(p_values))) == pytest.approx(list(known))
+    untested = bh(np.array([*p_values, math.nan]))
+    assert list(untested[:-1]) == pytest.approx(list(known)) and math.isnan(untested[-1])
 
 
 @settings(deadline=None, max_examples=10)  # statsmodels collects garbage on every call
