@@ -18,6 +18,7 @@ from typing import Any
 import nbformat
 from jupyter_client.kernelspec import KernelSpec, KernelSpecManager
 from jupyter_client.manager import AsyncKernelManager, KernelManager
+from jupyter_client.utils import run_sync  # type: ignore[attr-defined]
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, DeadKernelError
 from nbformat import NotebookNode
@@ -158,6 +159,8 @@ class Client(NotebookClient):
         """Ends the kernel, once: nbclient asks for it again when it was stopped."""
         if self.km is not None:
             await super()._async_cleanup_kernel()
+
+    _cleanup_kernel = run_sync(_async_cleanup_kernel)  # what nbclient calls at exit
 
     def process_message(
         self, msg: dict[str, Any], cell: NotebookNode, cell_index: int

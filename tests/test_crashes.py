@@ -28,7 +28,7 @@ from kit.store import Artifact
 
 HERE = Path(__file__).parent
 SCRIPT = str(HERE / "crashing.py")
-PROMPT = 2.0  # seconds in which an interrupt returns
+PROMPT = 3.0  # seconds in which an interrupt returns: 2 on a machine that does nothing else
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from functools import partial
 import numpy as np
 
 from kit.analysis.costs import speedup
-from kit.analysis.intervals import Array, Bounded, Interval, second_stage, t_quantile
+from kit.analysis.intervals import Array, Bounded, Interval, robust, second_stage, t_quantile
 from kit.busyness import BUSY_SHARE
 from kit.registry import register_metric
 from kit.results import parse_condition
@@ -28,7 +28,7 @@ PRECISIONS = (0.01, 0.02, 0.05)
 PARTITIONS, HALVES = 500, 200
 LEVEL = 0.05
 
-_own = partial(register_metric, artifact="selftest", interval="own", version=1)
+_own = partial(register_metric, artifact="selftest", interval="own", version=2)
 Rule = Callable[[Array], tuple[Array, Array]]
 """Orders of launches [m, n] to verdicts (-1 slower, 0 same, 1 faster) and launches each used."""
 
@@ -92,7 +92,8 @@ def _rate(logs: Array, rule: Rule, found: Callable[[Array], Array], seed: int) -
     centre = (value + z * z / (2 * groups)) / (1 + z * z / groups)
     spread = math.sqrt(value * (1 - value) / groups + z * z / (4 * groups * groups))
     wide = z / (1 + z * z / groups) * spread
-    interval = Interval(max(centre - wide, 0.0), min(centre + wide, 1.0), "launches")
+    low = centre - wide if value > 0 else 0.0
+    interval = Interval(low, centre + wide if value < 1 else 1.0, "launches")
     return Bounded(value, interval, n, _above(value, groups))
 
 
@@ -195,6 +196,61 @@ def absolute_spread(
         return {}
     loads = _loads(launch, side, seconds, phase, foreign)
     return {name: _spread(times) for name, (_, times) in loads.items() if len(times) >= 3}
+
+
+@_own(higher_is_better=False, unit="share")
+def call_spread(
+    launch: Array,
+    side: Array,
+    seconds: Array,
+    phase: Array,
+    foreign: Array,
+    round: Array,  # noqa: A002 (named as the column)
+    condition: Array,
+) -> dict[str, Bounded]:
+    """What `launch_spread` would be if launches were alike: the part that is a launch's few calls.
+
+    Where it is near `launch_spread`, more seconds a launch help; where it is far below, only more
+    launches do.
+    """
+    calls = phase == "call"
+    if _planted(condition) or not calls.any():
+        return {}
+    rng = np.random.default_rng(0)
+    launch, side, seconds, foreign, turn = (
+        x[calls] for x in (launch, side, seconds, foreign, round)
+    )
+    variances: dict[str, list[float]] = {"quiet": [], "busy": []}
+    for one in np.unique(launch):
+        here = launch == one
+        load = "busy" if foreign[here][0] > BUSY_SHARE else "quiet"
+        variance = _round_variance(side[here], seconds[here], turn[here], rng)
+        if math.isfinite(variance):
+            variances[load].append(variance)
+    found = {}
+    for load, each in variances.items():
+        if len(each) >= 3:
+            low, high, _, _ = robust(np.array(each), np.arange(len(each)), len(each))
+            bounds = Interval(math.sqrt(max(low, 0.0)), math.sqrt(high), "launches")
+            found[f"machine_load={load}"] = Bounded(math.sqrt(np.mean(each)), bounds, len(each))
+    return found
+
+
+def _round_variance(side: Array, seconds: Array, turn: Array, rng: np.random.Generator) -> float:
+    """Returns the variance of a launch's log ratio, from random halves of its rounds.
+
+    A bootstrap would draw too few distinct calls for a median and give a third more.
+    """
+    ours, rounds = side == "variant", np.unique(turn)
+    n, half = len(rounds), len(rounds) // 2
+    squares = []
+    for _ in range(HALVES if half else 0):
+        first = np.isin(turn, rng.permutation(rounds)[:half])
+        parts = [first & ours, first & ~ours, ~first & ours, ~first & ~ours]
+        if all(part.any() for part in parts):
+            a, b, c, d = (math.log(np.median(seconds[part])) for part in parts)
+            squares.append((a - b - c + d) ** 2 / (n / half + n / (n - half)))
+    return float(np.mean(squares)) if squares else math.nan
 
 
 @_own(higher_is_better=False, unit="launches")

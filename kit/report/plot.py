@@ -263,7 +263,7 @@ def _dots(rows: pd.DataFrame, question: str, notes: list[str]) -> tuple[Figure, 
     about = f"Bars: intervals over {over}." if over else "No intervals: too few repeats."
     about += " Large: mean of the seeds; small: each seed." if len(seeds) else ""
     about += " Hollow: a null model." if null.any() else ""
-    labels = [shortened(name) for name in order]
+    labels = [shortened(name, 80 if len(panels) == 1 else 48) for name in order]
     width = min(13.0, 2.2 + 0.075 * max(map(len, labels)) + 1.9 * len(panels))
     height = 1.6 + (0.46 if len(seeds) else 0.32) * len(order)
     figure, grid = empty(question, width, height, [about, *notes], len(panels))

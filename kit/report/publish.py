@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
+WIDE = 12
+"""Columns from which a table of few variants is turned: a row a number, a column a variant."""
+
+
 class Study(Protocol):
     """What `publish` asks of a study; its `versions()` enter the footer where it has them."""
 
@@ -158,7 +162,10 @@ def _page(
 ) -> list[str]:
     parts = [f"# {escape(notebook.replace('_', ' '))}", escape(verdict.strip() or "No verdict.")]
     for study, rows in table.groupby("study", sort=False):
-        parts += [f"## Table: {escape(study)}", _markdown(tables.summary(rows))]
+        shown = tables.summary(rows)
+        if len(shown.columns) > max(WIDE, 2 * len(shown)):
+            shown = shown.T.rename_axis("measured")
+        parts += [f"## Table: {escape(study)}", _markdown(shown)]
     reasons = [reason.removeprefix("Not measured: ") for reason in tables.unmeasured(table)]
     if reasons:
         parts += ["## Not measured", "\n".join(f"- {escape(reason)}" for reason in reasons)]

@@ -117,3 +117,41 @@ def test_the_two_stage_interval_keeps_its_coverage() -> None:
     assert all(narrow)
     assert np.mean(covered) == pytest.approx(0.95, abs=3 * math.sqrt(0.05 * 0.95 / 3000))
     assert np.mean(peeked) < np.mean(covered)  # what the rule is for
+
+
+def rounds(luck: float, noise: float, launches: int = 40, turns: int = 12) -> dict:
+    """Returns the columns of launches of many rounds, one call a side and round."""
+    rng = np.random.default_rng(1)
+    ratios = rng.normal(0, luck, (launches, 1, 1)) * [1, 0]
+    logs = ratios + rng.normal(0, noise, (launches, turns, 2))
+    at = np.indices(logs.shape)
+    return {
+        "launch": at[0].ravel(),
+        "round": at[1].ravel(),
+        "side": np.array(["variant", "baseline"])[at[2].ravel()],
+        "seconds": 0.01 * np.exp(logs.ravel()),
+        "phase": np.full(logs.size, "call"),
+        "foreign": np.zeros(logs.size),
+        "condition": np.full(logs.size, "batch_size=1"),
+    }
+
+
+def test_the_spread_of_few_calls_is_told_from_a_launch_s_luck() -> None:
+    key = "machine_load=quiet"
+    for luck, noise in ((0.0, 0.1), (0.1, 0.01)):
+        data = rounds(luck, noise)
+        calls = resolution.call_spread(**data)[key]
+        data.pop("round")
+        whole = resolution.launch_spread(**data)[key]
+        if luck:
+            assert calls.value < 0.1 * whole.value
+        else:
+            assert calls.value == pytest.approx(whole.value, rel=0.3)
+        assert calls.interval.low < calls.value < calls.interval.high
+        assert calls.n == 40
+
+
+def test_the_spread_of_calls_needs_three_launches_and_no_plant() -> None:
+    assert resolution.call_spread(**rounds(0.0, 0.1, launches=2)) == {}
+    planted = rounds(0.0, 0.1) | {"condition": np.full(960, "batch_size=1;planted=0.05")}
+    assert resolution.call_spread(**planted) == {}
