@@ -49,7 +49,7 @@ def test_needed_items_would_do() -> None:
     """With the n that is named, an unchanged model passes just when 80% of studies say so."""
     short = judged(change(0.0, 0.03))
     assert short.verdict[0] == NOT and short.needed[0] > 1000
-    assert "if nothing is lost, about 14,000 items could" in short.reason[0]
+    assert "if nothing is lost, about 15,000 items could" in short.reason[0]
     half = 0.03 * math.sqrt(1000 / short.needed[0])
     unlucky = -0.8416 * half / 1.96
     assert judged(change(unlucky + 1e-4, half)).verdict[0] == "pass"
