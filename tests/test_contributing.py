@@ -11,7 +11,16 @@ import kit
 
 PAGE = Path(__file__).parents[1] / "CONTRIBUTING.md"
 SNIPPETS = re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), flags=re.DOTALL)
-ADDED = ("bigram", "ternary", "graphed", "parity", "sure_and_right", "buffers")
+ADDED = (
+    "bigram",
+    "ternary",
+    "graphed",
+    "parity",
+    "sure_and_right",
+    "surer_than_usual",
+    "hesitation",
+    "buffers",
+)
 
 
 def test_each_kind_is_shown_in_under_twenty_lines() -> None:

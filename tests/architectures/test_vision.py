@@ -10,13 +10,14 @@ import pytest
 import torch
 from torch import nn
 
-from kit import build, environment, registry, tasks
+from kit import build, environment, presets, registry, tasks
 from kit.architectures.batches import ClassifierFeed
 from kit.architectures.model import make_model
 from kit.architectures.modules import ImageClassifier
 from kit.architectures.preprocessing import Images, Texts, free_dimensions, positions
 from kit.architectures.tokenizers import ByteTokenizer
 from kit.checks import tiny
+from kit.harnesses import classifier
 from kit.measurements import Cost, Latency, Memory, Quality, pairs
 from kit.measurements.bench import Bench, Driver, Raw
 from kit.measurements.latency import latency
@@ -250,3 +251,17 @@ def test_a_text_model_is_not_shown_images(images: Ref) -> None:
     reader = Variant("check_encoder", Training(tiny.REVIEWS, Budget(epochs=1)))
     with pytest.raises(SpecError, match="the model reads texts; it was given a ndarray"):
         Bench().measure(Run(reader, Quality(images)))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_classifier_takes_what_its_architecture_asks_for(name: str, images: Ref) -> None:
+    traits = registry.architectures.get(name).traits
+    made = classifier(name, images, batch_size=16).training
+    assert made is not None
+    assert made.rates == (traits["rate"],)
+    assert made.budget.epochs == traits["passes"] * presets.preset()["epochs"]
+    assert made.batch_size == 16
+    text = classifier("check_encoder", tiny.REVIEWS).training
+    assert text is not None
+    assert text.rates == (1e-4,)
+    assert text.budget.epochs == presets.preset()["epochs"]
