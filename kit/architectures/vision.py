@@ -109,7 +109,7 @@ def resnet(
     return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(before, classes))
 
 
-@register_architecture(kind="vision", version=1, rate=2e-3, passes=20)
+@register_architecture(kind="vision", version=1, rate=1.5e-3, passes=30)
 def vit(
     classes: int,
     image_shape: tuple[int, int, int],
