@@ -162,7 +162,7 @@ def _row_losses(world: World, rng: Draw) -> float:
 
 def _signs(world: World, rng: Draw) -> float:
     base, variant = world.two(rng, 0.0)
-    return permutation(_nll(variant) - _nll(base), world.codes, world.count, rng, 999)
+    return permutation(_nll(variant) - _nll(base), world.codes, world.count, rng, 399)
 
 
 def _draws(world: World, rng: Draw) -> float:
