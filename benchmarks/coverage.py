@@ -214,7 +214,8 @@ TESTS = (
 
 def rate(case: Case, world: World, times: int, seed: int = 0) -> float:
     """Returns the share of simulated data sets whose interval holds the truth, or whose p < 5%."""
-    rng, hits = np.random.default_rng(seed), 0
+    own = [seed, world.n, world.size, round(100 * world.accuracy)]
+    rng, hits = np.random.default_rng(own), 0
     for _ in range(times):
         found = case.once(world, rng)
         if isinstance(found, float):

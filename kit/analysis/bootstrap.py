@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from kit.spec import Undefined
 
 if TYPE_CHECKING:
-    Array = np.ndarray[Any, np.dtype[Any]]
+    from kit.analysis.intervals import Array
 
 RESAMPLES, FEWEST, PARTS = 1000, 200, 100
 """Draws; draws of functions that are slow; parts left out in turn for the jackknife."""
@@ -157,7 +157,13 @@ def studentized(draws: Draws) -> tuple[float, float]:
     return draws.value - float(low) * draws.error, draws.value - float(high) * draws.error
 
 
-def unskewed(t: float, skewness: float) -> float:
+def skewness(added: Array) -> float:
+    """Returns the skewness of influences over sqrt(n): that of the value; 0 without spread."""
+    spread = float(added @ added)
+    return float((added**3).sum()) / spread**1.5 if spread else 0.0
+
+
+def unskewed(t: float, tail: float) -> float:
     """Returns where bootstrap-t has its quantile if Student's t has `t` there, without draws.
 
     Inverts Hall's monotone cubic y + a y^2 / 3 + a^2 y^3 / 27 + a / 6 = t (Annals of Statistics 20,
@@ -165,11 +171,11 @@ def unskewed(t: float, skewness: float) -> float:
 
     Args:
         t: quantile.
-        skewness: a, of the influence, over sqrt(n).
+        tail: a, the `skewness`.
     """
-    if abs(skewness) < 1e-6:
+    if abs(tail) < 1e-6:
         return t
-    return 3 / skewness * (math.cbrt(1 + skewness * (t - skewness / 6)) - 1)
+    return 3 / tail * (math.cbrt(1 + tail * (t - tail / 6)) - 1)
 
 
 def bca(draws: Draws, count: int) -> tuple[float, float]:
@@ -184,9 +190,7 @@ def bca(draws: Draws, count: int) -> tuple[float, float]:
     """
     from scipy.special import ndtr, ndtri, stdtrit
 
-    u, n = draws.influence, len(draws.values)
-    spread = float(u @ u)
-    acceleration = float((u**3).sum()) / (6 * spread**1.5) if spread else 0.0
+    n, acceleration = len(draws.values), skewness(draws.influence) / 6
     below = (draws.values < draws.value).sum() + 0.5 * (draws.values == draws.value).sum()
     bias = ndtri(np.clip(below / n, 1 / (n + 1), n / (n + 1)))
     ends = bias + math.sqrt(count / (count - 1)) * stdtrit(count - 1, LEVELS)

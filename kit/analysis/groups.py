@@ -11,7 +11,7 @@ import numpy as np
 
 from kit.analysis.evaluate import Estimate
 from kit.analysis.intervals import Array, Interval
-from kit.analysis.paired import Change, Paired, change
+from kit.analysis.paired import Change, Paired, bh, change
 from kit.analysis.rows import Row, interval_of, row_of
 from kit.analysis.sample import Sample
 from kit.registry import Entry
@@ -112,7 +112,7 @@ def group_changes(
     for chosen in groups.values():
         kept, own = np.unique(codes[chosen], return_inverse=True)
         changes.append(change(differences[:, chosen], own, len(kept), binary=binary))
-    adjusted = _adjusted(np.array([one.p_value for one in changes]))
+    adjusted = bh(np.array([one.p_value for one in changes]))
     excesses: list[Any] = [None] * len(changes)
     if higher_is_better is not None:
         losses = -differences if higher_is_better else differences
@@ -141,8 +141,8 @@ def _excesses(
     more = np.array([_one_sided(one, up=True) for one in found])
     losing = loses <= LEVEL
     adjusted = more.copy()
-    adjusted[losing] = _adjusted(more[losing])
-    adjusted = np.maximum(_adjusted(loses), adjusted)
+    adjusted[losing] = bh(more[losing])
+    adjusted = np.maximum(bh(loses), adjusted)
     each = zip(found, np.maximum(loses, more), adjusted, strict=True)
     return [Excess(one, float(p_value), float(p_adjusted)) for one, p_value, p_adjusted in each]
 
@@ -163,16 +163,6 @@ def _beyond(losses: Array, chosen: Array) -> Array:
 def _one_sided(one: Change, *, up: bool) -> float:
     """Returns the p-value against a change above zero (`up`) or below it."""
     return one.p_value / 2 if (one.value > 0) == up else 1 - one.p_value / 2
-
-
-def _adjusted(p_values: Array) -> Array:
-    """Returns p-values by Benjamini and Hochberg; what has none (one cluster) stays without."""
-    from scipy.stats import false_discovery_control
-
-    made, there = p_values.copy(), ~np.isnan(p_values)
-    if there.any():
-        made[there] = false_discovery_control(p_values[there])
-    return made
 
 
 def group_rows(entry: Entry, estimate: Estimate, sample: Sample) -> Iterator[Row]:

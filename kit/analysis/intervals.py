@@ -1,8 +1,8 @@
 """How far a number could be off: intervals over items, clusters and launches.
 
-All intervals are two-sided 95%. Items that share a cluster (a passage, an author) are not
-independent, so the cluster is resampled or squared, not the item. Which form serves which metric
-was decided by how often it covers the truth (`python -m benchmarks coverage`).
+All intervals are two-sided 95%, each of the form that covers the truth (`benchmarks coverage`).
+Items that share a cluster (a passage, an author) are not independent, so the cluster is resampled
+or squared, not the item.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from kit.analysis.bootstrap import bca, calls, influence, mean_ratio, ratios, studentized, unskewed
+from kit.analysis import bootstrap as boot
 from kit.spec import Undefined
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -85,32 +85,29 @@ class Ratio:
         top, bottom = self.numerator.sum(axis=0), self.denominator.sum(axis=0)
         if not np.any(bottom):
             raise Undefined("the denominator is zero")
-        return float(mean_ratio(np.atleast_1d(top), np.atleast_1d(bottom)))
+        return float(boot.mean_ratio(np.atleast_1d(top), np.atleast_1d(bottom)))
 
     def pseudo_values(self) -> Array:
         """Returns one value an item whose mean is `value` and whose spread is its influence [n].
 
         The delta method: of a mean these are the values themselves.
         """
-        top = np.asarray(self.numerator, dtype=np.float64).reshape(len(self.numerator), -1)
-        bottom = np.asarray(self.denominator, dtype=np.float64).reshape(top.shape)
+        sides = (np.asarray(side, np.float64) for side in (self.numerator, self.denominator))
+        top, bottom = (side.reshape(len(side), -1) for side in sides)
         if top.shape[1] == 1 and (bottom == 1).all():
             return top[:, 0]  # exactly: a difference of two runs must be zero where they agree
         whole = top.sum(axis=0, keepdims=True), bottom.sum(axis=0, keepdims=True)
-        added = influence(top, bottom, *whole)[0]
-        return np.asarray(mean_ratio(*whole) + len(top) * added)
+        added = boot.influence(top, bottom, *whole)[0]
+        return np.asarray(boot.mean_ratio(*whole) + len(top) * added)
 
 
 @dataclass(frozen=True)
 class Influence:
     """A smooth metric of the whole sample (AUROC, macro F1, R2), with what each item adds to it.
 
-    A metric may return it as it may return a `Ratio`.
-
     Attributes:
         value: the metric.
-        influence: its influence function at each item, mean zero [n]: the metric over other items
-            drawn alike differs by the mean of theirs, to first order (Hampel 1974).
+        influence: its influence function at each item, mean zero [n] (Hampel, JASA 1974).
     """
 
     value: float
@@ -186,29 +183,27 @@ def skewed(values: Array, codes: Array, count: int) -> Interval:
         codes: cluster of each item, 0..count-1.
         count: number of clusters, at least 2.
     """
-    sums = np.bincount(codes, values - values.mean(), minlength=count)
-    spread, mean = float(sums @ sums), float(values.mean())
-    skewness = float((sums**3).sum()) / spread**1.5 if spread else 0.0
-    error, t = math.sqrt(count / (count - 1) * spread) / len(values), t_quantile(0.975, count - 1)
-    low, high = (mean - unskewed(end, skewness) * error for end in (t, -t))
+    mean, t = float(values.mean()), t_quantile(0.975, count - 1)
+    tail = boot.skewness(np.bincount(codes, values - mean, minlength=count))
+    error = standard_error(values, codes, count)
+    low, high = (mean - boot.unskewed(end, tail) * error for end in (t, -t))
     return Interval(low, high, _over(codes, count))
 
 
 def bootstrap(ratio: Ratio, codes: Array, count: int, rng: np.random.Generator) -> Interval:
     """Returns the interval of a ratio of sums: studentized, by draws or without them.
 
-    Clusters are drawn again (bootstrap-t) where denominators differ between them. A mean has the
-    same coverage by `skewed`, which also serves shares (right and wrong: few errors leave draws
-    without spread), few clusters, and so many that skewness hardly matters.
+    Clusters are drawn again (bootstrap-t) where denominators differ between them. `skewed` covers
+    as well for a mean, and better for shares and rare events (draws without any have no spread).
     """
     if count < 2:
         return Interval(note="one item or cluster: no interval")
     top, bottom = ratio.sums(codes, count)
     share = ratio.numerator.dtype == bool
     if not share and FEW <= count <= MANY and np.ptp(bottom, axis=0).any():
-        draws = ratios(top, bottom, rng)
+        draws = boot.ratios(top, bottom, rng)
         if (draws.errors > 0).all():
-            return _spread(Interval(*studentized(draws), _over(codes, count)))
+            return _spread(Interval(*boot.studentized(draws), _over(codes, count)))
     made = _spread(skewed(ratio.pseudo_values(), codes, count))
     return made._replace(low=max(made.low, 0.0), high=min(made.high, 1.0)) if share else made
 
@@ -234,7 +229,7 @@ def resampled(
     if count < 2:
         return Interval(note="one item or cluster: no interval")
     try:
-        ends = bca(calls(function, codes, count, rng), count)
+        ends = boot.bca(boot.calls(function, codes, count, rng), count)
     except Undefined as error:
         return Interval(note=f"{error}: no interval")
     return _spread(Interval(*ends, _over(codes, count)))

@@ -156,7 +156,8 @@ def accuracy_retained(
     logits: Array, label: Array, reference_logits: Array, reference_label: Array
 ) -> Ratio:
     """Accuracy on corrupted items as a share of the accuracy on the same items as they were."""
-    return Ratio(accuracy(logits, label), accuracy(reference_logits, reference_label))
+    after, before = accuracy(logits, label), accuracy(reference_logits, reference_label)
+    return Ratio(after.astype(float), before)  # no share: an item may be right after alone
 
 
 @register_metric(

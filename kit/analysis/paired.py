@@ -15,6 +15,7 @@ from kit.analysis.intervals import Array, Interval, standard_error, t_quantile, 
 from kit.analysis.sample import Sample
 from kit.analysis.significance import mcnemar
 from kit.registry import Entry
+from kit.results import parse_condition
 
 Estimates = Mapping[int, tuple[Sample, list[Estimate]]]
 """Of one variant, metric and measurement, by seed."""
@@ -130,13 +131,15 @@ def adjust(rows: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
     """Returns the rows with `p_adjusted` by Holm.
 
     A family is one metric of one study, at the level it is read: pooled rows, or rows of single
-    seeds together. Rows of groups keep what `kit.analysis.groups` adjusted.
+    seeds together; those of corrupted splits apart, whose number would drown the others. Rows of
+    groups keep what `kit.analysis.groups` adjusted.
     """
     made = [dict(row) for row in rows]
     families = defaultdict(list)
     for row in made:
         if not math.isnan(row["p_value"]) and not row["group"]:
-            families[row["metric"], row["seed"] == "all"].append(row)
+            corrupted = "corruption" in parse_condition(row["condition"])
+            families[row["metric"], row["seed"] == "all", corrupted].append(row)
     for family in families.values():
         adjusted = holm(np.array([row["p_value"] for row in family]))
         for row, p_value in zip(family, adjusted, strict=True):

@@ -16,8 +16,8 @@ def world(case: Case) -> World:
 
 @pytest.mark.parametrize("case", INTERVALS, ids=lambda case: case.name)
 def test_intervals_hold_the_truth(case: Case) -> None:
-    times = 400 if case.times > DRAWN else 60
-    low, high = (0.91, 0.99) if times == 400 else (0.85, 1.0)
+    times = 400 if case.times > DRAWN else 40
+    low, high = (0.91, 0.99) if times == 400 else (0.82, 1.0)
     assert low <= rate(case, world(case), times) <= high
 
 

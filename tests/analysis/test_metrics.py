@@ -16,7 +16,7 @@ from sklearn.metrics import (
     top_k_accuracy_score,
 )
 
-from kit.analysis import costs, metrics
+from kit.analysis import costs, intervals, metrics
 from kit.spec import Undefined
 
 quick = settings(deadline=None, max_examples=40)
@@ -94,6 +94,15 @@ def test_accuracy_retained_is_a_ratio_over_the_same_items() -> None:
     assert metrics.accuracy_retained(after, label, before, label).value == pytest.approx(3 / 4)
     with pytest.raises(Undefined):
         _ = metrics.accuracy_retained(after, label, 1 - np.eye(2)[label], label).value
+
+
+def test_more_may_be_right_after_a_corruption_than_before() -> None:
+    label, items = np.zeros(500, int), np.arange(500)
+    before, after = (np.eye(2)[(items < lost).astype(int)] for lost in (70, 60))
+    ratio = metrics.accuracy_retained(after, label, before, label)
+    ends = intervals.bootstrap(ratio, items, 500, np.random.default_rng(0))
+    assert ends.low < ratio.value < ends.high
+    assert ratio.value > 1
 
 
 def test_bits_per_byte_is_a_ratio_of_sums() -> None:

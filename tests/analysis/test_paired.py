@@ -128,8 +128,12 @@ def test_benjamini_hochberg_is_statsmodels(p_values: list[float]) -> None:
 def test_holm_is_statsmodels_within_a_family(p_values: list[float]) -> None:
     rows = [row(variant="v", seed="0", metric="a_change", p_value=p) for p in p_values]
     other = row(variant="v", seed="all", metric="a_change", p_value=0.04)
-    got = adjust([*rows, other, row(variant="v", metric="a")])
+    damaged = row(
+        variant="v", metric="a_change", condition="corruption=typos;severity=1", p_value=0.03
+    )
+    got = adjust([*rows, damaged, other, row(variant="v", metric="a")])
     known = multipletests(p_values, method="holm")[1]
-    assert [made["p_adjusted"] for made in got[:-2]] == pytest.approx(list(known))
+    assert [made["p_adjusted"] for made in got[:-3]] == pytest.approx(list(known))
+    assert got[-3]["p_adjusted"] == 0.03
     assert got[-2]["p_adjusted"] == 0.04
     assert math.isnan(got[-1]["p_adjusted"])
