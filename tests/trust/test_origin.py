@@ -90,7 +90,8 @@ def test_a_paired_row_names_both_runs(study: kit.Study) -> None:
     }
     loaded = results.load("01_toy", results_folder())
     for table in (study.table(), loaded):
-        rows = table[(table.metric == "accuracy_change") & (table.split == "later")]
+        changes = table[(table.metric == "accuracy_change") & (table.group == "")]
+        rows = changes[changes.split == "later"]
         assert rows.run_id.item() == f"{ids['majority', 'later']} {ids['base', 'later']}"
 
 
