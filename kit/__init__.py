@@ -45,6 +45,7 @@ _HOMES = {
     "kit.analysis.recommend": ("recommend",),
     "kit.analysis.reweight": ("at_shares",),
     "kit.analysis.trends": ("loss_with_distance", "on_the_line"),
+    "kit.report.placeholders": ("placeholder",),
     "kit.report.publish": ("publish",),
     "kit.report.tables": ("summary",),
     "kit.results": ("expand", "load"),

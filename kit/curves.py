@@ -75,7 +75,12 @@ def roc(study: Study, variant: str, splits: Sequence[str]) -> pd.DataFrame:
     from kit.analysis.ood import detectors, fit_features
 
     known = study.predictions(variant, "validation").columns
-    space = fit_features(known["label"], known.get("features"))
+    asked = dict.fromkeys(str(run.measurement.args.get("split")) for run in study.runs)
+    tuned_on = [split for split in asked if split.endswith("/validation")]
+    parts = [study.predictions(variant, split).columns.get("features") for split in tuned_on]
+    shifted_parts = [part for part in parts if part is not None]
+    outliers = np.concatenate(shifted_parts) if shifted_parts else None
+    space = fit_features(known["label"], known.get("features"), outliers)
     inside = study.predictions(variant, "test").columns
     ours = detectors(inside["logits"], inside.get("features"), space)
     frames = []

@@ -212,7 +212,7 @@ class Study:
             for run, known in failures.items()
         }
         related = Related(artifacts, {run: known["message"] for run, known in lost.items()})
-        again = [other.run for _, other in repeats(artifacts)]
+        again = {other.run for _, other in repeats(artifacts)}
         samples = [related.sample(each) for each in artifacts if each.run not in again]
         rows = [
             row

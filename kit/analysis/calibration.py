@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,6 +17,18 @@ if TYPE_CHECKING:
 
 BINS = 15
 BIASED = "no interval: the estimate is biased upward at small n, and a bootstrap of it more so"
+
+calibration_error = partial(
+    register_metric,
+    artifact="classification",
+    higher_is_better=False,
+    unit="share",
+    interval=None,
+    version=1,
+    needs_probabilities=True,
+    note=BIASED,
+)
+"""Registers a distance between confidence and accuracy."""
 
 
 def equal_width(values: Array) -> Array:
@@ -40,16 +53,7 @@ def _gap(bins: Array, said: Array, true: Array) -> float:
     return float(np.abs(np.bincount(bins, true - said, minlength=BINS)).sum() / len(said))
 
 
-@register_metric(
-    artifact="classification",
-    higher_is_better=False,
-    unit="share",
-    interval=None,
-    version=1,
-    graded=True,
-    needs_probabilities=True,
-    note=BIASED,
-)
+@calibration_error(graded=True)
 def ece(logits: Array, label: Array) -> float:
     """Expected calibration error: mean gap of confidence and accuracy over 15 bins of equal width.
 
@@ -59,32 +63,14 @@ def ece(logits: Array, label: Array) -> float:
     return _gap(equal_width(confidence), confidence, right)
 
 
-@register_metric(
-    artifact="classification",
-    higher_is_better=False,
-    unit="share",
-    interval=None,
-    version=1,
-    needs_probabilities=True,
-    optional=True,
-    note=BIASED,
-)
+@calibration_error(optional=True)
 def ece_equal_mass(logits: Array, label: Array) -> float:
     """Expected calibration error over 15 bins of equally many items (Nixon et al. 2019)."""
     confidence, right = _confidence(logits, label)
     return _gap(equal_mass(confidence), confidence, right)
 
 
-@register_metric(
-    artifact="classification",
-    higher_is_better=False,
-    unit="share",
-    interval=None,
-    version=1,
-    needs_probabilities=True,
-    optional=True,
-    note=BIASED,
-)
+@calibration_error(optional=True)
 def classwise_ece(logits: Array, label: Array) -> float:
     """Mean over the classes of the gap between their probability and share (Kull et al. 2019)."""
     probabilities, there = np.exp(log_softmax(logits)), one_hot(label, logits.shape[1])
@@ -92,14 +78,8 @@ def classwise_ece(logits: Array, label: Array) -> float:
     return float(np.mean([_gap(equal_width(said), said, true) for said, true in pairs]))
 
 
-@register_metric(
-    artifact="classification",
-    higher_is_better=False,
-    unit="share",
-    interval=None,
-    version=1,
-    needs_probabilities=True,
-    note="no interval: near zero the spread of a debiased square follows no normal law",
+@calibration_error(
+    note="no interval: near zero the spread of a debiased square follows no normal law"
 )
 def rms_calibration_error(logits: Array, label: Array) -> float:
     """Root mean square gap of confidence and accuracy, less what chance alone adds to it.

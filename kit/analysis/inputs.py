@@ -78,7 +78,7 @@ def call(entry: Entry, columns: Columns, sample: Sample | None) -> Call:
     other = _other(sample, role, entry.function, REFERENCE)
     theirs = {} if other is None else other.artifact.columns
     ours, before = _arguments(entry.function, columns, REFERENCE, theirs, "artifact")
-    fixed = _fitted(entry, sample)
+    fixed = {} if other is not None and _is_validation(other) else _fitted(entry, sample)
     n = len(next(iter(columns.values())))
     if role == "clean" and before:
         if not np.array_equal(theirs["item"], columns["item"]):
@@ -129,6 +129,11 @@ def _other(
         if asked & set(required(function)):
             raise
         return None
+
+
+def _is_validation(sample: Sample) -> bool:
+    """Says whether it is the split that fits are made on: set against it, a fit looks too good."""
+    return bool(sample.artifact.run.measurement.args.get("split") == VALIDATION)
 
 
 def _fitted(entry: Entry, sample: Sample | None) -> dict[str, Any]:

@@ -61,11 +61,11 @@ def noise_floor(artifacts: Sequence[Artifact]) -> list[Row]:
         settings = zip(VARIED, _settings(first), _settings(other), strict=True)
         changed = {name: theirs for name, ours, theirs in settings if ours != theirs}
         rows.append(_row(first, [(first, other)], varied="+".join(changed), **changed))
-    again = [other for _, other in pairs]
+    again = {other.run for _, other in pairs}
     alike = defaultdict(list)
     for one in artifacts:
         trained = one.run.variant.training is not None and one.kind == "classification"
-        if trained and not any(one is other for other in again):
+        if trained and one.run not in again:
             alike[one.run.variant.replace(seed=0), content_hash(one.run.measurement)].append(one)
     rows += [_between_seeds(runs) for runs in alike.values() if len(runs) > 1]
     return rows

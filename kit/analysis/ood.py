@@ -3,7 +3,8 @@
 A detector gives a score, higher for items out of distribution; the shift's items are the positives,
 the test split's the negatives, as in OpenOOD (Yang et al. 2022). All but `mahalanobis` and `knn`
 need logits alone; these two need the columns `features` of the split, of the test split and of the
-validation split, and are left out where these are not there.
+validation split, and are left out where these are not there. They are left out of the shifts'
+validation parts too, which are set against the very items that they were fitted on.
 """
 
 from __future__ import annotations
@@ -148,7 +149,7 @@ def _of_reference(scores: Array, shifted: Array) -> Influence:
 
 COMMON: dict[str, Any] = {
     "artifact": "classification",
-    "version": 1,
+    "version": 2,
     "fit": fit_features,
     "needs_probabilities": True,
     "reference": "test",

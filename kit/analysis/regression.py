@@ -7,6 +7,7 @@ the scale of the rating need a line from score to rating, fitted on the validati
 from __future__ import annotations
 
 import math
+from functools import partial
 
 import numpy as np
 
@@ -14,6 +15,8 @@ from kit.analysis import ranking
 from kit.analysis.intervals import Array, Influence
 from kit.registry import register_metric
 from kit.spec import Undefined
+
+_of_rating = partial(register_metric, artifact="classification", version=1, columns=("valence",))
 
 
 def log_odds(logits: Array) -> Array:
@@ -46,42 +49,19 @@ def _missed(logits: Array, valence: Array, fitted: tuple[float, float]) -> Array
     return np.asarray(valence - fitted[0] * log_odds(logits) - fitted[1])
 
 
-@register_metric(
-    artifact="classification",
-    higher_is_better=True,
-    unit="correlation",
-    version=1,
-    columns=("valence",),
-    bounds=(-1, 1),
-)
+@_of_rating(higher_is_better=True, unit="correlation", bounds=(-1, 1))
 def spearman(logits: Array, valence: Array) -> Influence:
     """Spearman's rank correlation of log-odds and rating."""
     return ranking.spearman(log_odds(logits), valence)
 
 
-@register_metric(
-    artifact="classification",
-    higher_is_better=False,
-    unit="valence",
-    version=1,
-    fit=fit_line,
-    columns=("valence",),
-    optional=True,
-)
+@_of_rating(higher_is_better=False, unit="valence", fit=fit_line, optional=True)
 def mae(logits: Array, valence: Array, fitted: tuple[float, float]) -> Array:
     """Mean absolute error of the rating that the score stands for."""
     return np.abs(_missed(logits, valence, fitted))
 
 
-@register_metric(
-    artifact="classification",
-    higher_is_better=False,
-    unit="valence",
-    version=1,
-    fit=fit_line,
-    columns=("valence",),
-    optional=True,
-)
+@_of_rating(higher_is_better=False, unit="valence", fit=fit_line, optional=True)
 def rmse(logits: Array, valence: Array, fitted: tuple[float, float]) -> Influence:
     """Root mean square error of the rating that the score stands for."""
     squares = _missed(logits, valence, fitted) ** 2
@@ -89,15 +69,7 @@ def rmse(logits: Array, valence: Array, fitted: tuple[float, float]) -> Influenc
     return Influence(value, (squares - value**2) / (2 * value) if value else squares)
 
 
-@register_metric(
-    artifact="classification",
-    higher_is_better=True,
-    unit="share",
-    version=1,
-    fit=fit_line,
-    columns=("valence",),
-    optional=True,
-)
+@_of_rating(higher_is_better=True, unit="share", fit=fit_line, optional=True)
 def r2(logits: Array, valence: Array, fitted: tuple[float, float]) -> Influence:
     """Share of the rating's variance that the score explains; below 0, worse than the mean rating.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from kit.analysis.calibration import BIASED, ece
+from kit.analysis.calibration import calibration_error, ece
 from kit.analysis.intervals import Array
 from kit.analysis.metrics import log_softmax, nll, one_hot
 from kit.registry import register_metric
@@ -93,17 +93,7 @@ def nll_temperature(logits: Array, label: Array, fitted: float) -> Array:
     return nll(logits / fitted, label)
 
 
-@register_metric(
-    artifact="classification",
-    higher_is_better=False,
-    unit="share",
-    interval=None,
-    version=1,
-    graded=True,
-    fit=fit_temperature,
-    needs_probabilities=True,
-    note=BIASED,
-)
+@calibration_error(graded=True, fit=fit_temperature)
 def ece_temperature(logits: Array, label: Array, fitted: float) -> float:
     """Expected calibration error after temperature scaling on validation."""
     return ece(logits / fitted, label)
@@ -123,17 +113,7 @@ def nll_vector(logits: Array, label: Array, fitted: tuple[Array, Array]) -> Arra
     return nll(_scaled(logits, fitted), label)
 
 
-@register_metric(
-    artifact="classification",
-    higher_is_better=False,
-    unit="share",
-    interval=None,
-    version=1,
-    fit=fit_vector,
-    needs_probabilities=True,
-    optional=True,
-    note=BIASED,
-)
+@calibration_error(fit=fit_vector, optional=True)
 def ece_vector(logits: Array, label: Array, fitted: tuple[Array, Array]) -> float:
     """Expected calibration error after vector scaling on validation."""
     return ece(_scaled(logits, fitted), label)

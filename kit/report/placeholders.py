@@ -48,6 +48,18 @@ FORMATS: Mapping[str, Callable[[Mapping[str, Any]], str]] = {
 }
 
 
+def placeholder(metric: str, form: str = "%", **keys: Any) -> str:
+    """Returns the placeholder of a row, for a verdict.
+
+    Args:
+        metric: of the row.
+        form: one of `FORMATS`.
+        **keys: key columns, or parts of the condition.
+    """
+    words = [shlex.quote(f"{key}={value}") for key, value in keys.items()]
+    return "{{" + " ".join([metric, *words, "|", form]) + "}}"
+
+
 def fill_verdict(text: str, table: pd.DataFrame) -> str:
     """Returns a verdict with each `{{...}}` replaced by its number.
 

@@ -7,7 +7,8 @@ line) come as frames with a row a point, since they are no rows of a table.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Hashable, Mapping
+from typing import Any
 
 import pandas as pd
 from matplotlib.axes import Axes
@@ -69,26 +70,19 @@ def reliability(curves: pd.DataFrame, *, title: str = "") -> Figure:
             `ci_low`, `ci_high`.
         title: instead of the question.
     """
-    panels = list(_checked(curves, "confidence", "accuracy", "ci_low", "ci_high")["panel"].unique())
+    _checked(curves, "confidence", "accuracy", "ci_low", "ci_high")
     question = title or "Is the model right as often as it is sure?"
-    notes = [
-        "Below the diagonal: surer than right. Bars: 95% intervals. Marks grow with the items."
-    ]
-    figure, grid = empty(question, max(6.0, 0.8 + 2.7 * len(panels)), 3.4, notes, len(panels))
-    for axes, panel in zip(grid, panels, strict=True):
-        axes.plot([0, 1], [0, 1], color=GREY, linewidth=0.9, linestyle="--", zorder=1)
+    note = "Below the diagonal: surer than right. Bars: 95% intervals. Marks grow with the items."
+    figure, grid = _squares(curves, question, note, ("confidence (share)", "right (share)"))
+    for panel, axes in grid.items():
         for turn, (line, bins) in enumerate(_lines(curves, panel)):
             colour, size = COLOURS[turn], 8 + 70 * bins["n"] / bins["n"].max()
-            label = line if axes is grid[0] else ""
             axes.vlines(bins["confidence"], bins["ci_low"], bins["ci_high"], colour, linewidth=1)
             axes.plot(bins["confidence"], bins["accuracy"], color=colour, linewidth=1.4)
-            marks = dict(s=size, color=colour, marker=MARKERS[turn], zorder=3, label=label)
+            marks = dict(s=size, color=colour, marker=MARKERS[turn], zorder=3, label=line)
             axes.scatter(bins["confidence"], bins["accuracy"], **marks)
-        axes.set_title(shortened(panel, 30))
-        axes.set_xlabel("confidence (share)")
-    _share_axes(grid, low=float(curves["confidence"].min()))
-    grid[0].set_ylabel("right (share)")
-    figure.legend(loc="outside right upper")
+    _name_lines(figure, grid)
+    _share_axes(next(iter(grid.values())), low=float(curves["confidence"].min()))
     return figure
 
 
@@ -100,22 +94,17 @@ def roc(curves: pd.DataFrame, *, title: str = "") -> Figure:
         curves: a row a threshold: `panel` (the shift), `line` (the detector), `fpr`, `tpr`.
         title: instead of the question.
     """
-    panels = list(_checked(curves, "fpr", "tpr")["panel"].unique())
+    _checked(curves, "fpr", "tpr")
     question = title or "Does the model notice that an item is not what it was trained for?"
-    notes = ["On the diagonal: no better than guessing. Up and left is better."]
-    figure, grid = empty(question, max(6.0, 0.8 + 2.7 * len(panels)), 3.4, notes, len(panels))
-    for axes, panel in zip(grid, panels, strict=True):
-        axes.plot([0, 1], [0, 1], color=GREY, linewidth=0.9, linestyle="--", zorder=1)
+    note = "On the diagonal: no better than guessing. Up and left is better."
+    figure, grid = _squares(curves, question, note, ("false alarms (share)", "noticed (share)"))
+    for panel, axes in grid.items():
         for turn, (line, points) in enumerate(_lines(curves, panel)):
-            label = line if axes is grid[0] else ""
             dashes = ("-", "--", ":", "-.")[turn // len(COLOURS)]
             colour = COLOURS[turn % len(COLOURS)]
-            axes.plot(points["fpr"], points["tpr"], dashes, color=colour, label=label)
-        axes.set_title(shortened(panel, 30))
-        axes.set_xlabel("false alarms (share)")
-    _share_axes(grid)
-    grid[0].set_ylabel("noticed (share)")
-    figure.legend(loc="outside right upper")
+            axes.plot(points["fpr"], points["tpr"], dashes, color=colour, label=line)
+    _name_lines(figure, grid)
+    _share_axes(next(iter(grid.values())))
     return figure
 
 
@@ -139,28 +128,12 @@ def groups(table: pd.DataFrame, metric: str = "accuracy", *, title: str = "") ->
     notes = ["Circle: all items. Triangle: the worst group, named. Bars: 95% intervals."]
     wide = 1.2 + 0.075 * max(map(len, labels)) + 2.6 * len(panels)
     figure, grid = empty(question, max(wide, 6), 1.6 + 0.5 * len(names), notes, len(panels))
+    sides = ((whole, "o", COLOURS[0], 0.14), (worst, "v", COLOURS[2], -0.14))
     for axes, panel in zip(grid, panels, strict=True):
-        for y, name in enumerate(names):
-            for rows, mark, colour, up in (
-                (whole, "o", COLOURS[0], 0.14),
-                (worst, "v", COLOURS[2], -0.14),
-            ):
-                for row in tables.records(
-                    rows[(rows["_panel"] == panel) & (rows["variant"] == name)]
-                ):
-                    axes.hlines(y - up, row["ci_low"], row["ci_high"], colour, linewidth=1.6)
-                    axes.plot(row["value"], y - up, mark, color=colour, zorder=3)
-                    if row["group"]:
-                        where = (row["value"], y - up)
-                        text = shortened(row["group"], 22)
-                        axes.annotate(
-                            *(text, where, (0, -11)),
-                            textcoords="offset points",
-                            ha="center",
-                            va="center",
-                            fontsize=7.5,
-                            color=GREY,
-                        )
+        for rows, mark, colour, up in sides:
+            here = rows[(rows["_panel"] == panel) & rows["variant"].isin(names)]
+            for row in tables.records(here):
+                _mark(axes, row, names.index(row["variant"]) - up, mark, colour)
         axes.set_title(shortened(panel, 30))
         axes.tick_params(axis="y", length=0)
         axes.locator_params(axis="x", nbins=5)
@@ -192,7 +165,6 @@ def on_the_line(
     notes = ["Dashed: no loss. Line: the fit of probits over all variants. Below it: less robust."]
     figure, grid = empty(question, max(6.0, 0.8 + 2.9 * len(panels)), 3.6, notes, len(panels))
     marks = {line: turn for turn, line in enumerate(points["line"].unique())}
-    named: set[str] = set()
     ends = ndtri([points["inside"].min() - 0.01, min(points["inside"].max() + 0.005, 0.9995)])
     for axes, panel in zip(grid, panels, strict=True):
         axes.plot(ends, ends, color=GREY, linestyle="--", linewidth=0.9, zorder=1)
@@ -202,10 +174,9 @@ def on_the_line(
                 *(ndtri(part["inside"]), ndtri(part["outside"])),
                 color=COLOURS[turn % len(COLOURS)],
                 marker=MARKERS[turn % len(MARKERS)],
-                label="" if line in named else line,
+                label=line,
                 zorder=3,
             )
-            named.add(line)
         text = shortened(panel, 30)
         fits = [] if lines is None else tables.records(lines[lines["panel"] == panel])
         for fit in fits:
@@ -222,8 +193,47 @@ def on_the_line(
         side.set_major_locator(FixedLocator(ticks))
         side.set_major_formatter(FuncFormatter(lambda value, _: f"{ndtr(value):.3g}"))
     grid[0].set_ylabel("on the shift (accuracy)")
-    figure.legend(loc="outside right upper")
+    _name_lines(figure, dict(zip(panels, grid, strict=True)))
     return figure
+
+
+def _mark(axes: Axes, row: Mapping[Hashable, Any], y: float, mark: str, colour: str) -> None:
+    """Draws a value with its interval, and under it the group that it is of."""
+    axes.hlines(y, row["ci_low"], row["ci_high"], colour, linewidth=1.6)
+    axes.plot(row["value"], y, mark, color=colour, zorder=3)
+    if row["group"]:
+        axes.annotate(
+            *(shortened(row["group"], 22), (row["value"], y), (0, -11)),
+            textcoords="offset points",
+            ha="center",
+            va="center",
+            fontsize=7.5,
+            color=GREY,
+        )
+
+
+def _squares(
+    curves: pd.DataFrame, question: str, note: str, labels: tuple[str, str]
+) -> tuple[Figure, dict[str, Axes]]:
+    """Makes a figure of curves in 0..1 with their diagonal, a panel each."""
+    panels = list(curves["panel"].unique())
+    width = max(6.0, 0.8 + 2.7 * len(panels))
+    figure, grid = empty(question, width, 3.4, [note], len(panels))
+    for axes, panel in zip(grid, panels, strict=True):
+        axes.plot([0, 1], [0, 1], color=GREY, linewidth=0.9, linestyle="--", zorder=1)
+        axes.set_title(shortened(panel, 30))
+        axes.set_xlabel(labels[0])
+    grid[0].set_ylabel(labels[1])
+    return figure, dict(zip(panels, grid, strict=True))
+
+
+def _name_lines(figure: Figure, grid: Mapping[str, Axes]) -> None:
+    """Puts the names of all panels' lines beside them, each once."""
+    found: dict[str, Any] = {}
+    for axes in grid.values():
+        pairs = zip(*axes.get_legend_handles_labels(), strict=True)
+        found |= {name: handle for handle, name in pairs if name not in found}
+    figure.legend(found.values(), found.keys(), loc="outside right upper")
 
 
 def _checked(curves: pd.DataFrame, *columns: str) -> pd.DataFrame:
@@ -241,8 +251,8 @@ def _lines(curves: pd.DataFrame, panel: str) -> list[tuple[str, pd.DataFrame]]:
     return [(line, part[part["line"] == line]) for line in part["line"].unique()]
 
 
-def _share_axes(grid: Sequence[Axes], low: float = 0.0) -> None:
+def _share_axes(axes: Axes, low: float = 0.0) -> None:
     start = 0.1 * math.floor(10 * low)
-    grid[0].set_xlim(start - 0.02, 1.02)
-    grid[0].set_ylim(-0.02, 1.02)
-    grid[0].set_xticks([x for x in (0, 0.25, 0.5, 0.75, 1) if x >= start])
+    axes.set_xlim(start - 0.02, 1.02)
+    axes.set_ylim(-0.02, 1.02)
+    axes.set_xticks([x for x in (0, 0.25, 0.5, 0.75, 1) if x >= start])

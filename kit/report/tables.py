@@ -151,10 +151,8 @@ def worst_groups(table: pd.DataFrame, metric: str) -> pd.DataFrame:
     rows = _placed(table[of_groups & ~_is_corrupted(table)])
     if rows.empty:
         raise ValueError(f"no rows of {metric!r} by group")
-    order = ["_seed", "value"] if higher_is_better(metric) is not False else ["_seed", "_negative"]
-    seeds = rows["seed"].map(lambda seed: -1 if seed == "all" else int(seed))
-    rows = rows.assign(_seed=seeds, _negative=-rows["value"]).sort_values(order, kind="stable")
-    worst = rows.drop_duplicates(_SAME).drop(columns=["_seed", "_negative"])
+    ordered = rows.sort_values("value", ascending=higher_is_better(metric) is not False)
+    worst = _pooled_first(ordered).drop_duplicates(_SAME)
     return worst.sort_values("place", key=lambda c: c.map(PLACES.index), kind="stable")
 
 
@@ -179,9 +177,17 @@ def records(rows: pd.DataFrame) -> list[dict[Hashable, Any]]:
 
 def pooled(rows: pd.DataFrame) -> pd.DataFrame:
     """Returns one row a cell: pooled over seeds where that is there, else of the lowest seed."""
-    seeds = rows["seed"].map(lambda seed: -1 if seed == "all" else int(seed))
-    ordered = rows.assign(_seed=seeds).sort_values("_seed", kind="stable")
-    return rows.loc[ordered.drop_duplicates(_SAME).index.sort_values()] if len(rows) else rows
+    first = _pooled_first(rows).drop_duplicates(_SAME)
+    return rows.loc[first.index.sort_values()] if len(rows) else rows
+
+
+def _pooled_first(rows: pd.DataFrame) -> pd.DataFrame:
+    """Returns the rows by seed, those over all seeds first, else in their order."""
+
+    def numbers(seeds: pd.Series) -> pd.Series:
+        return seeds.map(lambda seed: -1 if seed == "all" else int(seed))
+
+    return rows.sort_values("seed", key=numbers, kind="stable")
 
 
 def barred(rows: pd.DataFrame) -> pd.DataFrame:

@@ -170,7 +170,8 @@ def test_the_same_answers_by_every_way(
     ],
 )
 def test_compressed_and_compiled_agree(base: Variant, images: Ref, changes: dict[str, Any]) -> None:
-    verify(base.replace(**changes), examples(images)[:4], 1, images)  # or raises
+    difference = verify(base.replace(**changes), examples(images)[:4], 1, images)
+    assert 0 <= difference < 0.2, "a larger one raises"
 
 
 def test_bf16_takes_the_pixels_in_its_own_precision(

@@ -6,7 +6,7 @@ import pytest
 from conftest import make_rows
 
 from kit import results
-from kit.report.placeholders import fill_markdown, fill_verdict, names_in, without
+from kit.report.placeholders import fill_markdown, fill_verdict, names_in, placeholder, without
 from kit.spec import SpecError
 
 
@@ -35,6 +35,25 @@ def rows():
 )  # fmt: skip
 def test_one_row_is_found_and_formatted(rows, placeholder, text):
     assert fill_verdict(f"a {{{{{placeholder}}}}} b", rows) == f"a {text} b"
+
+
+def test_without_a_corruption_it_is_the_split_as_it_is(rows):
+    at = "corruption=typos;severity=3"
+    extra = dict(rows[(rows.metric == "accuracy") & (rows.variant == "base")].iloc[0])
+    both = results.to_frame([*rows.to_dict("records"), extra | {"condition": at, "value": 0.25}])
+    keys = {"variant": "base", "split": extra["split"], "seed": extra["seed"]}
+    clean = fill_verdict(placeholder("accuracy", "number", **keys), both)
+    assert clean == fill_verdict(placeholder("accuracy", "number", **keys), rows) != "0.250"
+    hurt = placeholder("accuracy", "number", **keys, corruption="typos", severity=3)
+    assert fill_verdict(hurt, both) == "0.250"
+
+
+def test_a_placeholder_is_written_as_it_is_read(rows):
+    assert placeholder("accuracy", variant="base", split="test") == (
+        "{{accuracy variant=base split=test | %}}"
+    )
+    keys = {"variant": "base onnx", "batch_size": 1}
+    assert fill_verdict(placeholder("speedup", "ci", **keys), rows) == "1.38 [1.28, 1.46]"
 
 
 @pytest.mark.parametrize(
