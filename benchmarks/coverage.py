@@ -12,11 +12,11 @@ import numpy as np
 from scipy.special import ndtri
 
 from benchmarks.common import Figure
-from kit.analysis import intervals, smooth
-from kit.analysis.intervals import Array, Interval, Ratio
 from kit.analysis.paired import Change, change
-from kit.analysis.ranking import auroc
-from kit.analysis.significance import mcnemar, paired_bootstrap, permutation
+from kit.analysis.statistics import intervals, smooth
+from kit.analysis.statistics.intervals import Array, Interval, Ratio
+from kit.analysis.statistics.ranking import auroc
+from kit.analysis.statistics.significance import mcnemar, paired_bootstrap, permutation
 
 SHARED, STEEP, AGREE, LOSS = 0.3, 3.0, 0.95, 0.02
 """Correlation within clusters; spread of the margins of logits; correlation of two models; loss."""

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from kit import tasks
-from kit.spec import Ref
+from kit.spec import Ref, Undefined
 from kit.study import Study
 
 if TYPE_CHECKING:
@@ -32,25 +33,26 @@ def reliability(
 
     Returns:
         Columns of `kit.plot.reliability`: panel, line, confidence, accuracy, n, ci_low, ci_high.
+        A variant that no temperature is best for, such as one without an error on validation, has
+        no line after scaling.
 
     Raises:
         SpecError: no such predictions.
-        Undefined: a variant has no best temperature.
     """
     import pandas as pd
 
-    from kit.analysis.calibration import reliability as bins
-    from kit.analysis.scaling import fit_temperature
+    from kit.analysis.metrics.calibration import reliability as bins
+    from kit.analysis.metrics.scaling import fit_temperature
 
     frames = []
     for name in variants:
         known = study.predictions(name, "validation").columns
         shown = study.predictions(name, split, corruption).columns
-        heat = fit_temperature(known["logits"], known["label"])
-        for line, logits in (
-            ("as it is", shown["logits"]),
-            ("temperature scaled", shown["logits"] / heat),
-        ):
+        lines = {"as it is": shown["logits"]}
+        with contextlib.suppress(Undefined):
+            heat = fit_temperature(known["logits"], known["label"])
+            lines["temperature scaled"] = shown["logits"] / heat
+        for line, logits in lines.items():
             frames.append(bins(logits, shown["label"], mass=True).assign(panel=name, line=line))
     return pd.concat(frames, ignore_index=True)
 
@@ -72,7 +74,7 @@ def roc(study: Study, variant: str, splits: Sequence[str]) -> pd.DataFrame:
     import pandas as pd
     from sklearn.metrics import roc_curve
 
-    from kit.analysis.ood import detectors, fit_features
+    from kit.analysis.metrics.ood import detectors, fit_features
 
     known = study.predictions(variant, "validation").columns
     asked = dict.fromkeys(str(run.measurement.args.get("split")) for run in study.runs)

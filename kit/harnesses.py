@@ -11,12 +11,16 @@ from kit.corruptions import graded, mismatch
 from kit.measurements import Cost, Features, Latency, Memory, Quality
 from kit.spec import Budget, Ref, Run, SpecError, Training, Variant
 from kit.study import Study
-from kit.tasks import describe
+from kit.tasks import describe, modality
 
 Named = str | Ref
 NULL_MODEL_KINDS = ("predictor",)
-REPEATS: tuple[dict[str, int], ...] = ({"batch_size": 1}, {"batch_size": 8}, {"threads": 2})
-"""What changes no more than rounding: the flips of such repeats are the floor under all flips."""
+REPEATS: Mapping[str, tuple[Mapping[str, Any], ...]] = {
+    "image": ({"batch_size": 1}, {"batch_size": 8}, {"threads": 2}),
+    "text": ({"batch_size": 1}, {"batch_size": 8}, {"threads": 2}, {"padding": "length"}),
+}
+"""What changes no more than rounding, by modality: the flips of such repeats are the floor under
+all flips."""
 
 
 def evaluate_shift(
@@ -51,8 +55,8 @@ def evaluate_shift(
         validation: also predicts the validation parts, on which temperatures, conformal sets and
             detectors are fitted; without them these have no rows.
         features: also keeps hidden vectors, for the detectors `mahalanobis` and `knn`.
-        noise_floor: predicts the test split again with other batches and threads, so that flips
-            which nothing but rounding makes are known.
+        noise_floor: predicts the test split again with other batches, threads and padding, so that
+            flips which nothing but rounding makes are known.
         limit: items a split, the first by content hash; the preset's number where not given.
         seeds: seeds of each trained variant, from 0.
         measurements: asked of every variant that is no null model, such as `Latency(task)`.
@@ -89,7 +93,8 @@ def evaluate_shift(
     for task in refs:
         if noise_floor:
             runs += [
-                Run(base, Quality(task, "test", limit, **keeping[base] | how)) for how in REPEATS
+                Run(base, Quality(task, "test", limit, **keeping[base] | dict(how)))
+                for how in REPEATS[modality(task)]
             ]
         if build.gives_features(base):
             size = limit or presets.preset()["items"] or 500

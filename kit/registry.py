@@ -29,7 +29,7 @@ tasks = Registry("task", "kit.tasks", ())
 schemes = Registry("scheme", "kit.compression", ("model", "graph", "output"))
 runtimes = Registry("runtime", "kit.runtimes", ("model", "graph", "threads"))
 measurements = Registry("measurement", "kit.measurements", ("runner", "driver"))
-metrics = Registry("metric", "kit.analysis", None)
+metrics = Registry("metric", "kit.analysis.metrics", None)
 corruptions = Registry("corruption", "kit.corruptions", ("text", "pixels", "rng"))
 REGISTRIES = {
     "architectures": architectures,
@@ -243,7 +243,7 @@ def register_corruption(
         rule: why the label survives, in a sentence.
         keeps: `keeps(before, after)` says whether the rule held; `kit.check` tries it.
         version: raise it when results change; notebook cells leave it out.
-        **traits: passed on to `Registry.register`.
+        **traits: `assets=("wordnet",)` (names of the assets it reads).
     """
     if modality not in MODALITIES:
         raise SpecError(suggest(modality, MODALITIES, "modality"))

@@ -7,7 +7,7 @@ import inspect
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -19,6 +19,8 @@ from kit.workers import report
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+Padding = Literal["batch", "length"]
 
 DEFAULT_LENGTH = 256
 """Tokens at which a model's input is cut where its training does not say."""
@@ -98,17 +100,26 @@ class Runner:
         """Returns a callable that runs a batch once: preprocessing is outside."""
         return functools.partial(self._forward, inputs)
 
-    def predict(self, examples: Sequence[Any], batch_size: int = 32) -> np.ndarray:
+    def predict(
+        self, examples: Sequence[Any], batch_size: int = 32, padding: Padding = "batch"
+    ) -> np.ndarray:
         """Returns the scores [n, classes] of raw examples, in their order.
 
         Examples of like length share a batch, so that little is padded.
+
+        Args:
+            examples: texts or images.
+            batch_size: examples a batch.
+            padding: of texts, to the longest of the `batch` or to the `length` they are cut at.
         """
         if self.model.kind == "predictor":
             return np.asarray(self.model.module(list(examples)), np.float32)
-        return self._bucketed(examples, batch_size, self.forward)
+        return self._bucketed(examples, batch_size, padding, self.forward)
 
-    def features(self, examples: Sequence[Any], batch_size: int = 32) -> np.ndarray:
-        """Returns pooled hidden vectors [n, d] of raw examples.
+    def features(
+        self, examples: Sequence[Any], batch_size: int = 32, padding: Padding = "batch"
+    ) -> np.ndarray:
+        """Returns pooled hidden vectors [n, d] of raw examples; for the arguments see `predict`.
 
         Raises:
             Undefined: the architecture or runtime gives none.
@@ -123,19 +134,24 @@ class Runner:
             with torch.inference_mode():
                 return np.asarray(module.features(**inputs).float().numpy())
 
-        return self._bucketed(examples, batch_size, forward)
+        return self._bucketed(examples, batch_size, padding, forward)
 
     def _bucketed(
-        self, examples: Sequence[Any], batch_size: int, forward: Callable[..., np.ndarray]
+        self,
+        examples: Sequence[Any],
+        batch_size: int,
+        padding: Padding,
+        forward: Callable[..., np.ndarray],
     ) -> np.ndarray:
         preprocessor = self.model.preprocessor
+        width = self.length if padding == "length" else 1
         rows = preprocessor.encode(examples, self.length)
         order = sorted(range(len(rows)), key=lambda index: (len(rows[index]), index))
         found: list[np.ndarray] = [np.empty(0)] * len(rows)
         for start in range(0, len(order), batch_size):
             batch = order[start : start + batch_size]
             report(f"{start} of {len(order)} items")
-            answers = forward(preprocessor.collate([rows[index] for index in batch]))
+            answers = forward(preprocessor.collate([rows[index] for index in batch], width))
             for index, answer in zip(batch, answers, strict=True):
                 found[index] = answer
         return np.stack(found)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Any
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -23,6 +26,22 @@ def study(toys: Ref) -> kit.Study:
     )
     made.run(executor="inline", on_error="raise")
     return made
+
+
+def test_a_model_that_no_temperature_is_best_for_keeps_its_own_line(
+    study: kit.Study, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Such as one without an error on validation."""
+    answer = study.predictions("base", "validation")
+    sure = {**answer.columns, "logits": 9.0 * np.eye(2)[answer.columns["label"]]}
+    real = study.predictions
+
+    def perfect(name: str, split: str, *more: Any) -> Any:
+        return replace(answer, columns=sure) if split == "validation" else real(name, split, *more)
+
+    monkeypatch.setattr(study, "predictions", perfect)
+    curves = kit.curves.reliability(study, ["base"], "later")
+    assert set(curves.line) == {"as it is"}
 
 
 @pytest.fixture(scope="module")

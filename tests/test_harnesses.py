@@ -22,14 +22,14 @@ def test_a_shift_study_has_every_split_and_null_models_untimed(toys: Ref) -> Non
     assert [r.variant.name for r in study.runs if r.measurement.name == "latency"] == ["base"]
     splits = {r.measurement.args["split"] for r in study.runs if r.measurement.name == "quality"}
     assert splits == {"test", "later", "validation", "later/validation"}
-    usual = {"batch_size": 32, "threads": 1}
-    repeats = [
-        {name: run.measurement.args[name] for name in usual}
+    usual = {"batch_size": 32, "threads": 1, "padding": "batch"}
+    settings = [
+        {name: run.measurement.args.get(name, normal) for name, normal in usual.items()}
         for run in study.runs
         if run.measurement.name == "quality" and run.variant.name == "base"
-        if {name: run.measurement.args[name] for name in usual} != usual
     ]
-    assert repeats == [usual | how for how in kit.harnesses.REPEATS]
+    repeats = [each for each in settings if each != usual]
+    assert repeats == [usual | how for how in kit.harnesses.REPEATS["text"]]
     with pytest.raises(SpecError, match="baseline 'base w4' is not among the variants"):
         kit.evaluate_shift([base], tasks=[toys], baseline=base.replace(schemes=["w4"]))
 

@@ -139,7 +139,7 @@ def test_readme_names_every_module_once():
     named = re.findall(r"(?<![\w/])\w+(?:\.py|\.toml|/)(?![\w/])", tree)
     inside = [file.relative_to(ROOT / "kit") for file in files() if (ROOT / "kit") in file.parents]
     there = {file.name for file in inside} - {"__init__.py", "py.typed"}
-    there |= {f"{file.parts[0]}/" for file in inside if len(file.parts) > 1}
+    there |= {f"{folder}/" for file in inside for folder in file.parts[:-1]}
     assert set(named) - {"__init__.py"} == there
 
 

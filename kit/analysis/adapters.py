@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from kit.analysis.evaluate import estimates
-from kit.analysis.intervals import Array
-from kit.analysis.metrics import log_softmax
+from kit.analysis.metrics.classification import log_softmax
+from kit.analysis.statistics.intervals import Array
 from kit.registry import metrics
 from kit.source import source_hash
 from kit.spec import SpecError, content_hash, suggest

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from kit.analysis.rows import named
+from kit.spec import Undefined
 from kit.store import Artifact
 
 FOLDS = 5
@@ -17,28 +18,39 @@ NOTE = (
 )
 
 
-def domain_auroc(reference: np.ndarray, shifted: np.ndarray) -> float:
+def domain_auroc(
+    reference: np.ndarray, shifted: np.ndarray, clusters: Sequence[np.ndarray]
+) -> float:
     """Returns the AUROC of a linear classifier that tells two sets of features apart.
 
     0.5 is no shift, 1 is data told apart without error. Scores come from 5-fold cross-validation,
-    so that no item is judged by a classifier that saw it (the proxy distance of Ben-David et al.,
-    "A theory of learning from different domains", Machine Learning 2010, as an AUROC).
+    so that no item is judged by a classifier that saw it or another of its cluster (the proxy
+    distance of Ben-David et al., "A theory of learning from different domains", Machine Learning
+    2010, as an AUROC).
 
     Args:
         reference: features [n, d] of the reference split.
         shifted: features [m, d] of the other split.
+        clusters: of the items of either, [n] and [m].
+
+    Raises:
+        Undefined: one of the sets has a single cluster.
     """
     from sklearn.linear_model import LogisticRegression
     from sklearn.metrics import roc_auc_score
-    from sklearn.model_selection import StratifiedKFold, cross_val_predict
+    from sklearn.model_selection import StratifiedGroupKFold, cross_val_predict
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
     features = np.concatenate([reference, shifted]).astype(np.float64)
     domain = np.repeat([0, 1], [len(reference), len(shifted)])
+    count = min(FOLDS, *(len(np.unique(names)) for names in clusters))
+    if count < 2:
+        raise Undefined("all items are of one cluster: none is left to judge the classifier by")
     model = make_pipeline(StandardScaler(), LogisticRegression(C=0.01, max_iter=500))
-    folds = StratifiedKFold(FOLDS, shuffle=True, random_state=0)
-    scores = cross_val_predict(model, features, domain, cv=folds, method="decision_function")
+    folds = StratifiedGroupKFold(count, shuffle=True, random_state=0)
+    judged = {"groups": np.concatenate(clusters), "method": "decision_function"}
+    scores = cross_val_predict(model, features, domain, cv=folds, **judged)
     return float(roc_auc_score(domain, scores))
 
 
@@ -53,21 +65,29 @@ def distances(artifacts: Sequence[Artifact]) -> list[dict[str, Any]]:
         if a.kind == "features"
         for args in [a.run.measurement.args]
     }
-    rows = []
-    for (variant, task, split), artifact in found.items():
-        reference = found.get((variant, task, "test"))
-        if reference is None or split == "test":
-            continue
-        sets = [np.asarray(a.columns["features"]) for a in (reference, artifact)]
-        rows.append(
-            named(
-                artifact.run,
-                metric="domain_auroc",
-                value=domain_auroc(*sets),
-                unit="AUROC",
-                n=len(sets[1]),
-                run_id=artifact.run_id,
-                note=NOTE,
-            )
-        )
-    return rows
+    return [
+        _row(reference, artifact)
+        for (variant, task, split), artifact in found.items()
+        if split != "test" and (reference := found.get((variant, task, "test")))
+    ]
+
+
+def _row(reference: Artifact, shifted: Artifact) -> dict[str, Any]:
+    features, clusters = (
+        [np.asarray(each.columns[name]) for each in (reference, shifted)]
+        for name in ("features", "cluster")
+    )
+    made: dict[str, Any]
+    try:
+        far = domain_auroc(features[0], features[1], clusters)
+        made = {"value": far, "note": NOTE}
+    except Undefined as error:
+        made = {"status": "undefined", "note": str(error)}
+    return named(
+        shifted.run,
+        metric="domain_auroc",
+        unit="AUROC",
+        n=len(features[1]),
+        run_id=shifted.run_id,
+        **made,
+    )

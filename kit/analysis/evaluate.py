@@ -32,8 +32,8 @@ from typing import Any
 import numpy as np
 
 from kit.analysis.inputs import Columns, call, needs
-from kit.analysis.intervals import Array, Bounded, Influence, Interval, Ratio
 from kit.analysis.sample import Sample
+from kit.analysis.statistics.intervals import Array, Bounded, Influence, Interval, Ratio
 from kit.registry import Entry, metrics
 from kit.results import condition, parse_condition
 from kit.spec import Undefined

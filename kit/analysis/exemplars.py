@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from kit.analysis.intervals import Array
 from kit.analysis.paired import shared_items
+from kit.analysis.statistics.intervals import Array
 from kit.spec import SpecError
 from kit.store import Artifact
 

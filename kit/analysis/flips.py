@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from kit.analysis.metrics import log_softmax
+from kit.analysis.metrics.classification import log_softmax
 from kit.store import Artifact
 
 if TYPE_CHECKING:

@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 
 from kit.analysis.evaluate import Estimate
-from kit.analysis.intervals import Array, Interval
 from kit.analysis.paired import Change, Paired, bh, change
 from kit.analysis.rows import Row, interval_of, row_of
 from kit.analysis.sample import Sample
+from kit.analysis.statistics.intervals import Array, Interval
 from kit.registry import Entry
 
 SMALLEST_GROUP, MOST_GROUPS = 20, 20

@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from kit.analysis.intervals import Array
 from kit.analysis.sample import VALIDATION, Sample
+from kit.analysis.statistics.intervals import Array
 from kit.registry import Entry
 from kit.spec import Undefined
 

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 
 from kit.analysis.evaluate import Estimate
-from kit.analysis.intervals import Array, Interval, standard_error, t_quantile, t_test
 from kit.analysis.sample import Sample
-from kit.analysis.significance import mcnemar
+from kit.analysis.statistics.intervals import Array, Interval, standard_error, t_quantile, t_test
+from kit.analysis.statistics.significance import mcnemar
 from kit.registry import Entry
 from kit.results import parse_condition
 

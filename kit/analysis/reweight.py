@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from kit.analysis import smooth
 from kit.analysis.evaluate import Estimate, evaluate
-from kit.analysis.intervals import Array, Influence, Ratio
 from kit.analysis.sample import Sample
+from kit.analysis.statistics import smooth
+from kit.analysis.statistics.intervals import Array, Influence, Ratio
 from kit.registry import metrics
 from kit.spec import SpecError, suggest
 from kit.store import Artifact

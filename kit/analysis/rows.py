@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from kit.analysis import intervals, smooth
 from kit.analysis.evaluate import Estimate
-from kit.analysis.intervals import Array, Interval
 from kit.analysis.sample import Sample
+from kit.analysis.statistics import intervals, smooth
+from kit.analysis.statistics.intervals import Array, Interval
 from kit.registry import Entry
 from kit.results import row
 from kit.spec import Run, Variant, content_hash

@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 
 from kit import registry
-from kit.analysis.intervals import Array
+from kit.analysis.statistics.intervals import Array
 from kit.results import condition, corruption_parts
 from kit.spec import Ref, Run, Undefined
 from kit.store import Artifact

@@ -8,13 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from kit.analysis import intervals
 from kit.analysis.evaluate import Estimate, applicable, asked_for, evaluate
 from kit.analysis.groups import change_rows, group_rows
-from kit.analysis.intervals import Interval
 from kit.analysis.paired import Estimates, Unpaired, adjust, paired
 from kit.analysis.rows import Row, interval_of, row_of
 from kit.analysis.sample import Sample
+from kit.analysis.statistics import intervals
+from kit.analysis.statistics.intervals import Interval
 from kit.registry import Entry, measurements
 from kit.results import condition, parse_condition
 from kit.spec import Variant, content_hash

@@ -41,8 +41,13 @@ class Preprocessor(Protocol):
     def made_up(self, count: int, length: int) -> list[Any]:
         """Returns rows for a use in which their shape alone matters."""
 
-    def collate(self, rows: Sequence[Any]) -> dict[str, Tensor]:
-        """Returns the module's keyword arguments for a batch of rows."""
+    def collate(self, rows: Sequence[Any], width: int = 1) -> dict[str, Tensor]:
+        """Returns the module's keyword arguments for a batch of rows.
+
+        Args:
+            rows: what `encode` gave.
+            width: tokens to which rows are padded at least; means nothing to images.
+        """
 
 
 @dataclass(frozen=True)
@@ -73,9 +78,9 @@ class Texts:
         """Returns `count` times the ids from 1 on."""
         return [[index % self.tokenizer.vocab_size for index in range(1, length + 1)]] * count
 
-    def collate(self, rows: Sequence[Any]) -> dict[str, Tensor]:
+    def collate(self, rows: Sequence[Any], width: int = 1) -> dict[str, Tensor]:
         """Returns `input_ids` and, where asked for, `attention_mask`, int64 [b, t]."""
-        inputs = pad(rows, self.tokenizer.pad_id)
+        inputs = pad(rows, self.tokenizer.pad_id, width=width)
         return inputs if self.masked else {"input_ids": inputs["input_ids"]}
 
 
@@ -109,10 +114,11 @@ class Images:
         del length
         return [np.zeros((1, *self.shape), np.float32)] * count
 
-    def collate(self, rows: Sequence[Any]) -> dict[str, Tensor]:
+    def collate(self, rows: Sequence[Any], width: int = 1) -> dict[str, Tensor]:
         """Returns `pixels`, float32 [b, c, h, w]."""
         import torch
 
+        del width
         return {"pixels": torch.from_numpy(np.concatenate(rows))}
 
 

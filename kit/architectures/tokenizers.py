@@ -131,21 +131,24 @@ class HFTokenizer:
         return HFTokenizer, (self.folder,)
 
 
-def pad(ids: Sequence[Sequence[int]], pad_id: int, multiple: int = 1) -> dict[str, torch.Tensor]:
+def pad(
+    ids: Sequence[Sequence[int]], pad_id: int, multiple: int = 1, width: int = 1
+) -> dict[str, torch.Tensor]:
     """Returns a batch padded on the right to its longest row.
 
     Args:
         ids: one row of ids an item.
         pad_id: fills the rest.
         multiple: the width is rounded up to a multiple of it.
+        width: tokens that a row gets at least.
 
     Returns:
         `input_ids` and `attention_mask` (1 is a token, 0 padding), int64 [b, t] with t >= 1.
     """
     import torch
 
-    longest = max((len(row) for row in ids), default=1)
-    width = -(-max(longest, 1) // multiple) * multiple
+    longest = max(width, *map(len, ids), 1)
+    width = -(-longest // multiple) * multiple
     input_ids = torch.full((len(ids), width), pad_id, dtype=torch.int64)
     mask = torch.zeros((len(ids), width), dtype=torch.int64)
     for index, row in enumerate(ids):

@@ -14,6 +14,7 @@ from collections import Counter
 import numpy as np
 
 from kit.corruptions.corruption import Severity
+from kit.corruptions.synonyms import synonyms as known_synonyms
 from kit.corruptions.words import GAP, WORD, opinions, touched
 from kit.registry import register_corruption
 from kit.tasks.sentiment import NEGATION
@@ -113,6 +114,36 @@ def dropped_letters(text: str, rng: np.random.Generator, *, severity: Severity) 
         places = _inner(word)
         at = places[int(where * len(places))] if places else len(word)
         return _misspelt(word, word[:at] + word[at + 1 :])
+
+    return touched(text, rng, severity, WORD, change)
+
+
+def _same_meaning(before: str, after: str) -> bool:
+    """Says whether texts have the same words, but for synonyms."""
+    old, new = ([word.casefold() for word in WORD.findall(text)] for text in (before, after))
+    known = known_synonyms()
+    return WORD.sub("", before) == WORD.sub("", after) and all(
+        a == b or b in known.get(a, ()) for a, b in zip(old, new, strict=True)
+    )
+
+
+@register_corruption(
+    modality="text",
+    rule="A word for another with the same main meaning in WordNet, as good or bad in VADER's "
+    "lexicon; no negations, function words, names or inflected forms",
+    keeps=_same_meaning,
+    version=1,
+    assets=("wordnet",),
+)
+def synonyms(text: str, rng: np.random.Generator, *, severity: Severity) -> str:
+    """Another word of the same meaning, for a share of the words that have one that is safe."""
+
+    def change(word: str, which: float, _: float) -> str:
+        others = known_synonyms().get(word.casefold(), ())
+        if not others:
+            return word
+        made = others[int(which * len(others))]
+        return made.upper() if word.isupper() else made.title() if word[0].isupper() else made
 
     return touched(text, rng, severity, WORD, change)
 

@@ -76,6 +76,12 @@ def touched(
 @functools.cache
 def opinions() -> frozenset[str]:
     """Returns the words and emoticons that VADER's lexicon rates (Hutto and Gilbert 2014)."""
+    return frozenset(opinions_by_sign())
+
+
+@functools.cache
+def opinions_by_sign() -> dict[str, bool]:
+    """Returns whether VADER's lexicon rates a word or emoticon above zero."""
     from vaderSentiment.vaderSentiment import SentimentIntensityAnalyzer
 
-    return frozenset(SentimentIntensityAnalyzer().lexicon)
+    return {word: rating > 0 for word, rating in SentimentIntensityAnalyzer().lexicon.items()}

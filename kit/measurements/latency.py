@@ -9,8 +9,8 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, SkipValidation
 
 from kit import environment, presets, tasks
-from kit.analysis.costs import launch_ratios
-from kit.analysis.intervals import second_stage
+from kit.analysis.metrics.costs import launch_ratios
+from kit.analysis.statistics.intervals import second_stage
 from kit.measurements import pairs
 from kit.measurements.bench import Bench, Columns, Driver, Raw, TaskRef
 from kit.registry import register_measurement

@@ -10,9 +10,10 @@ from pydantic import Field
 
 from kit import presets, registry, tasks
 from kit.corruptions import examples_of, mismatch
+from kit.entries import LATER
 from kit.measurements.bench import CorruptionRef, Raw, TaskRef
 from kit.registry import register_measurement
-from kit.runner import Runner
+from kit.runner import Padding, Runner
 from kit.spec import Ref, SpecError
 from kit.workers import report
 
@@ -64,6 +65,7 @@ def quality(
     limit: Positive | None = None,
     batch_size: Positive = 32,
     threads: Positive = 1,
+    padding: Annotated[Padding, LATER] = "batch",
     features: bool = False,
     context: Positive = 256,
     stride: Positive = 128,
@@ -79,6 +81,8 @@ def quality(
         limit: the first n items by content hash.
         batch_size: items a batch; changes only rounding.
         threads: of the worker; one, so that the number of workers never changes a table.
+        padding: of texts, to the longest of their `batch` or to the `length` at which they are cut
+            (language models: to `context`); changes only rounding.
         features: also saves the pooled hidden vectors.
         context: language models: tokens a window holds.
         stride: language models: how far the window moves; what overlaps is context only.
@@ -93,7 +97,8 @@ def quality(
         if runner.model.kind != "causal":
             raise SpecError(f"{task.name} asks for a language model; {runner.variant.name} is none")
         texts = [_cut(text, max_bytes) for text in examples]
-        tokens = _token_columns(runner, texts, batch_size, context, stride)
+        width = context if padding == "length" else 1
+        tokens = _token_columns(runner, texts, batch_size, context, stride, width)
         protocol = {"context": context, "stride": stride, "max_bytes": max_bytes}
         return Raw("tokens", {**columns, **tokens}, {"protocol": protocol})
     if runner.model.kind == "causal":
@@ -102,7 +107,7 @@ def quality(
     if "valence" in rows.column_names:
         columns["valence"] = np.asarray(rows["valence"], np.float64)
     columns |= {f"group:{name}": np.asarray(rows[name]).astype(str) for name in data.groups}
-    columns["logits"] = runner.predict(examples, batch_size)
+    columns["logits"] = runner.predict(examples, batch_size, padding)
     if not np.isfinite(columns["logits"]).all():
         raise ValueError(f"{runner.variant.name} gave NaN or infinite logits on {split}")
     if columns["logits"].shape != (len(examples), len(data.labels)):
@@ -111,12 +116,12 @@ def quality(
             f"{(len(examples), len(data.labels))} for the labels {', '.join(data.labels)}"
         )
     if features:
-        columns["features"] = runner.features(examples, batch_size)
+        columns["features"] = runner.features(examples, batch_size, padding)
     return Raw("classification", columns, {"rated": runner.model.probabilities is not False})
 
 
 def _token_columns(
-    runner: Runner, texts: list[str], batch_size: int, context: int, stride: int
+    runner: Runner, texts: list[str], batch_size: int, context: int, stride: int, width: int
 ) -> dict[str, np.ndarray]:
     """Scores documents by windows of `context` tokens that move by `stride`.
 
@@ -143,7 +148,7 @@ def _token_columns(
         report(f"{first} of {len(windows)} windows")
         batch = windows[first : first + batch_size]
         ids = [documents[index][start:end] for index, start, end, _ in batch]
-        losses = _losses(runner.forward(collate(ids)), ids)
+        losses = _losses(runner.forward(collate(ids, width)), ids)
         for (index, start, _, scored), loss in zip(batch, losses, strict=True):
             nll[index] += loss[scored - start - 1 :].sum()
     if not np.isfinite(nll).all():

@@ -14,7 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 from kit.report import tables
-from kit.report.shift_plots import groups, heat, on_the_line, reliability, roc
+from kit.report.shift_plots import groups, heat, on_the_line, reliability, roc, shares
 from kit.report.style import (
     COLOURS,
     GREY,
@@ -38,6 +38,7 @@ __all__ = [
     "quality",
     "reliability",
     "roc",
+    "shares",
     "tradeoff",
 ]
 _BARS = "Bars: intervals, each seed's where nothing else is given."

@@ -144,6 +144,39 @@ def groups(table: pd.DataFrame, metric: str = "accuracy", *, title: str = "") ->
 
 
 @styled
+def shares(points: pd.DataFrame, what: str = "the class", *, title: str = "") -> Figure:
+    """Draws a metric over the share that a label or group has of the items, a line a variant.
+
+    Args:
+        points: of `kit.at_shares`, those of one label or group and one seed; a panel a split.
+        what: that label or group, in words.
+        title: instead of the question.
+    """
+    curves = _checked(points.assign(panel=points["split"], line=points["variant"]), "share")
+    panels = list(curves["panel"].unique())
+    question = title or f"What if {what} came more or less often?"
+    notes = ["Items are weighted, no model runs again. Bands: 95% intervals. Dotted: as it is."]
+    figure, axes_list = empty(question, max(6.0, 0.8 + 2.7 * len(panels)), 3.4, notes, len(panels))
+    grid = dict(zip(panels, axes_list, strict=True))
+    for panel, axes in grid.items():
+        for turn, (line, part) in enumerate(_lines(curves, panel)):
+            if part["share"].duplicated().any():
+                raise ValueError(f"{line} on {panel} has a share twice; choose one label or group")
+            colour, at = COLOURS[turn % len(COLOURS)], part.sort_values("share")
+            axes.fill_between(
+                at["share"], at["ci_low"], at["ci_high"], color=colour, alpha=0.18, linewidth=0
+            )
+            axes.plot(at["share"], at["value"], MARKERS[turn] + "-", color=colour, label=line)
+            axes.axvline(at["observed"].iloc[0], color=GREY, linestyle=":", linewidth=1)
+        axes.set_title(shortened(panel, 30))
+        axes.set_xlim(-0.02, 1.02)
+    figure.supxlabel(f"share of {what}", fontsize=10.5)
+    axes_list[0].set_ylabel("value at that share")
+    _name_lines(figure, grid)
+    return figure
+
+
+@styled
 def on_the_line(
     points: pd.DataFrame, lines: pd.DataFrame | None = None, *, title: str = ""
 ) -> Figure:

@@ -22,7 +22,7 @@ import numpy as np
 from pydantic import Field
 
 from kit import disk, presets, results, store
-from kit.analysis.intervals import Array
+from kit.analysis.statistics.intervals import Array
 from kit.measurements.bench import Driver, Raw
 from kit.registry import metrics, register_measurement
 from kit.spec import Ref, Run, Undefined, Variant, content_hash

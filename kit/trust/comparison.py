@@ -17,8 +17,8 @@ import numpy as np
 import pandas as pd
 
 from kit import results
-from kit.analysis.intervals import t_quantile
 from kit.analysis.paired import holm
+from kit.analysis.statistics.intervals import t_quantile
 from kit.registry import metrics
 from kit.report.tables import records
 

@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from statsmodels.stats.weightstats import DescrStatsW
 
-from kit.analysis import smooth
-from kit.analysis.intervals import Ratio
 from kit.analysis.reweight import at_shares, reweighted
+from kit.analysis.statistics import smooth
+from kit.analysis.statistics.intervals import Ratio
 from kit.spec import SpecError, Variant
 
 quick = settings(deadline=None, max_examples=40)

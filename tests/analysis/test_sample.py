@@ -11,10 +11,10 @@ import pytest
 
 from kit import registry, results
 from kit.analysis import score as scoring
-from kit.analysis.calibration import ece
+from kit.analysis.metrics.calibration import ece
+from kit.analysis.metrics.scaling import fit_temperature
 from kit.analysis.sample import Related
-from kit.analysis.scaling import fit_temperature
-from kit.analysis.smooth import interval
+from kit.analysis.statistics.smooth import interval
 from kit.spec import Ref, Run, Undefined, Variant, content_hash
 from kit.store import Artifact
 
@@ -238,7 +238,7 @@ def test_shared_items_alone_are_paired_and_the_metric_is_computed_on_them(
 
 
 def test_a_clustered_influence_gives_the_rows_interval(predicted: Make, base: Variant) -> None:
-    from kit.analysis.metrics import auroc
+    from kit.analysis.metrics.classification import auroc
 
     artifact = predicted(base, "test")
     (row,) = scoring.score(artifact, ["auroc"])

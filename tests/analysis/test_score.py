@@ -13,8 +13,8 @@ import pytest
 from statsmodels.stats.proportion import proportion_confint
 
 from kit import registry, results
-from kit.analysis.intervals import Ratio
 from kit.analysis.score import compare, missing, score
+from kit.analysis.statistics.intervals import Ratio
 from kit.spec import Ref, Run, SpecError, Undefined, Variant
 from kit.store import Artifact
 

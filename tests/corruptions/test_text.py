@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from kit import assets, registry
 from kit.corruptions import SEVERITIES, corrupted
+from kit.corruptions.synonyms import synonyms
 from kit.corruptions.text import THINGS
 from kit.corruptions.words import NEGATION, WORD, kept
 from kit.spec import Ref
@@ -139,3 +140,19 @@ def test_kept_counts_words_and_negations() -> None:
     assert kept("Not a good, good film", "not a goos GOOD film") == (0.8, 1.0)
     nothing = kept("1 2", "1 2")
     assert math.isnan(nothing.words) and math.isnan(nothing.negations)
+
+
+def test_synonyms_have_one_meaning_no_form_and_no_other_feeling() -> None:
+    known = synonyms()
+    assert known["movie"] == ("film",) and known["wonderful"] == ("marvelous",)
+    unsafe = "but as are not hardly days decided said john may good terrible threat minutes".split()
+    assert not [word for word in unsafe if word in known]
+    for word, others in known.items():
+        assert word not in others and not NEGATION.search(" ".join(others))
+        assert {word[0] in "aeiou"} == {other[0] in "aeiou" for other in others}
+
+
+def test_a_synonym_is_written_as_the_word_was() -> None:
+    assert made("synonyms", "A Wonderful MOVIE, a movie!", 5) == "A Marvelous FILM, a film!"
+    rule = registry.corruptions.get("synonyms").traits["keeps"]
+    assert not rule("a movie", "a book") and not rule("a movie", "a film.")

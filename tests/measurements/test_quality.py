@@ -12,7 +12,7 @@ from helpers import toy_texts, toy_variant
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kit import tasks
+from kit import registry, tasks
 from kit.measurements import Quality
 from kit.measurements.quality import _cut, _windows, quality
 from kit.runner import Runner
@@ -52,6 +52,37 @@ def test_a_batch_size_changes_only_rounding(classifier: Runner, toys: Ref) -> No
     np.testing.assert_allclose(one, many, rtol=1e-5, atol=1e-6)
 
 
+def test_padding_changes_only_rounding(
+    classifier: Runner, model: Runner, toys: Ref, prose: Ref, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for runner, task, column, more in (
+        (classifier, toys, "logits", {}),
+        (model, prose, "nll", {"context": 16, "stride": 8, "limit": 5}),
+    ):
+        little = quality(runner, task=task, **more).columns[column]
+        widths, forward = [], runner.forward
+
+        def seen(inputs: Any, widths: Any = widths, forward: Any = forward) -> np.ndarray:
+            widths.append(inputs["input_ids"].shape[1])
+            return forward(inputs)
+
+        monkeypatch.setattr(runner, "forward", seen)
+        much = quality(runner, task=task, padding="length", **more).columns[column]
+        assert set(widths) == {more.get("context", runner.length)}
+        np.testing.assert_allclose(much, little, rtol=1e-5, atol=1e-6)
+
+
+def test_usual_padding_is_no_part_of_a_run() -> None:
+    """Runs from before `padding` could be asked for keep their ids."""
+    ref = registry.measurements.canonical(Quality("sentiment"))
+    assert "padding" not in ref.args
+    assert registry.measurements.canonical(Quality("sentiment", padding="batch")) == ref
+    asked = registry.measurements.canonical(Quality("sentiment", padding="length"))
+    assert asked.args["padding"] == "length"
+    with pytest.raises(SpecError, match="padding"):
+        registry.measurements.canonical(Quality("sentiment", padding="most"))
+
+
 def test_scores_of_a_predictor_may_be_no_probabilities(toys: Ref) -> None:
     raw = quality(Runner(Variant(Ref("toy_rule")), 1, toys), task=toys)
     assert raw.info == {"rated": False}
@@ -61,7 +92,7 @@ def test_scores_of_a_predictor_may_be_no_probabilities(toys: Ref) -> None:
 def test_nan_names_the_variant_and_the_split(
     classifier: Runner, toys: Ref, monkeypatch: pytest.MonkeyPatch, value: float
 ) -> None:
-    monkeypatch.setattr(classifier, "predict", lambda texts, size: np.full((len(texts), 2), value))
+    monkeypatch.setattr(classifier, "predict", lambda texts, *_: np.full((len(texts), 2), value))
     with pytest.raises(ValueError, match="^base gave NaN or infinite logits on later$"):
         quality(classifier, task=toys, split="later")
 
@@ -69,7 +100,7 @@ def test_nan_names_the_variant_and_the_split(
 def test_a_wrong_shape_says_expected_and_got(
     classifier: Runner, toys: Ref, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(classifier, "predict", lambda texts, size: np.zeros((len(texts), 3)))
+    monkeypatch.setattr(classifier, "predict", lambda texts, *_: np.zeros((len(texts), 3)))
     with pytest.raises(SpecError) as caught:
         quality(classifier, task=toys, limit=4)
     assert str(caught.value) == (

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from helpers import toy_variant
 
-from kit.analysis.costs import launch_ratios
+from kit.analysis.metrics.costs import launch_ratios
 from kit.measurements import SelfTest, pairs
 from kit.measurements.bench import Driver
 from kit.measurements.selftest import self_test

@@ -97,6 +97,26 @@ def test_curves_are_drawn_by_panel_and_line() -> None:
         plot.roc(points.iloc[:0])
 
 
+def test_shares_have_a_line_a_variant_and_a_mark_where_they_are() -> None:
+    points = pd.DataFrame(
+        {
+            "variant": np.repeat(["base", "small"], 2),
+            "split": "test",
+            "share": [0.9, 0.1, 0.1, 0.9],
+            "observed": 0.4,
+            "value": [0.8, 0.9, 0.7, 0.6],
+            "ci_low": 0.5,
+            "ci_high": 0.95,
+        }
+    )
+    (axes,) = plot.shares(points, "praise").figure.axes
+    drawn = [line for line in axes.lines if line.get_label() in ("base", "small")]
+    assert [list(line.get_ydata()) for line in drawn] == [[0.9, 0.8], [0.7, 0.6]]
+    assert {line.get_xdata()[0] for line in axes.lines if line not in drawn} == {0.4}
+    with pytest.raises(ValueError, match="base on test has a share twice"):
+        plot.shares(pd.concat([points, points]))
+
+
 def test_variants_and_their_fit_are_drawn_in_probits() -> None:
     from scipy.special import ndtri
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from scipy.stats import spearmanr
 from sklearn.metrics import average_precision_score, roc_auc_score, roc_curve
 
-from kit.analysis import ranking
+from kit.analysis.statistics import ranking
 from kit.spec import Undefined
 
 quick = settings(deadline=None, max_examples=60)

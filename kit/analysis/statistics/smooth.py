@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from kit.analysis.intervals import Array, Influence, Interval, standard_error, t_quantile
+from kit.analysis.statistics.intervals import Array, Influence, Interval, standard_error, t_quantile
 
 
 def interval(

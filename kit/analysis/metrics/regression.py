@@ -11,8 +11,8 @@ from functools import partial
 
 import numpy as np
 
-from kit.analysis import ranking
-from kit.analysis.intervals import Array, Influence
+from kit.analysis.statistics import ranking
+from kit.analysis.statistics.intervals import Array, Influence
 from kit.registry import register_metric
 from kit.spec import Undefined
 

@@ -14,9 +14,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from kit.analysis import ranking
-from kit.analysis.intervals import Array, Influence
-from kit.analysis.metrics import log_softmax
+from kit.analysis.metrics.classification import log_softmax
+from kit.analysis.statistics import ranking
+from kit.analysis.statistics.intervals import Array, Influence
 from kit.registry import register_metric
 
 NEIGHBOURS = (1, 5, 10, 20, 50, 100, 200)

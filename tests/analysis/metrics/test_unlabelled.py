@@ -10,9 +10,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import special, stats
 
+from kit.analysis.metrics.unlabelled import (
+    estimated_accuracy,
+    estimated_accuracy_error,
+    known,
+    scores,
+)
 from kit.analysis.sample import Related
 from kit.analysis.score import score
-from kit.analysis.unlabelled import estimated_accuracy, estimated_accuracy_error, known, scores
 from kit.spec import Variant
 
 quick = settings(deadline=None, max_examples=40)

@@ -16,7 +16,7 @@ import numpy as np
 from kit.spec import Undefined
 
 if TYPE_CHECKING:
-    from kit.analysis.intervals import Array
+    from kit.analysis.statistics.intervals import Array
 
 RESAMPLES, FEWEST, PARTS = 1000, 200, 100
 """Draws; draws of functions that are slow; parts left out in turn for the jackknife."""

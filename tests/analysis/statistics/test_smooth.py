@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from scipy.stats import norm, pearsonr
 
-from kit.analysis import ranking, smooth
-from kit.analysis.intervals import Influence, robust
+from kit.analysis.statistics import ranking, smooth
+from kit.analysis.statistics.intervals import Influence, robust
 
 
 def coverage(truth: float, items: int, share: float, size: int, tries: int = 400) -> float:

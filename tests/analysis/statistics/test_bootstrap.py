@@ -10,8 +10,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from kit.analysis import bootstrap
-from kit.analysis.bootstrap import RESAMPLES, bca, calls, influence, ratios, studentized, unskewed
+from kit.analysis.statistics import bootstrap
+from kit.analysis.statistics.bootstrap import (
+    RESAMPLES,
+    bca,
+    calls,
+    influence,
+    ratios,
+    studentized,
+    unskewed,
+)
 from kit.spec import Undefined
 
 quick = settings(deadline=None, max_examples=30)

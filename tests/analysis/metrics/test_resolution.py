@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from kit.analysis import resolution
-from kit.analysis.intervals import launches, second_stage
+from kit.analysis.metrics import resolution
+from kit.analysis.statistics.intervals import launches, second_stage
 
 
 def columns(logs: np.ndarray, condition: str = "batch_size=1", foreign: float = 0.0) -> dict:

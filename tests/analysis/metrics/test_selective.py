@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kit.analysis import metrics, selective
+from kit.analysis.metrics import classification, selective
 from kit.spec import Undefined
 
 quick = settings(deadline=None, max_examples=40)
@@ -24,7 +24,7 @@ def drawn(seed: int, n: int, classes: int = 3) -> tuple[np.ndarray, np.ndarray]:
 @given(seeds, st.integers(1, 60))
 def test_aurc_is_the_naive_loop(seed: int, n: int) -> None:
     logits, label = drawn(seed, n)
-    order = np.argsort(-metrics.log_softmax(logits).max(1))
+    order = np.argsort(-classification.log_softmax(logits).max(1))
     wrong = (logits.argmax(1) != label)[order]
     risks = [wrong[: k + 1].mean() for k in range(n)]
     assert selective.aurc(logits, label).value == pytest.approx(np.mean(risks))
@@ -66,7 +66,7 @@ def test_a_model_without_errors_has_no_risk() -> None:
 @given(seeds, st.integers(9, 200))
 def test_the_threshold_is_the_order_statistic(seed: int, n: int) -> None:
     logits, label = drawn(seed, n)
-    scores = np.sort(1 - np.exp(metrics.log_softmax(logits)[np.arange(n), label]))
+    scores = np.sort(1 - np.exp(classification.log_softmax(logits)[np.arange(n), label]))
     rank = int(np.ceil(round((n + 1) * 0.9, 9)))
     assert selective.fit_conformal(logits, label) == pytest.approx(scores[rank - 1])
     # so many of the items it was fitted on are held: the one at the threshold is

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from kit.analysis import bootstrap as boot
+from kit.analysis.statistics import bootstrap as boot
 from kit.spec import Undefined
 
 Array = np.ndarray[Any, np.dtype[Any]]

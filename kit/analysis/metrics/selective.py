@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from kit.analysis.intervals import Array, Influence
-from kit.analysis.metrics import log_softmax
+from kit.analysis.metrics.classification import log_softmax
+from kit.analysis.statistics.intervals import Array, Influence
 from kit.registry import register_metric
 from kit.spec import Undefined
 

@@ -10,8 +10,8 @@ from scipy import stats
 from statsmodels.api import OLS
 from statsmodels.stats.proportion import proportion_confint
 
-from kit.analysis import intervals
-from kit.analysis.intervals import Influence, Ratio
+from kit.analysis.statistics import intervals
+from kit.analysis.statistics.intervals import Influence, Ratio
 
 quick = settings(deadline=None, max_examples=40)
 

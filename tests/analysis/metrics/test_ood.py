@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score, roc_auc_score, roc_curve
 from sklearn.neighbors import NearestNeighbors
 
-from kit.analysis import ood
+from kit.analysis.metrics import ood
 
 LOGITS_ALONE = ["msp", "energy", "max_logit", "entropy"]
 

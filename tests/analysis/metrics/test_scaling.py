@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from scipy.optimize import minimize_scalar
 from sklearn.linear_model import LogisticRegression
 
-from kit.analysis import scaling
-from kit.analysis.calibration import ece
-from kit.analysis.metrics import nll
+from kit.analysis.metrics import scaling
+from kit.analysis.metrics.calibration import ece
+from kit.analysis.metrics.classification import nll
 from kit.spec import Undefined
 
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scipy.stats import linregress, spearmanr
 from sklearn.metrics import mean_absolute_error, r2_score, root_mean_squared_error
 
-from kit.analysis import regression
+from kit.analysis.metrics import regression
 from kit.spec import Undefined
 
 

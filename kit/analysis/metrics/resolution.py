@@ -13,8 +13,15 @@ from functools import partial
 
 import numpy as np
 
-from kit.analysis.costs import speedup
-from kit.analysis.intervals import Array, Bounded, Interval, robust, second_stage, t_quantile
+from kit.analysis.metrics.costs import speedup
+from kit.analysis.statistics.intervals import (
+    Array,
+    Bounded,
+    Interval,
+    robust,
+    second_stage,
+    t_quantile,
+)
 from kit.busyness import BUSY_SHARE
 from kit.registry import register_metric
 from kit.results import parse_condition

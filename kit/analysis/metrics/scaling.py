@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from kit.analysis.calibration import calibration_error, ece
-from kit.analysis.intervals import Array
-from kit.analysis.metrics import log_softmax, nll, one_hot
+from kit.analysis.metrics.calibration import calibration_error, ece
+from kit.analysis.metrics.classification import log_softmax, nll, one_hot
+from kit.analysis.statistics.intervals import Array
 from kit.registry import register_metric
 from kit.spec import Undefined
 

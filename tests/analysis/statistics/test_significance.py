@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from scipy import stats
 from statsmodels.stats.contingency_tables import mcnemar as known_mcnemar
 
-from kit.analysis.significance import mcnemar, paired_bootstrap, permutation
+from kit.analysis.statistics.significance import mcnemar, paired_bootstrap, permutation
 
 quick = settings(deadline=None, max_examples=40)
 

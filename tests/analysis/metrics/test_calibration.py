@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from statsmodels.stats.proportion import proportion_confint
 
-from kit.analysis import calibration, metrics
+from kit.analysis.metrics import calibration, classification
 from kit.spec import Undefined
 
 quick = settings(deadline=None, max_examples=40)
@@ -49,7 +49,7 @@ def gap(said: Any, true: Any) -> float:
 @given(seeds, st.integers(1, 80))
 def test_ece_is_the_naive_loop(seed: int, n: int) -> None:
     logits, label = drawn(seed, n)
-    probabilities = np.exp(metrics.log_softmax(logits))
+    probabilities = np.exp(classification.log_softmax(logits))
     said, true = probabilities.max(1), probabilities.argmax(1) == label
     expected = naive(said, true, width_bins(said), gap)
     assert calibration.ece(logits, label) == pytest.approx(expected)
@@ -69,7 +69,7 @@ def test_bins_of_equal_mass_hold_as_many_items_and_keep_ties_together() -> None:
 @given(seeds, st.integers(2, 80))
 def test_equal_mass_and_debiased_are_the_naive_loop(seed: int, n: int) -> None:
     logits, label = drawn(seed, n)
-    probabilities = np.exp(metrics.log_softmax(logits))
+    probabilities = np.exp(classification.log_softmax(logits))
     said, true = probabilities.max(1), probabilities.argmax(1) == label
     bins = calibration.equal_mass(said)
     inside = [bins == place for place in range(15)]
@@ -91,7 +91,7 @@ def test_the_debiased_square_is_right_on_average_where_ece_is_too_large() -> Non
     assert np.mean([calibration.ece(*each) for each in sets]) > 0.03
     squares = []
     for logits, label in sets:
-        probabilities = np.exp(metrics.log_softmax(logits))
+        probabilities = np.exp(classification.log_softmax(logits))
         said, right = probabilities.max(1), probabilities.argmax(1) == label
         bins = calibration.equal_mass(said)
         n, gaps = np.bincount(bins), np.bincount(bins, right - said)
@@ -106,7 +106,7 @@ def test_the_debiased_square_is_right_on_average_where_ece_is_too_large() -> Non
 def test_parts_of_brier_add_up(seed: int, n: int, classes: int) -> None:
     logits, label = drawn(seed, n, classes)
     parts = calibration.brier_parts(logits, label)
-    total = metrics.brier(logits, label).mean()
+    total = classification.brier(logits, label).mean()
     sign = {"part=resolution": -1}
     assert sum(sign.get(k, 1) * v for k, v in parts.items()) == pytest.approx(total)
     assert min(parts["part=reliability"], parts["part=resolution"]) >= 0

@@ -6,8 +6,8 @@ import math
 
 import numpy as np
 
-from kit.analysis.bootstrap import ratios
-from kit.analysis.intervals import Array, Interval, Ratio
+from kit.analysis.statistics.bootstrap import ratios
+from kit.analysis.statistics.intervals import Array, Interval, Ratio
 
 
 def mcnemar(lost: int, gained: int, *, mid_p: bool = False) -> float:

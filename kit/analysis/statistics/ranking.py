@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from kit.analysis.intervals import Array, Influence
+from kit.analysis.statistics.intervals import Array, Influence
 from kit.spec import Undefined
 
 

@@ -10,8 +10,8 @@ import math
 
 import numpy as np
 
-from kit.analysis.intervals import Array, Influence, Ratio
-from kit.analysis.ranking import auroc as area_under_roc
+from kit.analysis.statistics.intervals import Array, Influence, Ratio
+from kit.analysis.statistics.ranking import auroc as area_under_roc
 from kit.registry import register_metric
 from kit.spec import Undefined
 

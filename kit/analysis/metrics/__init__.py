@@ -1,0 +1,11 @@
+"""The kit's metrics, a module a family; importing the package registers them."""
+
+from kit.analysis.metrics import calibration as calibration
+from kit.analysis.metrics import classification as classification
+from kit.analysis.metrics import costs as costs
+from kit.analysis.metrics import ood as ood
+from kit.analysis.metrics import regression as regression
+from kit.analysis.metrics import resolution as resolution
+from kit.analysis.metrics import scaling as scaling
+from kit.analysis.metrics import selective as selective
+from kit.analysis.metrics import unlabelled as unlabelled
