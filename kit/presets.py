@@ -21,7 +21,7 @@ VARIABLE = "KIT_PRESET"
 # rates: learning rates that an architecture comparison tries
 # launches, batch_sizes, lengths, seconds: of a timing (seconds a launch, condition and side;
 #   "task" is the task's own lengths)
-# severities: of corruptions
+# severities: of corruptions; corruptions: how many of those that a notebook lists (None: all)
 # selftest_launches, selftest_seconds, selftest_planted: of a variant against itself, and the
 #   slowdowns planted in it (fewer launches where they are slow or the machine is kept busy)
 # kills: of the crash test, over all its targets
@@ -48,6 +48,7 @@ _PRESETS: Mapping[str, Mapping[str, Any]] = {
         "selftest_seconds": 0.1,
         "kills": 3,
         "severities": (3,),
+        "corruptions": 2,
         "wait": 1.0,
         "schemes": ("w4g32", "dynamic_int8"),
         "runtimes": ("eager", "onnx"),
@@ -71,6 +72,7 @@ _PRESETS: Mapping[str, Mapping[str, Any]] = {
         "selftest_seconds": 0.8,
         "kills": 200,
         "severities": (1, 3, 5),
+        "corruptions": None,
         "wait": 30.0,
         "schemes": _SCHEMES,
         "runtimes": ("eager", "compiled", "onnx"),
@@ -94,6 +96,7 @@ _PRESETS: Mapping[str, Mapping[str, Any]] = {
         "selftest_seconds": 1.5,
         "kills": 1000,
         "severities": (1, 2, 3, 4, 5),
+        "corruptions": None,
         "wait": 120.0,
         "schemes": _SCHEMES,
         "runtimes": ("eager", "compiled", "onnx"),

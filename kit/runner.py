@@ -114,47 +114,52 @@ class Runner:
         """
         if self.model.kind == "predictor":
             return np.asarray(self.model.module(list(examples)), np.float32)
-        return self._bucketed(examples, batch_size, padding, self.forward)
+        return self._bucketed(examples, batch_size, padding, lambda batch: [self.forward(batch)])[0]
 
-    def features(
+    def predict_with_features(
         self, examples: Sequence[Any], batch_size: int = 32, padding: Padding = "batch"
-    ) -> np.ndarray:
-        """Returns pooled hidden vectors [n, d] of raw examples; for the arguments see `predict`.
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Returns the scores of `predict` and pooled hidden vectors [n, d], from one pass.
 
         Raises:
-            Undefined: the architecture or runtime gives none.
+            Undefined: the architecture or runtime gives no such vectors.
         """
         module = self.model.module
-        if self.graph is not None or not hasattr(module, "features"):
+        if self.graph is not None or not hasattr(module, "reading"):
             raise Undefined(f"{self.variant.name} gives no features on {self.variant.runtime.name}")
 
-        def forward(inputs: Mapping[str, Tensor]) -> np.ndarray:
+        def forward(inputs: Mapping[str, Tensor]) -> list[np.ndarray]:
             import torch
 
-            with torch.inference_mode():
-                return np.asarray(module.features(**inputs).float().numpy())
+            with module.reading() as read:
+                scores = self.forward(inputs)
+                if not read:  # a compiled module runs past what listens to its layers
+                    with torch.inference_mode():
+                        module(**inputs)
+            return [scores, np.asarray(read[-1].float().numpy())]
 
-        return self._bucketed(examples, batch_size, padding, forward)
+        scores, features = self._bucketed(examples, batch_size, padding, forward)
+        return scores, features
 
     def _bucketed(
         self,
         examples: Sequence[Any],
         batch_size: int,
         padding: Padding,
-        forward: Callable[..., np.ndarray],
-    ) -> np.ndarray:
+        forward: Callable[[Mapping[str, Tensor]], list[np.ndarray]],
+    ) -> list[np.ndarray]:
+        """Returns each array that `forward` gives of a batch, for all examples in their order."""
         preprocessor = self.model.preprocessor
         width = self.length if padding == "length" else 1
         rows = preprocessor.encode(examples, self.length)
         order = sorted(range(len(rows)), key=lambda index: (len(rows[index]), index))
-        found: list[np.ndarray] = [np.empty(0)] * len(rows)
+        found = []
         for start in range(0, len(order), batch_size):
             batch = order[start : start + batch_size]
             report(f"{start} of {len(order)} items")
-            answers = forward(preprocessor.collate([rows[index] for index in batch], width))
-            for index, answer in zip(batch, answers, strict=True):
-                found[index] = answer
-        return np.stack(found)
+            found.append(forward(preprocessor.collate([rows[index] for index in batch], width)))
+        back = np.argsort(order)
+        return [np.concatenate(answers)[back] for answers in zip(*found, strict=True)]
 
 
 def _supplied(entry: registry.Entry, **values: Any) -> dict[str, Any]:

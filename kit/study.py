@@ -10,13 +10,11 @@ from kit import build, presets, registry, results, store, tasks
 from kit.corruptions import examples_of
 from kit.plan import failure, plan, state
 from kit.spec import Ref, Run, SpecError, Variant, content_hash
+from kit.table import TABLE_VERSION, artifact_kind, rows_of
 from kit.values import check_name, shown
 
 if TYPE_CHECKING:
     import pandas as pd
-
-TABLE_VERSION = 2
-"""Raised when rows are computed differently from the same artifacts and metrics."""
 
 
 @dataclasses.dataclass
@@ -181,7 +179,7 @@ class Study:
         key = content_hash(
             "table", TABLE_VERSION, self.baseline, versions, saved, labels, list(failures.values())
         )
-        rows = store.memo(key, lambda: self._rows(ids, failures, names))
+        rows = store.memo(key, lambda: rows_of(ids, failures, names, self.baseline))
         machine_of = {
             ids[run]: numbers.get(info.get("machine_key", "")) for run, info in infos.items()
         }
@@ -189,51 +187,6 @@ class Study:
             row["study"] = self.name
             row["machine"] = machine_of.get(row["run_id"].partition(" ")[0])
         return results.to_frame(rows)
-
-    def _rows(
-        self, ids: Mapping[Run, str], failures: Mapping[Run, Any], names: Sequence[str]
-    ) -> list[dict[str, Any]]:
-        from kit.analysis.distance import distances
-        from kit.analysis.noise_floor import noise_floor, repeats
-        from kit.analysis.paired import adjust
-        from kit.analysis.sample import Related
-        from kit.analysis.score import compare, missing, score
-
-        artifacts, failures = [], dict(failures)
-        for run, run_id in ids.items():
-            if run not in failures:
-                try:
-                    artifacts.append(store.load(run, run_id))
-                except store.Damaged as error:
-                    store.set_aside(run_id, str(error))
-                    failures[run] = store.failure(run_id)
-        lost = {
-            run: known or {"message": "not run yet", "undefined": True}
-            for run, known in failures.items()
-        }
-        related = Related(artifacts, {run: known["message"] for run, known in lost.items()})
-        again = {other.run for _, other in repeats(artifacts)}
-        samples = [related.sample(each) for each in artifacts if each.run not in again]
-        rows = [
-            row
-            for sample in samples
-            for row in score(sample, names)
-            if row["baseline"] or not self._is_second_timing(sample.artifact.run)
-        ]
-        rows += compare(samples, self.baseline, names)
-        rows += distances(artifacts) + noise_floor(artifacts)
-        for run, known in lost.items():
-            status = "undefined" if known["undefined"] else "error"
-            sample = related.sample(store.Artifact(run, ids[run], _artifact_kind(run), {}))
-            rows += missing(sample, names, status, known["message"])
-        return adjust(_one_a_key(rows))
-
-    def _is_second_timing(self, run: Run) -> bool:
-        """Says whether a timing is against another variant than the baseline: a ratio is new in
-        it, the variant's own time is not."""
-        against = run.measurement.args.get("against")
-        base = self.baseline.replace(seed=run.variant.seed)
-        return isinstance(against, Variant) and against != base
 
     @staticmethod
     def _infos(ids: Mapping[Run, str]) -> dict[Run, dict[str, Any]]:
@@ -341,7 +294,7 @@ class Study:
             args = run.measurement.args
             asked = args.get("split") == split and args.get("corruption") == corruption
             right = run.variant.name == name and asked and seed in (None, run.variant.seed)
-            if right and _artifact_kind(run) == "classification" and store.has(run_id):
+            if right and artifact_kind(run) == "classification" and store.has(run_id):
                 return store.load(run, run_id)
         what = f"{split!r}" + (f" with {corruption}" if corruption else "")
         raise SpecError(f"no predictions of {name!r} on {what} are done in study {self.name!r}")
@@ -353,29 +306,3 @@ class Study:
         images = data.modality == "image"  # which a table cannot show: their ids find them
         readable = rows["id"] if images else examples_of(data, rows, corruption)
         return dict(zip(rows["id"], readable, strict=True))
-
-
-def _one_a_key(rows: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Drops what a run lacks where another run of the variant has it, or lacks it too.
-
-    Two measurements may save artifacts of one kind with other quantities in them; each then lacks
-    the other's. Two values of one key stay, and the table's schema refuses them.
-    """
-    kept: dict[tuple[Any, ...], dict[str, Any]] = {}
-    doubles = []
-    for row in rows:
-        key = tuple(row[name] for name in results.KEY)
-        if key not in kept or kept[key]["status"] != "ok":
-            kept[key] = row
-        elif row["status"] == "ok":
-            doubles.append(row)
-    return [*kept.values(), *doubles]
-
-
-def _artifact_kind(run: Run) -> str:
-    kinds: tuple[str, ...] = registry.measurements.get(run.measurement.name).traits["artifacts"]
-    task = run.measurement.args.get("task")
-    if len(kinds) == 1 or not isinstance(task, Ref):
-        return kinds[0]
-    classification = registry.tasks.get(task.name).traits["kind"] == "classification"
-    return kinds[0] if classification else kinds[1]

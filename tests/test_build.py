@@ -124,9 +124,24 @@ def test_an_exported_graph_agrees_is_kept_and_is_quantized(toys: Ref, texts: lis
     assert np.abs(small.predict(texts) - plain.predict(texts)).max() < 0.5
     assert verify(base.replace(runtime="onnx"), texts, 1, toys) < 1e-3
     with pytest.raises(Undefined, match="gives no features on onnx"):
-        graph.features(texts)
-    assert plain.features(texts).shape == (12, 16)
+        graph.predict_with_features(texts)
+    scores, features = plain.predict_with_features(texts)
+    np.testing.assert_array_equal(scores, plain.predict(texts))
+    assert features.shape == (12, 16)
+    head = plain.model.module.head
+    again = head(torch.from_numpy(features)).detach().numpy()
+    np.testing.assert_allclose(again, scores, rtol=1e-5, atol=1e-6)
     assert (build.gives_features(base), build.gives_features(quantized)) == (True, False)
+
+
+@pytest.mark.slow
+def test_features_of_a_compiled_model_are_those_of_eager(toys: Ref, texts: list[str]) -> None:
+    """What listens to its layers hears nothing of compiled code, so that it is run once more."""
+    plain, fast = (Runner(toy_variant(toys, runtime=name), 1) for name in ("eager", "compiled"))
+    for ours, theirs in zip(
+        fast.predict_with_features(texts), plain.predict_with_features(texts), strict=True
+    ):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-5)
 
 
 def test_a_runtime_that_answers_wrongly_is_not_timed(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,37 @@ from torch import Tensor, nn
 from kit.spec import Undefined
 
 
-class Classifier(nn.Module):
+class Headed(nn.Module):
+    """A classifier whose last layer reads a vector an item: its features."""
+
+    def last_layer(self) -> nn.Linear | None:
+        """Returns the layer that gives the logits; None where that is no linear layer."""
+        raise NotImplementedError
+
+    @contextlib.contextmanager
+    def reading(self) -> Iterator[list[Tensor]]:
+        """Collects what the last layer reads while the module runs, [b, d] a call.
+
+        Raises:
+            Undefined: there is no such layer, or it does not read vectors.
+        """
+        layer, read = self.last_layer(), []
+
+        def keep(_: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+            read.append(inputs[0])
+
+        hook = layer.register_forward_pre_hook(keep) if layer is not None else None
+        try:
+            yield read
+        finally:
+            if hook is not None:
+                hook.remove()
+        if layer is None or any(each.ndim != 2 for each in read):
+            name = type(getattr(self, "network", self)).__name__
+            raise Undefined(f"{name} has no last linear layer that reads a vector an item")
+
+
+class Classifier(Headed):
     """An encoder, the mean of its hidden states over the mask, dropout and a linear head.
 
     Args:
@@ -32,20 +63,19 @@ class Classifier(nn.Module):
         nn.init.normal_(self.head.weight, std=0.02)
         nn.init.zeros_(self.head.bias)
 
-    def features(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
-        """Returns the pooled hidden states [b, d]; padding takes no part in the mean."""
-        states = hidden(self.encoder(input_ids=input_ids, attention_mask=attention_mask))
-        mask = attention_mask.unsqueeze(-1).to(states.dtype)
-        return (states * mask).sum(dim=1) / mask.sum(dim=1).clamp(min=1)
+    def last_layer(self) -> nn.Linear:
+        return self.head
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
-        """Returns logits [b, classes]."""
-        pooled = self.features(input_ids, attention_mask)
+        """Returns logits [b, classes]; padding takes no part in the mean."""
+        states = hidden(self.encoder(input_ids=input_ids, attention_mask=attention_mask))
+        mask = attention_mask.unsqueeze(-1).to(states.dtype)
+        pooled = (states * mask).sum(dim=1) / mask.sum(dim=1).clamp(min=1)
         return self.head(self.dropout(pooled))  # type: ignore[no-any-return]
 
 
-class ImageClassifier(nn.Module):
-    """A network for images, given its input in its own dtype, and its features.
+class ImageClassifier(Headed):
+    """A network for images, given its input in its own dtype.
 
     Args:
         network: pixels [b, c, h, w] in 0..1 -> logits [b, classes], or an output with `.logits`.
@@ -57,27 +87,11 @@ class ImageClassifier(nn.Module):
         self.network = network
         self.classes = classes
 
-    def features(self, pixels: Tensor) -> Tensor:
-        """Returns what the head reads, [b, d].
-
-        The head is the last linear layer with an output a class.
-
-        Raises:
-            Undefined: there is no such layer, or it does not read vectors.
-        """
+    def last_layer(self) -> nn.Linear | None:
+        """Returns the last linear layer with an output a class."""
         linears = [part for part in self.network.modules() if isinstance(part, nn.Linear)]
         heads = [part for part in linears if part.out_features == self.classes]
-        read: list[Tensor] = []
-        if heads:
-            hook = heads[-1].register_forward_pre_hook(lambda _, inputs: read.append(inputs[0]))
-            try:
-                self(pixels)
-            finally:
-                hook.remove()
-        if not read or read[-1].ndim != 2:
-            name = type(self.network).__name__
-            raise Undefined(f"{name} has no last linear layer that reads a vector an image")
-        return read[-1]
+        return heads[-1] if heads else None
 
     def forward(self, pixels: Tensor) -> Tensor:
         """Returns logits [b, classes]."""

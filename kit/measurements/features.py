@@ -51,6 +51,6 @@ def features(
     columns = {
         "item": np.asarray(rows["id"]),
         "cluster": np.asarray(rows["cluster"]),
-        "features": runner.features(data.examples(rows)),
+        "features": runner.predict_with_features(data.examples(rows))[1],
     }
     return Raw("features", columns)

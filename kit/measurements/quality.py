@@ -107,7 +107,11 @@ def quality(
     if "valence" in rows.column_names:
         columns["valence"] = np.asarray(rows["valence"], np.float64)
     columns |= {f"group:{name}": np.asarray(rows[name]).astype(str) for name in data.groups}
-    columns["logits"] = runner.predict(examples, batch_size, padding)
+    if features:
+        found = runner.predict_with_features(examples, batch_size, padding)
+        columns["logits"], columns["features"] = found
+    else:
+        columns["logits"] = runner.predict(examples, batch_size, padding)
     if not np.isfinite(columns["logits"]).all():
         raise ValueError(f"{runner.variant.name} gave NaN or infinite logits on {split}")
     if columns["logits"].shape != (len(examples), len(data.labels)):
@@ -115,8 +119,6 @@ def quality(
             f"{runner.variant.name} gave logits of shape {columns['logits'].shape}; expected "
             f"{(len(examples), len(data.labels))} for the labels {', '.join(data.labels)}"
         )
-    if features:
-        columns["features"] = runner.features(examples, batch_size, padding)
     return Raw("classification", columns, {"rated": runner.model.probabilities is not False})
 
 

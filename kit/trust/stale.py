@@ -64,7 +64,7 @@ def _version_now(key: str) -> str | None:
     if key == "training":
         return str(TRAINING_VERSION)
     if key == "table":
-        from kit.study import TABLE_VERSION
+        from kit.table import TABLE_VERSION
 
         return str(TABLE_VERSION)
     return footer.version_now(key)

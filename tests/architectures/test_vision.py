@@ -53,9 +53,13 @@ def test_any_number_of_channels_classes_and_pixels(name: str) -> None:
     network = ImageClassifier(module, 7)
     pixels = torch.rand(2, 3, 14, 21)
     assert network(pixels).shape == (2, 7)
-    features = network.features(pixels)
+    with network.reading() as read:
+        answer = network(pixels)
     head = [part for part in module.modules() if isinstance(part, nn.Linear)][-1]
-    torch.testing.assert_close(head(features), network(pixels))
+    assert read[-1].ndim == 2
+    torch.testing.assert_close(head(read[-1]), answer)
+    network(pixels)
+    assert len(read) == 1, "nobody listens any more"
 
 
 def test_what_cannot_be_built_is_told(images: Ref) -> None:
@@ -86,8 +90,10 @@ def test_a_network_with_too_many_outputs_is_told(images: Ref, registries: None) 
 
 def test_a_network_without_a_head_has_no_features() -> None:
     conv = nn.Sequential(nn.Conv2d(1, 2, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    network = ImageClassifier(conv, 2)
     with pytest.raises(Undefined, match="Sequential has no last linear layer"):
-        ImageClassifier(conv, 2).features(torch.rand(1, 1, 8, 8))
+        with network.reading():
+            network(torch.rand(1, 1, 8, 8))
 
 
 def test_pixels_are_scaled_and_put_in_shape() -> None:
@@ -181,7 +187,7 @@ def test_bf16_takes_the_pixels_in_its_own_precision(
     runner = Runner(base.replace(schemes=["bf16"]), 1)
     exact = Runner(base, 1).predict(examples(images))
     assert np.abs(runner.predict(examples(images)) - exact).max() < 0.05 * np.abs(exact).max()
-    assert runner.features(examples(images)).shape == (40, 80)
+    assert runner.predict_with_features(examples(images))[1].shape == (40, 80)
 
 
 def test_two_bits_change_convolutions_too(base: Variant, images: Ref) -> None:

@@ -92,7 +92,7 @@ def test_a_version_that_was_raised_is_told_with_the_command(
 ) -> None:
     register_again("metrics", "accuracy", version=2)
     register_again("architectures", "majority", version=3)
-    monkeypatch.setattr("kit.study.TABLE_VERSION", 99)
+    monkeypatch.setattr("kit.table.TABLE_VERSION", 99)
     done = CliRunner().invoke(app, ["stale"])
     assert done.exit_code == 1
     for line in (

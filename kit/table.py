@@ -1,0 +1,95 @@
+"""The rows that the runs of a study give: scored one by one, compared, and those that failed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from kit import registry, results, store
+from kit.spec import Ref, Run, Variant
+
+TABLE_VERSION = 2
+"""Raised when rows are computed differently from the same artifacts and metrics."""
+
+Row = dict[str, Any]
+
+
+def rows_of(
+    ids: Mapping[Run, str], failures: Mapping[Run, Any], names: Sequence[str], baseline: Variant
+) -> list[Row]:
+    """Returns the rows of all runs; they lack `study` and `machine`.
+
+    Args:
+        ids: each run's id.
+        failures: what is known of each run that has no artifact; None where it was not tried.
+        names: of the metrics.
+        baseline: what paired rows are against.
+    """
+    from kit.analysis.distance import distances
+    from kit.analysis.noise_floor import noise_floor, repeats
+    from kit.analysis.paired import adjust
+    from kit.analysis.sample import Related
+    from kit.analysis.score import compare, missing, score
+
+    artifacts, failures = [], dict(failures)
+    for run, run_id in ids.items():
+        if run not in failures:
+            try:
+                artifacts.append(store.load(run, run_id))
+            except store.Damaged as error:
+                store.set_aside(run_id, str(error))
+                failures[run] = store.failure(run_id)
+    lost = {
+        run: known or {"message": "not run yet", "undefined": True}
+        for run, known in failures.items()
+    }
+    related = Related(artifacts, {run: known["message"] for run, known in lost.items()})
+    again = {other.run for _, other in repeats(artifacts)}
+    samples = [related.sample(each) for each in artifacts if each.run not in again]
+    rows = [
+        row
+        for sample in samples
+        for row in score(sample, names)
+        if row["baseline"] or not _is_second_timing(sample.artifact.run, baseline)
+    ]
+    rows += compare(samples, baseline, names)
+    rows += distances(artifacts) + noise_floor(artifacts)
+    for run, known in lost.items():
+        status = "undefined" if known["undefined"] else "error"
+        sample = related.sample(store.Artifact(run, ids[run], artifact_kind(run), {}))
+        rows += missing(sample, names, status, known["message"])
+    return adjust(_one_a_key(rows))
+
+
+def _is_second_timing(run: Run, baseline: Variant) -> bool:
+    """Says whether a timing is against another variant than the baseline: a ratio is new in it, the
+    variant's own time is not."""
+    against = run.measurement.args.get("against")
+    return isinstance(against, Variant) and against != baseline.replace(seed=run.variant.seed)
+
+
+def artifact_kind(run: Run) -> str:
+    """Returns the kind of artifact that a run saves."""
+    kinds: tuple[str, ...] = registry.measurements.get(run.measurement.name).traits["artifacts"]
+    task = run.measurement.args.get("task")
+    if len(kinds) == 1 or not isinstance(task, Ref):
+        return kinds[0]
+    classification = registry.tasks.get(task.name).traits["kind"] == "classification"
+    return kinds[0] if classification else kinds[1]
+
+
+def _one_a_key(rows: Iterable[Row]) -> list[Row]:
+    """Drops what a run lacks where another run of the variant has it, or lacks it too.
+
+    Two measurements may save artifacts of one kind with other quantities in them; each then lacks
+    the other's. Two values of one key stay, and the table's schema refuses them.
+    """
+    kept: dict[tuple[Any, ...], Row] = {}
+    doubles = []
+    for row in rows:
+        key = tuple(row[name] for name in results.KEY)
+        if key not in kept or kept[key]["status"] != "ok":
+            kept[key] = row
+        elif row["status"] == "ok":
+            doubles.append(row)
+    return [*kept.values(), *doubles]
