@@ -54,9 +54,10 @@ class Execution:
     def run(self) -> None:
         """Does everything; on an interrupt the workers end and what is done stays."""
         try:
-            pending = self._builds(list(self._ids))
-            where = {run: _where(run) for run in pending}
-            self._side_by_side([run for run in pending if where[run] == "worker"])
+            with contextlib.ExitStack() as stack:
+                pending, builder = self._builds(list(self._ids), stack)
+                where = {run: _where(run) for run in pending}
+                self._side_by_side([run for run in pending if where[run] == "worker"], builder)
             for run in pending:
                 if where[run] == "fresh" and not self._done_meanwhile(run):
                     self._one_fresh(run)
@@ -128,10 +129,13 @@ class Execution:
         store.save(store.Artifact(run, self._ids[run], raw.kind, raw.columns, info))
         self._bar.update()
 
-    def _builds(self, pending: Sequence[Run]) -> list[Run]:
+    def _builds(
+        self, pending: Sequence[Run], stack: contextlib.ExitStack
+    ) -> tuple[list[Run], Any | None]:
         """Trains and exports what is missing, one after another on all cores.
 
-        Returns the runs whose builds are there.
+        Returns the runs whose builds are there, and the worker that built them, which the stack
+        ends: starting another takes seconds.
         """
         threads = environment.machine()["threads"]
         needed: dict[Variant, list[Run]] = {}
@@ -141,49 +145,49 @@ class Execution:
                 if isinstance(variant, Variant):
                     needed.setdefault(variant, []).append(run)
         failed: set[Run] = set()
-        with contextlib.ExitStack() as stack:
-            worker = None
-            for variant, runs in needed.items():
-                waiting = [run for run in runs if run not in failed]
-                with self._kept(waiting):
-                    try:
-                        if build.needs_build(variant):
-                            worker = worker or stack.enter_context(
-                                self._open(Bench, threads=threads, patient=True)
-                            )
-                            worker.call("prepare", variant)
-                    except Exception as error:
-                        failed.update(waiting)
-                        worker = None if isinstance(error, WorkerError) else worker
-                        raise
-        return [run for run in pending if run not in failed]
+        worker = None
+        for variant, runs in needed.items():
+            waiting = [run for run in runs if run not in failed]
+            with self._kept(waiting):
+                try:
+                    if build.needs_build(variant):
+                        worker = worker or stack.enter_context(
+                            self._open(Bench, threads=threads, patient=True)
+                        )
+                        worker.call("prepare", variant)
+                except Exception as error:
+                    failed.update(waiting)
+                    worker = None if isinstance(error, WorkerError) else worker
+                    raise
+        return [run for run in pending if run not in failed], worker
 
-    def _side_by_side(self, runs: Sequence[Run]) -> None:
-        """Measures worker runs, those of one variant together; a crash costs the run it hit."""
+    def _side_by_side(self, runs: Sequence[Run], builder: Any | None) -> None:
+        """Measures worker runs, those of one variant together; a crash costs the run it hit.
+
+        Args:
+            runs: whose builds are there.
+            builder: a worker that is alive already.
+        """
         groups: dict[tuple[Variant, Any], list[Run]] = {}
         for run in runs:
-            threads = run.measurement.args.get("threads") or 1
-            groups.setdefault((run.variant, threads), []).append(run)
-        waiting: queue.SimpleQueue[tuple[int, list[Run]]] = queue.SimpleQueue()
-        for (_, threads), members in groups.items():
-            waiting.put((threads, members))
+            groups.setdefault((run.variant, run.measurement.args.get("threads")), []).append(run)
+        waiting: queue.SimpleQueue[list[Run]] = queue.SimpleQueue()
+        for members in groups.values():
+            waiting.put(members)
 
-        def drain() -> None:
+        def drain(worker: Any | None) -> None:
             with contextlib.ExitStack() as stack:
-                worker, held = None, 0
                 while True:
                     try:
-                        threads, members = waiting.get_nowait()
+                        members = waiting.get_nowait()
                     except queue.Empty:
                         return
                     for run in members:
                         began = time.perf_counter()
                         if self._done_meanwhile(run):
                             continue
-                        if worker is None or held != threads:
-                            stack.close()
-                            worker = stack.enter_context(self._open(Bench, threads=threads))
-                            held = threads
+                        if worker is None:  # a runner takes the threads that its run asks for
+                            worker = stack.enter_context(self._open(Bench, threads=1))
                         if self._stopped:  # after opening, so that the flag or the kill is seen
                             return
                         with self._kept([run]):
@@ -194,10 +198,11 @@ class Execution:
                                 raise
 
         if self._count == 1:
-            drain()
+            drain(builder)
             return
         with ThreadPoolExecutor(self._count) as pool:
-            futures = [pool.submit(drain) for _ in range(self._count)]
+            first = [builder, *[None] * (self._count - 1)]
+            futures = [pool.submit(drain, worker) for worker in first]
             try:
                 for future in wait(futures, return_when=FIRST_EXCEPTION).done:
                     future.result()

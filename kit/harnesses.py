@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -247,7 +248,7 @@ def classifier(
     """Returns an encoder or a network for images trained end to end, at the preset's size.
 
     An architecture that starts from random weights says what that takes: its `rate`, and its
-    `passes` over the examples for each of the preset's epochs.
+    `passes` over the examples for each of the preset's epochs (at most the preset's).
 
     Args:
         architecture: an encoder or a network for images, by name or Ref.
@@ -257,7 +258,7 @@ def classifier(
     preset = presets.preset()
     ref = registry.architectures.canonical(architecture)
     traits = registry.architectures.get(ref.name).traits
-    epochs = preset["epochs"] * traits.get("passes", 1)
+    epochs = preset["epochs"] * min(traits.get("passes", 1), preset["passes"] or math.inf)
     usual = {
         "budget": Budget(epochs=epochs, examples=preset["training_examples"]),
         "rates": (traits.get("rate", 1e-4),),

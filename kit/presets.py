@@ -17,11 +17,13 @@ VARIABLE = "KIT_PRESET"
 
 # seeds: trainings of a classifier; causal_seeds: of each small language model
 # items: scored per split of a classification task (None: all); documents: of a language task
-# training_examples, epochs: of a fine-tuning; tokens: of a language model's training
+# training_examples, epochs: of a fine-tuning; passes: the most over the examples that a small
+#   network from random weights makes an epoch (None: what it takes); tokens: of a language model
 # rates: learning rates that an architecture comparison tries
 # launches, batch_sizes, lengths, seconds: of a timing (seconds a launch, condition and side;
 #   "task" is the task's own lengths)
-# severities: of corruptions; corruptions: how many of those that a notebook lists (None: all)
+# severities: of corruptions; corruptions, architectures: how many of those that a notebook lists
+#   (None: all)
 # selftest_launches, selftest_seconds, selftest_planted: of a variant against itself, and the
 #   slowdowns planted in it (fewer launches where they are slow or the machine is kept busy)
 # kills: of the crash test, over all its targets
@@ -37,6 +39,7 @@ _PRESETS: Mapping[str, Mapping[str, Any]] = {
         "documents": 8,
         "training_examples": 256,
         "epochs": 1,
+        "passes": 3,
         "tokens": 16 * 4 * 256,
         "rates": (3e-3,),
         "launches": 1,
@@ -48,7 +51,8 @@ _PRESETS: Mapping[str, Mapping[str, Any]] = {
         "selftest_seconds": 0.1,
         "kills": 3,
         "severities": (3,),
-        "corruptions": 2,
+        "corruptions": 1,
+        "architectures": 2,
         "wait": 1.0,
         "schemes": ("w4g32", "dynamic_int8"),
         "runtimes": ("eager", "onnx"),
@@ -61,6 +65,7 @@ _PRESETS: Mapping[str, Mapping[str, Any]] = {
         "documents": 100,
         "training_examples": None,
         "epochs": 1,
+        "passes": None,
         "tokens": 256_000,
         "rates": (1e-3, 3e-3, 1e-2),
         "launches": 4,
@@ -73,6 +78,7 @@ _PRESETS: Mapping[str, Mapping[str, Any]] = {
         "kills": 200,
         "severities": (1, 3, 5),
         "corruptions": None,
+        "architectures": None,
         "wait": 30.0,
         "schemes": _SCHEMES,
         "runtimes": ("eager", "compiled", "onnx"),
@@ -85,6 +91,7 @@ _PRESETS: Mapping[str, Mapping[str, Any]] = {
         "documents": None,
         "training_examples": None,
         "epochs": 2,
+        "passes": None,
         "tokens": 4_000_000,
         "rates": (1e-3, 3e-3, 1e-2),
         "launches": 8,
@@ -97,6 +104,7 @@ _PRESETS: Mapping[str, Mapping[str, Any]] = {
         "kills": 1000,
         "severities": (1, 2, 3, 4, 5),
         "corruptions": None,
+        "architectures": None,
         "wait": 120.0,
         "schemes": _SCHEMES,
         "runtimes": ("eager", "compiled", "onnx"),

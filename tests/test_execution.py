@@ -15,10 +15,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
+from helpers import toy_variant
 
 import kit
 from kit import execution, registry, store
 from kit.measurements.bench import Raw
+from kit.runner import Runner
 from kit.spec import Ref, Run, Variant
 from kit.workers import WorkerError, inline
 
@@ -67,7 +70,7 @@ def threads(monkeypatch: pytest.MonkeyPatch) -> tuple[Opened, dict[int, Any]]:
 
         def call(self, method: str, run: Any) -> Any:
             if method == "measure":
-                behaviour.get(run.measurement.args["number"], lambda: None)()
+                behaviour.get(run.measurement.args.get("number"), lambda: None)()
             return self._target.call(method, run)
 
     @contextlib.contextmanager
@@ -172,6 +175,27 @@ def test_runs_of_one_variant_share_a_worker(rule: Variant, threads: Any) -> None
     study.run(workers=2, on_error="raise")
     assert states(study) == ["done"] * 3
     assert 1 <= len(opened) <= 2
+
+
+def test_the_worker_that_built_measures_with_any_number_of_threads(toys: Ref, threads: Any) -> None:
+    opened, _ = threads
+    base = toy_variant(toys, seed=7)
+    asked = [kit.Quality(toys, limit=8), kit.Quality(toys, limit=8, threads=2)]
+    study = kit.Study("study", [Run(base, one) for one in asked], base)
+    counts: list[int] = []
+    real = Runner.predict
+
+    def predict(self: Runner, *args: Any) -> Any:
+        counts.append(torch.get_num_threads())
+        return real(self, *args)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Runner, "predict", predict)
+        study.run(workers=1, on_error="raise")
+    torch.set_num_threads(1)
+    assert states(study) == ["done"] * 2
+    assert [options.get("patient") for options in opened] == [True]
+    assert counts == [1, 2]
 
 
 @pytest.mark.parametrize("workers", [1, 2])

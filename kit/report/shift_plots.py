@@ -41,6 +41,7 @@ def heat(table: pd.DataFrame, metric: str = "accuracy_retained", *, title: str =
     wide = 1.2 + 0.075 * max(map(len, labels)) + 0.52 * len(columns) * len(levels)
     figure, grid = empty(question, max(wide, 5), 1.9 + 0.34 * len(names), notes, len(levels))
     low, high = float(rows["value"].min()), float(rows["value"].max())
+    high = min(high, 1.0) if unit == "share" else high  # a few chance hits would dull all others
     for axes, level in zip(grid, levels, strict=True):
         part = rows[rows["severity"] == level]
         cells = part.pivot(index="variant", columns="corruption", values="value")
@@ -156,7 +157,8 @@ def shares(points: pd.DataFrame, what: str = "the class", *, title: str = "") ->
     panels = list(curves["panel"].unique())
     question = title or f"What if {what} came more or less often?"
     notes = ["Items are weighted, no model runs again. Bands: 95% intervals. Dotted: as it is."]
-    figure, axes_list = empty(question, max(6.0, 0.8 + 2.7 * len(panels)), 3.4, notes, len(panels))
+    width = max(7.0, 3.0 + 2.5 * len(panels))
+    figure, axes_list = empty(question, width, 3.4, notes, len(panels))
     grid = dict(zip(panels, axes_list, strict=True))
     for panel, axes in grid.items():
         for turn, (line, part) in enumerate(_lines(curves, panel)):
@@ -170,7 +172,8 @@ def shares(points: pd.DataFrame, what: str = "the class", *, title: str = "") ->
             axes.axvline(at["observed"].iloc[0], color=GREY, linestyle=":", linewidth=1)
         axes.set_title(shortened(panel, 30))
         axes.set_xlim(-0.02, 1.02)
-    figure.supxlabel(f"share of {what}", fontsize=10.5)
+        axes.set_xticks([0, 0.25, 0.5, 0.75, 1], ["0", "", "0.5", "", "1"])
+        axes.set_xlabel(f"share of {what}")
     axes_list[0].set_ylabel("value at that share")
     _name_lines(figure, grid)
     return figure
