@@ -31,9 +31,9 @@ class Model:
 
     Attributes:
         module: `causal`: input_ids [b, t] -> logits [b, t, v]. `classifier`: input_ids and
-            attention_mask [b, t] -> logits [b, classes]; the kit's own also has
-            `features(input_ids, attention_mask)` -> [b, d]. One of images takes pixels
-            [b, c, h, w] instead. `predictor`: raw examples -> float32 scores [n, classes].
+            attention_mask [b, t] -> logits [b, classes]; the kit's own also tells its features,
+            `kit.architectures.modules.Headed`. One of images takes pixels [b, c, h, w] instead.
+            `predictor`: raw examples -> float32 scores [n, classes].
         kind: `causal`, `classifier` or `predictor`.
         tokenizer: None for predictors and models of images.
         labels: the task's class names, in the order of the columns; empty for causal models.

@@ -7,7 +7,7 @@ import re
 from collections import Counter, defaultdict
 from pathlib import Path
 
-from kit.corruptions.words import opinions_by_sign
+from kit.corruptions.words import opinions
 from kit.tasks.sentiment import NEGATION
 
 MAIN, OFTEN = 0.9, 0.5
@@ -40,7 +40,7 @@ def synonyms() -> dict[str, tuple[str, ...]]:
     folder = assets.path("wordnet")
     uses, members = _uses(folder), _members(folder)
     names = {word.casefold() for words in members.values() for word in words if not word.islower()}
-    signs = opinions_by_sign()
+    signs = opinions()
 
     def fits(word: str) -> bool:
         return bool(

@@ -74,14 +74,11 @@ def touched(
 
 
 @functools.cache
-def opinions() -> frozenset[str]:
-    """Returns the words and emoticons that VADER's lexicon rates (Hutto and Gilbert 2014)."""
-    return frozenset(opinions_by_sign())
+def opinions() -> dict[str, bool]:
+    """Returns the words and emoticons that VADER's lexicon rates, and whether above zero.
 
-
-@functools.cache
-def opinions_by_sign() -> dict[str, bool]:
-    """Returns whether VADER's lexicon rates a word or emoticon above zero."""
+    Source: Hutto and Gilbert 2014.
+    """
     from vaderSentiment.vaderSentiment import SentimentIntensityAnalyzer
 
     return {word: rating > 0 for word, rating in SentimentIntensityAnalyzer().lexicon.items()}

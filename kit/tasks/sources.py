@@ -67,6 +67,8 @@ def _read(where: str, source: str) -> datasets.Dataset | datasets.DatasetDict:
     import datasets
 
     try:
+        if not source:  # as a path it would be this very folder, with all that is in it
+            raise ValueError("there is no name")
         folder = Path(source).expanduser()
         if any((folder / name).is_file() for name in ("dataset_dict.json", "state.json")):
             return datasets.load_from_disk(str(folder))

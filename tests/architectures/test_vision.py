@@ -261,13 +261,19 @@ def test_a_text_model_is_not_shown_images(images: Ref) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_classifier_takes_what_its_architecture_asks_for(name: str, images: Ref) -> None:
+def test_a_classifier_takes_what_its_architecture_asks_for(
+    name: str, images: Ref, monkeypatch: pytest.MonkeyPatch
+) -> None:
     traits = registry.architectures.get(name).traits
     made = classifier(name, images, batch_size=16).training
     assert made is not None
     assert made.rates == (traits["rate"],)
-    assert made.budget.epochs == traits["passes"] * presets.preset()["epochs"]
+    most = presets.preset()["passes"]
+    assert made.budget.epochs == min(traits["passes"], most) * presets.preset()["epochs"]
     assert made.batch_size == 16
+    monkeypatch.setenv(presets.VARIABLE, "default")
+    assert classifier(name, images).training.budget.epochs == traits["passes"]
+    monkeypatch.undo()
     text = classifier("check_encoder", tiny.REVIEWS).training
     assert text is not None
     assert text.rates == (1e-4,)

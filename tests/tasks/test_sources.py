@@ -92,7 +92,7 @@ def test_texts_of_a_data_set_are_a_language_task() -> None:
     ("given", "message"),
     [
         ("reviews.csv", "is a str; expected a pandas DataFrame, a data set"),
-        ("hf:", "'' could not be read"),
+        ("hf:", "'' could not be read: there is no name"),
         ("hf:./nowhere", "'./nowhere' could not be read: .*save_to_disk.*hf:./folder"),
         ("hf:nobody/nothing", "'nobody/nothing' could not be read"),
         ([{"text": "a"}], "is a list; expected a pandas DataFrame"),
