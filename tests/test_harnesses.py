@@ -34,6 +34,26 @@ def test_a_shift_study_has_every_split_and_null_models_untimed(toys: Ref) -> Non
         kit.evaluate_shift([base], tasks=[toys], baseline=base.replace(schemes=["w4"]))
 
 
+def test_a_shift_study_of_a_language_model(toys: Ref) -> None:
+    """Repeats of its runs are no rows of their own."""
+    prose, base = toy_texts(), kit.Variant(Ref("toy_causal"), name="base")
+    study = kit.evaluate_shift(
+        [base, base.replace(schemes=["w4"])],
+        tasks=[prose],
+        baseline=base,
+        corruptions=["typos"],
+        severities=(3,),
+        limit=4,
+    )
+    table = kit.expand(study.run(executor="inline", on_error="raise"))
+    assert (table.status == "ok").all()
+    floor = table[table.metric == "noise_bits_per_byte"]
+    assert sorted(floor.varied) == ["batch_size", "batch_size", "padding", "threads"]
+    assert (floor.value.abs() < 1e-4).all()
+    changed = table[table.metric == "bits_per_byte_change"]
+    assert set(changed.split) == {"test", "validation"} and "typos" in set(changed.corruption)
+
+
 def test_a_sweep_leaves_out_what_cannot_work_and_says_why(toys: Ref) -> None:
     base = toy_variant(toys)
     study = kit.sweep_quantization(base, tasks=[toys], schemes=["w4", "dynamic_int8"])

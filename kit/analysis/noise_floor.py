@@ -8,13 +8,15 @@ beyond this is its doing.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from itertools import combinations
 from typing import Any
 
 import numpy as np
 
 from kit.analysis.exemplars import same_items
+from kit.analysis.metrics.classification import bits_per_byte
+from kit.analysis.paired import shared_items
 from kit.analysis.rows import named
 from kit.analysis.sample import Sample
 from kit.results import condition, parse_condition
@@ -32,7 +34,7 @@ def repeats(artifacts: Sequence[Artifact]) -> list[tuple[Artifact, Artifact]]:
     Of runs that differ in no more than that, the one with the settings that most runs have is what
     the others repeat. Repeats serve the noise floor alone: no row of a table is made of them.
     """
-    found = [one for one in artifacts if one.kind == "classification"]
+    found = [one for one in artifacts if one.kind in _KINDS]
     usual = Counter(_settings(one) for one in found)
     alike = defaultdict(list)
     for one in found:
@@ -53,7 +55,8 @@ def noise_floor(artifacts: Sequence[Artifact]) -> list[Row]:
     """Returns `noise_flips` rows: items that a repeat of a run has right and it wrong, or reversed.
 
     The condition says what was varied: `batch_size`, `padding` or `threads`, and for trained
-    variants `seed` (mean over the pairs of seeds). Counts of what happened have no interval.
+    variants `seed` (mean over the pairs of seeds). Counts of what happened have no interval. A
+    language model's rows are `noise_bits_per_byte`: by how much a repeat's differ.
     """
     pairs = repeats(artifacts)
     rows = []
@@ -79,29 +82,47 @@ def _between_seeds(runs: Sequence[Artifact]) -> Row:
 
 
 def _row(first: Artifact, pairs: Sequence[tuple[Artifact, Artifact]], **varied: Any) -> Row:
-    """Returns the mean number of flips over pairs of runs."""
-    compared = [*_compared(pairs)]
-    flips, n, moved = (np.array(each) for each in zip(*compared, strict=True))
+    """Returns the mean of what changed over pairs of runs."""
+    metric, unit, compare = _KINDS[first.kind]
+    changed, n, moved = (np.array(each) for each in zip(*map(compare, pairs), strict=True))
     notes = [f"mean of {len(pairs)} pairs of seeds"] if len(pairs) > 1 else []
     notes.append(f"scores move by up to {moved.max():.2g}")
     return named(
         first.run,
         condition=condition(**parse_condition(Sample(first).protocol), **varied),
-        metric="noise_flips",
-        value=flips.mean(),
-        unit="items",
+        metric=metric,
+        value=changed.mean(),
+        unit=unit,
         n=n.min(),
         run_id=" ".join(dict.fromkeys(one.run_id for pair in pairs for one in pair)),
         note="; ".join(notes),
     )
 
 
-def _compared(
-    pairs: Sequence[tuple[Artifact, Artifact]],
-) -> Iterator[tuple[int, int, float]]:
-    """Yields flips, shared items and the largest change of a score for each pair."""
-    for pair in pairs:
-        items, label, logits = same_items(pair)
-        right = [each.argmax(axis=1) == label for each in logits]
-        moved = float(np.abs(logits[0] - logits[1]).max())
-        yield int((right[0] != right[1]).sum()), len(items), moved
+def _flips(pair: Sequence[Artifact]) -> tuple[float, int, float]:
+    """Returns flips, shared items and the largest change of a score."""
+    items, label, logits = same_items(pair)
+    right = [each.argmax(axis=1) == label for each in logits]
+    moved = float(np.abs(logits[0] - logits[1]).max())
+    return int((right[0] != right[1]).sum()), len(items), moved
+
+
+def _bits(pair: Sequence[Artifact]) -> tuple[float, int, float]:
+    """Returns the change in bits per byte, documents and the largest change of one's NLL."""
+    _, picks = shared_items([one.columns["item"] for one in pair])
+    first, other = (
+        {
+            name: one.columns[name][slice(None) if pick is None else pick]
+            for name in ("nll", "bytes")
+        }
+        for one, pick in zip(pair, picks, strict=True)
+    )
+    change = bits_per_byte(**other).value - bits_per_byte(**first).value
+    return abs(change), len(first["nll"]), float(np.abs(other["nll"] - first["nll"]).max())
+
+
+_KINDS: dict[str, tuple[str, str, Callable[[Sequence[Artifact]], tuple[float, int, float]]]] = {
+    "classification": ("noise_flips", "items", _flips),
+    "tokens": ("noise_bits_per_byte", "bits/byte", _bits),
+}
+"""What is compared of each kind of artifact: metric, unit, and the function."""

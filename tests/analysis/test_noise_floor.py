@@ -84,3 +84,19 @@ def test_seeds_of_what_was_trained(predicted: Any, base: Variant) -> None:
     assert "mean of 3 pairs of seeds" in seeds["note"] and len(seeds["run_id"].split()) == 3
     assert len(rows) == 2
     assert noise_floor([predicted(base.replace(seed=s), right[0]) for s in (0, 1)]) == []
+
+
+def test_a_language_model_s_repeat_changes_bits(base: Variant) -> None:
+    def made(nll: list[float], items: list[str], **args: Any) -> Artifact:
+        run = Run(base, Ref("quality", task=Ref("toys"), **args))
+        columns = {"item": np.array(items), "nll": np.array(nll), "bytes": np.array([4, 4])}
+        return Artifact(run, content_hash(run), "tokens", columns, {"protocol": {"context": 8}})
+
+    usual = made([2.0, 6.0], ["a", "b"]), made([1.0, 1.0], ["a", "b"], split="amazon")
+    again = made([6.5, 2.0], ["b", "a"], batch_size=1)
+    assert repeats([*usual, again]) == [(usual[0], again)]
+    (row,) = noise_floor([*usual, again])
+    assert (row["metric"], row["n"]) == ("noise_bits_per_byte", 2)
+    assert row["value"] == pytest.approx(0.5 / 8 / np.log(2))
+    assert row["condition"] == "batch_size=1;context=8;varied=batch_size"
+    assert row["note"] == "scores move by up to 0.5"
