@@ -10,7 +10,7 @@ from typing import Any
 from kit import build, presets, registry
 from kit.corruptions import graded, mismatch
 from kit.measurements import Cost, Features, Latency, Memory, Quality
-from kit.spec import Budget, Ref, Run, SpecError, Training, Variant
+from kit.spec import Budget, Ref, Run, SpecError, Training, Variant, suggest
 from kit.study import Study
 from kit.tasks import describe, modality
 
@@ -64,7 +64,8 @@ def evaluate_shift(
         name: of the study, in tables.
 
     Raises:
-        SpecError: an unknown name, a wrong severity, or a baseline that is not among the variants.
+        SpecError: an unknown name or split, a wrong severity, or a baseline that is not among the
+            variants.
     """
     base = _variant(baseline)
     found = [_variant(variant) for variant in variants]
@@ -72,6 +73,7 @@ def evaluate_shift(
         names = ", ".join(variant.name for variant in found)
         raise SpecError(f"baseline {base.name!r} is not among the variants: {names}")
     refs = [registry.tasks.canonical(task) for task in tasks]
+    asked = _splits_of(refs, splits)
     keeping: dict[Variant, dict[str, Any]] = {
         v: {"features": True} if features and build.gives_features(v) else {} for v in found
     }
@@ -80,10 +82,7 @@ def evaluate_shift(
         for task in refs
         for variant in found
         for seeded in _seeded([variant], seeds)
-        for split in [
-            *(splits or _test_splits(task)),
-            *(_validation_splits(task) if validation else ()),
-        ]
+        for split in [*asked[task], *(_validation_splits(task) if validation else ())]
     ]
     left_out: dict[str, str] = {}
     for task, ref in itertools.product(refs, graded(corruptions, severities)):
@@ -136,7 +135,7 @@ def sweep_quantization(
         name: of the study, in tables.
 
     Raises:
-        SpecError: an unknown name.
+        SpecError: an unknown name or split.
     """
     variants, left_out = [base], {}
     preset = presets.preset()
@@ -154,11 +153,12 @@ def sweep_quantization(
             else:
                 variants.append(variant)
     refs = [registry.tasks.canonical(task) for task in tasks]
+    asked = _splits_of(refs, splits)
     runs = []
     for variant in dict.fromkeys(variants):
         for task in refs:
             for seeded in _seeded([variant], seeds):
-                runs += [Run(seeded, Quality(task, s, limit)) for s in splits or _test_splits(task)]
+                runs += [Run(seeded, Quality(task, split, limit)) for split in asked[task]]
         runs.append(Run(variant, Memory(refs[0])))
         if not any(_trait(ref, "simulated") for ref in variant.schemes):
             runs.append(Run(variant, Latency(refs[0], **(latency or {}))))
@@ -277,6 +277,23 @@ def _seeded(variants: Iterable[Variant], seeds: int) -> list[Variant]:
         for variant in variants
         for extra in range(seeds if build.is_trained(variant) else 1)
     ]
+
+
+def _splits_of(tasks: Sequence[Ref], splits: Sequence[str] | None) -> dict[Ref, list[str]]:
+    """Returns the splits of each task: those asked for that it has, or else its test splits.
+
+    Raises:
+        SpecError: no task has such a split.
+    """
+    if splits is None:
+        return {task: _test_splits(task) for task in tasks}
+    wanted = [splits] if isinstance(splits, str) else list(splits)
+    known = {task: list(describe(task)["sizes"]) for task in tasks}
+    there = list(dict.fromkeys(itertools.chain(*known.values())))
+    for split in wanted:
+        if split not in there:
+            raise SpecError(suggest(split, there, "split"))
+    return {task: [split for split in wanted if split in known[task]] for task in tasks}
 
 
 def _test_splits(task: Ref) -> list[str]:

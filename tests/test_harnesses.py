@@ -6,7 +6,7 @@ import pytest
 from helpers import toy_texts, toy_variant
 
 import kit
-from kit.spec import Ref, SpecError
+from kit.spec import Ref, SpecError, Variant
 
 pytestmark = pytest.mark.usefixtures("registries", "fresh_store")
 
@@ -34,9 +34,21 @@ def test_a_shift_study_has_every_split_and_null_models_untimed(toys: Ref) -> Non
         kit.evaluate_shift([base], tasks=[toys], baseline=base.replace(schemes=["w4"]))
 
 
+def test_splits_are_those_that_a_task_has(toys: Ref) -> None:
+    base = toy_variant(toys)
+    with pytest.raises(SpecError, match="unknown split 'latr'. Did you mean 'later'?"):
+        kit.evaluate_shift([base], [toys], base, splits=["latr"])
+    with pytest.raises(SpecError, match="unknown split '2025'"):
+        kit.sweep_quantization(base, [toys], splits=["test", "2025"])
+    rule, prose = Variant(Ref("toy_rule")), toy_texts()
+    study = kit.evaluate_shift([rule], [toys, prose], rule, splits=["later"], validation=False)
+    asked = {(r.measurement.args["task"].name, r.measurement.args["split"]) for r in study.runs}
+    assert ("toys", "later") in asked and (prose.name, "later") not in asked
+
+
 def test_a_shift_study_of_a_language_model(toys: Ref) -> None:
     """Repeats of its runs are no rows of their own."""
-    prose, base = toy_texts(), kit.Variant(Ref("toy_causal"), name="base")
+    prose, base = toy_texts(), Variant(Ref("toy_causal"), name="base")
     study = kit.evaluate_shift(
         [base, base.replace(schemes=["w4"])],
         tasks=[prose],

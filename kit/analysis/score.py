@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -131,7 +132,11 @@ def _over_seeds(entry: Entry, estimates: Estimates) -> Iterator[Row]:
         if k >= 3:
             codes = np.arange(k)
             low, high, _, _ = intervals.robust(values, codes, k)
-            interval = Interval(low, high, "seeds", f"mean of {k} seeds")
+            least, most = entry.traits.get("bounds") or (-math.inf, math.inf)
+            if all(estimate.binary for estimate in found):
+                least, most = 0.0, 1.0
+            ends = max(low, least), min(high, most)
+            interval = Interval(*ends, "seeds", f"mean of {k} seeds")
         pooled = Estimate(text, float(values.mean()), k)
         run_ids = " ".join(sample.artifact.run_id for sample in samples)
         yield row_of(samples[0], entry, pooled, interval, seed="all", run_id=run_ids)

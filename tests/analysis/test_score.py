@@ -183,6 +183,17 @@ def test_compare_pairs_on_shared_items(classified: Any, base: Variant, small: Va
     results.to_frame(straight)
 
 
+def test_an_interval_over_seeds_stays_a_share(classified: Any, base: Variant) -> None:
+    accuracies = (0.98, 1.0, 1.0)
+    runs = [
+        classified(base.replace(seed=seed), np.arange(100) < 100 * share)
+        for seed, share in enumerate(accuracies)
+    ]
+    (row,) = [r for r in compare(runs, base, ["accuracy"]) if r["metric"] == "accuracy"]
+    assert row["value"] == pytest.approx(np.mean(accuracies)) and row["interval"] == "seeds"
+    assert 0.9 < row["ci_low"] < 0.98 and row["ci_high"] == 1
+
+
 def test_compare_over_seeds(classified: Any, base: Variant, small: Variant) -> None:
     wrong = {0: (10, 14), 1: (12, 12), 2: (8, 9)}
     artifacts = [
