@@ -10,7 +10,7 @@ from kit import build, presets, registry, results, store, tasks
 from kit.corruptions import examples_of
 from kit.plan import failure, plan, state
 from kit.spec import Ref, Run, SpecError, Variant, content_hash
-from kit.table import TABLE_VERSION, artifact_kind, rows_of
+from kit.table import TABLE_VERSION, artifact_kind, rows_code, rows_of
 from kit.values import check_name, shown
 
 if TYPE_CHECKING:
@@ -164,7 +164,7 @@ class Study:
     def table(self) -> pd.DataFrame:
         """Returns the rows of everything that is done, and of what failed or cannot work.
 
-        Rows of unchanged artifacts and metrics come from the store's cache.
+        Rows of unchanged artifacts, metrics and code come from the store's cache.
         """
         ids = self.ids()
         infos = self._infos(ids)
@@ -177,7 +177,7 @@ class Study:
         labels = [(run.variant.name, str(run.measurement.args.get("against"))) for run in infos]
         failures = {run: failure(run, ids[run]) for run, info in infos.items() if not info}
         key = content_hash(
-            "table", TABLE_VERSION, self.baseline, versions, saved, labels, list(failures.values())
+            "table", rows_code(), self.baseline, versions, saved, labels, list(failures.values())
         )
         rows = store.memo(key, lambda: rows_of(ids, failures, names, self.baseline))
         machine_of = {

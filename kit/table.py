@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from kit import registry, results, store
-from kit.spec import Ref, Run, Variant
+from kit.spec import Ref, Run, Variant, content_hash
 
 TABLE_VERSION = 2
-"""Raised when rows are computed differently from the same artifacts and metrics."""
+"""Raised when rows of published pages would be computed differently from the same artifacts and
+metrics; `kit stale` then names these pages."""
 
 Row = dict[str, Any]
+
+
+@functools.cache
+def rows_code() -> str:
+    """Returns the hash of all code that makes rows of artifacts: kept rows are of no other."""
+    package = Path(__file__).parent
+    files = [*sorted(package.glob("analysis/**/*.py")), package / "results.py", Path(__file__)]
+    return content_hash([file.read_text(encoding="utf-8") for file in files])
 
 
 def rows_of(

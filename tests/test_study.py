@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from helpers import toy_variant
 
@@ -122,6 +123,35 @@ def test_a_metric_is_added_without_a_model(toys: Ref, monkeypatch: pytest.Monkey
     monkeypatch.setattr("kit.runner.Runner.__init__", lambda *_: pytest.fail("a model was loaded"))
     rows = study.run(metrics=["said_good"])
     assert (rows[rows.metric == "said_good"].status == "ok").all()
+
+
+def test_kept_rows_are_made_again_when_the_code_that_makes_them_changes(
+    toys: Ref, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from kit import study as module
+    from kit import table as rows
+
+    base = toy_variant(toys)
+    study = kit.Study("kept", [kit.Run(base, kit.Quality(toys, limit=8))], base)
+    study.run(executor="inline", on_error="raise")
+    made: list[int] = []
+    real = module.rows_of
+    monkeypatch.setattr(module, "rows_of", lambda *args: made.append(1) or real(*args))
+    before = study.table()
+    assert not made
+    folder = Path(rows.__file__).parent
+    changed = folder / "analysis" / "distance.py"
+    read = Path.read_text
+
+    def edited(self: Path, **options: str) -> str:
+        return read(self, **options) + ("# changed" if self == changed else "")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Path, "read_text", edited)
+        rows.rows_code.cache_clear()
+        pd.testing.assert_frame_equal(study.table(), before)
+    assert made == [1]
+    rows.rows_code.cache_clear()
 
 
 def test_workers_never_change_a_table(
