@@ -16,10 +16,8 @@ from kit.tasks import describe, modality
 
 Named = str | Ref
 NULL_MODEL_KINDS = ("predictor",)
-REPEATS: Mapping[str, tuple[Mapping[str, Any], ...]] = {
-    "image": ({"batch_size": 1}, {"batch_size": 8}, {"threads": 2}),
-    "text": ({"batch_size": 1}, {"batch_size": 8}, {"threads": 2}, {"padding": "length"}),
-}
+_ALWAYS: tuple[dict[str, Any], ...] = ({"batch_size": 1}, {"batch_size": 8}, {"threads": 2})
+REPEATS = {"image": _ALWAYS, "text": (*_ALWAYS, {"padding": "length"})}
 """What changes no more than rounding, by modality: the flips of such repeats are the floor under
 all flips."""
 
@@ -93,7 +91,7 @@ def evaluate_shift(
     for task in refs:
         if noise_floor:
             runs += [
-                Run(base, Quality(task, "test", limit, **keeping[base] | dict(how)))
+                Run(base, Quality(task, "test", limit, **keeping[base] | how))
                 for how in REPEATS[modality(task)]
             ]
         if build.gives_features(base):

@@ -101,12 +101,22 @@ def same_items(artifacts: Sequence[Artifact]) -> tuple[Array, Array, list[Array]
     Raises:
         SpecError: they share none.
     """
+    shared, found = aligned(artifacts, "label", "logits")
+    return shared, found[0][0], [logits for _, logits in found]
+
+
+def aligned(artifacts: Sequence[Artifact], *names: str) -> tuple[Array, list[tuple[Array, ...]]]:
+    """Returns the items that all runs have, and each run's columns of them, in one order.
+
+    Raises:
+        SpecError: they share none.
+    """
     shared, picks = shared_items([one.columns["item"] for one in artifacts])
     if not len(shared):
         raise SpecError("the runs of the baseline and the variant share no item")
     at = [slice(None) if pick is None else pick for pick in picks]
-    logits = [one.columns["logits"][where] for one, where in zip(artifacts, at, strict=True)]
-    return shared, artifacts[0].columns["label"][at[0]], logits
+    pairs = zip(artifacts, at, strict=True)
+    return shared, [tuple(one.columns[name][where] for name in names) for one, where in pairs]
 
 
 def _mode(said: Array, classes: int) -> Array:

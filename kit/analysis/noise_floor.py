@@ -14,9 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from kit.analysis.exemplars import same_items
+from kit.analysis.exemplars import aligned, same_items
 from kit.analysis.metrics.classification import bits_per_byte
-from kit.analysis.paired import shared_items
 from kit.analysis.rows import named
 from kit.analysis.sample import Sample
 from kit.results import condition, parse_condition
@@ -109,16 +108,9 @@ def _flips(pair: Sequence[Artifact]) -> tuple[float, int, float]:
 
 def _bits(pair: Sequence[Artifact]) -> tuple[float, int, float]:
     """Returns the change in bits per byte, documents and the largest change of one's NLL."""
-    _, picks = shared_items([one.columns["item"] for one in pair])
-    first, other = (
-        {
-            name: one.columns[name][slice(None) if pick is None else pick]
-            for name in ("nll", "bytes")
-        }
-        for one, pick in zip(pair, picks, strict=True)
-    )
-    change = bits_per_byte(**other).value - bits_per_byte(**first).value
-    return abs(change), len(first["nll"]), float(np.abs(other["nll"] - first["nll"]).max())
+    documents, (first, other) = aligned(pair, "nll", "bytes")
+    change = bits_per_byte(*other).value - bits_per_byte(*first).value
+    return abs(change), len(documents), float(np.abs(other[0] - first[0]).max())
 
 
 _KINDS: dict[str, tuple[str, str, Callable[[Sequence[Artifact]], tuple[float, int, float]]]] = {

@@ -168,8 +168,10 @@ def shares(points: pd.DataFrame, what: str = "the class", *, title: str = "") ->
             axes.fill_between(
                 at["share"], at["ci_low"], at["ci_high"], color=colour, alpha=0.18, linewidth=0
             )
-            axes.plot(at["share"], at["value"], MARKERS[turn] + "-", color=colour, label=line)
-            axes.axvline(at["observed"].iloc[0], color=GREY, linestyle=":", linewidth=1)
+            mark = MARKERS[turn % len(MARKERS)]
+            axes.plot(at["share"], at["value"], mark + "-", color=colour, label=line)
+        observed = curves.loc[curves["panel"] == panel, "observed"].iloc[0]
+        axes.axvline(observed, color=GREY, linestyle=":", linewidth=1)
         axes.set_title(shortened(panel, 30))
         axes.set_xlim(-0.02, 1.02)
         axes.set_xticks([0, 0.25, 0.5, 0.75, 1], ["0", "", "0.5", "", "1"])

@@ -51,6 +51,19 @@ def test_a_heat_map_has_a_panel_a_severity_and_a_number_a_cell(table: pd.DataFra
     assert [label.get_text() for label in figure.axes[0].get_xticklabels()] == ["noise", "blur"]
 
 
+def test_what_a_corruption_makes_better_by_chance_dulls_no_other_colour(
+    table: pd.DataFrame,
+) -> None:
+    lucky = cells(
+        variant="lucky",
+        metric="accuracy_retained",
+        condition="corruption=blur;severity=1",
+        value=1.4,
+    )
+    figure = plot.heat(to_frame([*table.to_dict("records"), lucky]))
+    assert figure.axes[0].images[0].get_clim() == (pytest.approx(0.61), 1.0)
+
+
 def test_corrupted_items_are_no_part_of_the_other_figures(table: pd.DataFrame) -> None:
     extra = cells(metric="accuracy", condition="corruption=blur;severity=1", value=0.1)
     more = to_frame([*table.to_dict("records"), extra])
@@ -112,7 +125,7 @@ def test_shares_have_a_line_a_variant_and_a_mark_where_they_are() -> None:
     (axes,) = plot.shares(points, "praise").figure.axes
     drawn = [line for line in axes.lines if line.get_label() in ("base", "small")]
     assert [list(line.get_ydata()) for line in drawn] == [[0.9, 0.8], [0.7, 0.6]]
-    assert {line.get_xdata()[0] for line in axes.lines if line not in drawn} == {0.4}
+    assert [line.get_xdata()[0] for line in axes.lines if line not in drawn] == [0.4]
     with pytest.raises(ValueError, match="base on test has a share twice"):
         plot.shares(pd.concat([points, points]))
 
