@@ -16,6 +16,7 @@ import numpy as np
 from kit import environment, registry, store, tasks
 from kit.architectures import pretrained
 from kit.architectures.folder import locate
+from kit.architectures.tokenizers import HFTokenizer
 from kit.build import bare, kind_of, stage
 from kit.runner import Runner
 from kit.spec import Ref, Undefined, Variant, content_hash
@@ -137,38 +138,62 @@ def _against_eager(
     runner: Runner, eager: Runner, examples: Sequence[Any], sizes: set[int]
 ) -> Finding:
     differences = []
-    for some in _batches(examples, sizes):
-        inputs = eager.inputs(some)
+    for some in _batches(len(examples), sizes):
+        inputs = eager.inputs([examples[k] for k in some])
         differences.append(_difference(runner.forward(inputs), eager.forward(inputs)))
     return Finding(max(differences))
 
 
-def _batches(examples: Sequence[Any], sizes: set[int]) -> list[Sequence[Any]]:
-    """Returns the last example alone, the longest, and all in one batch where there may be one:
-    a batch of one takes paths of its own."""
-    together = [examples] if max(sizes) > 1 and len(examples) > 1 else []
-    return [examples[-1:], *together]
+def _batches(count: int, sizes: set[int]) -> list[list[int]]:
+    """Returns the places of the examples whose outputs are compared, a list a batch.
+
+    One of middle length alone, since a batch of one takes paths of its own; and with the shortest
+    and the longest in a batch, where there may be one, since that pads the most.
+    """
+    middle = count // 2
+    together = sorted({0, middle, count - 1})
+    return [[middle], together if max(sizes) > 1 else [count - 1]]
 
 
 def _against_deployed(runner: Runner, examples: Sequence[Any], sizes: set[int]) -> Finding:
     """Compares a runner's tokens and outputs with transformers' own, text by text."""
     source = runner.variant.architecture.args["source"]
-    deployed = pretrained.as_deployed(locate(source), pretrained.kind_of(source))
+    deployed = pretrained.Deployment(locate(source), pretrained.kind_of(source))
     ours = _tokens(runner, examples)
-    length = runner.length or pretrained.UNLIMITED
-    largest = 0.0
-    expected = []
+    length = _cut_of_deployed(runner)
     for example, ids in zip(examples, ours, strict=True):
-        theirs, outputs = deployed(example, length)
+        theirs = deployed.ids(example, length)
+        if len(theirs) > (runner.length or len(theirs)) and _fails(deployed, example):
+            theirs = deployed.ids(example, runner.length)  # more than the model has positions
         if ids != theirs:
             return Finding(np.inf, _other_tokens(example, ids, theirs))
-        expected.append(outputs)
-    for some in _batches(range(len(examples)), sizes):
+    largest = 0.0
+    for some in _batches(len(examples), sizes):
         answers = runner.forward(runner.inputs([examples[k] for k in some]))
         for k, outputs in zip(some, answers, strict=True):
             found = outputs if outputs.ndim == 1 else outputs[: len(ours[k])]  # of its own tokens
-            largest = max(largest, _difference(found, expected[k]))
+            expected = deployed.outputs(examples[k], runner.length)
+            largest = max(largest, _difference(found, expected))
     return Finding(largest)
+
+
+def _fails(deployed: pretrained.Deployment, example: Any) -> bool:
+    """Says whether transformers itself cannot answer a text at the length it would read."""
+    try:
+        deployed.outputs(example, None)
+    except (IndexError, RuntimeError):
+        return True
+    return False
+
+
+def _cut_of_deployed(runner: Runner) -> int | None:
+    """Returns the tokens at which transformers is to cut: None is where its tokenizer says so."""
+    tokenizer, asked = runner.model.tokenizer, runner.variant.architecture.args.get("length")
+    if runner.model.kind == "causal":
+        return runner.length
+    assert isinstance(tokenizer, HFTokenizer)
+    told = tokenizer.library.model_max_length < pretrained.UNLIMITED
+    return int(asked) if asked else None if told else runner.length
 
 
 def _tokens(runner: Runner, examples: Sequence[Any]) -> list[list[int]]:

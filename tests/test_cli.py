@@ -86,7 +86,7 @@ def test_a_wrong_name_gets_a_sentence_and_code_2(kit, project, words, hint):
 
 def test_fetch_leaves_out_what_must_be_asked_for(kit, monkeypatch, tmp_path):
     fetched = []
-    monkeypatch.setattr(assets, "fetch", lambda name, task=None: fetched.append(name) or tmp_path)
+    monkeypatch.setattr(assets, "fetch", lambda name: fetched.append(name) or tmp_path)
     assert kit("fetch", "--all").exit_code == 0
     assert fetched
     assert "gemma3" not in fetched
@@ -106,7 +106,7 @@ def test_fetch_says_why_it_failed(kit, monkeypatch):
 def test_check_prints_each_test(kit, monkeypatch):
     found = [("builds", True, ""), ("causal", False, "position 3 sees position 4")]
     monkeypatch.setitem(
-        sys.modules, "kit.checks", types.SimpleNamespace(check=lambda name, task=None: found)
+        sys.modules, "kit.checks", types.SimpleNamespace(check=lambda name, task: found)
     )
     done = kit("check", "conv_lm")
     assert done.exit_code == 1

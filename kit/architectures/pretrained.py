@@ -11,7 +11,7 @@ import importlib.util
 import inspect
 import tempfile
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -95,46 +95,76 @@ def pretrained(
     return model
 
 
-def as_deployed(folder: Path, kind: str) -> Callable[[Any, int], tuple[list[int], np.ndarray]]:
-    """Returns transformers' own answer to one text: its tokenizer, its model, nothing padded.
+class Deployment:
+    """A model as transformers runs it: its tokenizer, its model, one text at a time, not padded.
 
-    What kit's answers are held against: it shares no code with them but the model's classes.
+    What kit's answers are held against: it shares no code with them.
 
-    Returns:
-        A function of a text or pair and the tokens at which it is cut, that gives the token ids and
-        the model's outputs in fp32: [labels], or [t, v] of a language model.
-
-    Raises:
-        SpecError: transformers itself cannot read the folder.
+    Args:
+        folder: of the model or adapter.
+        kind: `causal` or `classifier`.
     """
-    import torch
-    from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, AutoTokenizer
 
-    loader: Any = AutoModelForCausalLM if kind == "causal" else AutoModelForSequenceClassification
-    stored = "quantization_config" in read_config(folder)
-    safe = {"trust_remote_code": False, "local_files_only": True}
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        base = folder if importlib.util.find_spec("peft") else config_folder(folder)
-        model = loader.from_pretrained(base, dtype="auto" if stored else torch.float32, **safe)
-    tokenizer: Any = AutoTokenizer.from_pretrained(tokenizer_folder(folder), **safe)
-    takes = inspect.signature(type(model).forward).parameters
-    model.eval()
+    def __init__(self, folder: Path, kind: str) -> None:
+        import torch
+        from transformers import (
+            AutoModelForCausalLM,
+            AutoModelForSequenceClassification,
+            AutoTokenizer,
+        )
 
-    def answer(example: Any, length: int) -> tuple[list[int], np.ndarray]:
+        causal = kind == "causal"
+        loader: Any = AutoModelForCausalLM if causal else AutoModelForSequenceClassification
+        dtype = "auto" if "quantization_config" in read_config(folder) else torch.float32
+        safe = {"trust_remote_code": False, "local_files_only": True}
+        place = folder if importlib.util.find_spec("peft") else config_folder(folder)
+        with _quietly():
+            self._model = loader.from_pretrained(place, dtype=dtype, **safe).eval()
+            self._tokenizer: Any = AutoTokenizer.from_pretrained(tokenizer_folder(folder), **safe)
+        self._takes = inspect.signature(type(self._model).forward).parameters
+        self._special = not causal
+
+    def ids(self, example: Any, length: int | None) -> list[int]:
+        """Returns the tokens of a text or pair, cut at a length; None: where the tokenizer says."""
+        ids: list[int] = self._inputs(example, length)["input_ids"][0].tolist()
+        return ids
+
+    def outputs(self, example: Any, length: int | None) -> np.ndarray:
+        """Returns what the model gives: float32 [labels], or [t, v] of a language model."""
+        import torch
+
+        inputs = self._inputs(example, length)
+        with torch.inference_mode():
+            output = self._model(**{n: inputs[n] for n in inputs if n in self._takes})
+        found: np.ndarray = output.logits[0].float().numpy()
+        return found
+
+    def _inputs(self, example: Any, length: int | None) -> Any:
         texts = example if isinstance(example, tuple) else (example,)
-        inputs = tokenizer(
+        return self._tokenizer(
             *(text.encode("utf-8", errors="replace").decode() for text in texts),
-            truncation=length < UNLIMITED,
-            max_length=length if length < UNLIMITED else None,
-            add_special_tokens=kind != "causal",
+            truncation=True,
+            max_length=length,
+            add_special_tokens=self._special,
             return_tensors="pt",
         )
-        with torch.inference_mode():
-            output = model(**{name: inputs[name] for name in inputs if name in takes})
-        return inputs["input_ids"][0].tolist(), output.logits[0].float().numpy()
 
-    return answer
+
+@contextlib.contextmanager
+def _quietly() -> Iterator[None]:
+    """Holds back warnings of formats and bars of progress; what matters is raised."""
+    from transformers.utils import logging as library
+
+    logging: Any = library
+    shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        if shown:
+            logging.enable_progress_bar()
 
 
 def _loaded(folder: Path, kind: str) -> Any:
@@ -147,8 +177,7 @@ def _loaded(folder: Path, kind: str) -> Any:
     loader: Any = AutoModelForCausalLM if kind == "causal" else AutoModelForSequenceClassification
     quantized = "quantization_config" in read_config(folder)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of formats; what matters is raised
+        with _quietly():
             module, loaded = loader.from_pretrained(
                 folder,
                 dtype="auto" if quantized else torch.float32,
@@ -194,8 +223,7 @@ def _merged(folder: Path) -> Any:
     with _without_adapter(adapter_base(folder)) as base:
         module = _loaded(base, adapter_kind(folder) or _kind(read_config(folder), folder))
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with _quietly():
             return PeftModel.from_pretrained(module, str(folder)).merge_and_unload()
     except Exception as error:  # whatever a library meets in a broken folder
         raise SpecError(f"the adapter {folder} could not be merged: {reason(error)}") from error

@@ -34,6 +34,7 @@ def classifier(
         num_hidden_layers=1,
         num_attention_heads=2,
         intermediate_size=8,
+        initializer_range=0.5,
         id2label=names,
         label2id={name: i for i, name in names.items()},
     )
