@@ -173,6 +173,8 @@ def _against_deployed(runner: Runner, examples: Sequence[Any], sizes: set[int]) 
         for k, outputs in zip(some, answers, strict=True):
             found = outputs if outputs.ndim == 1 else outputs[: len(ours[k])]  # of its own tokens
             expected = deployed.outputs(examples[k], runner.length)
+            if not np.isfinite(expected).all():
+                return Finding(np.inf, f"transformers itself gives NaN for {_text(examples[k])}")
             largest = max(largest, _difference(found, expected))
     return Finding(largest)
 
@@ -202,11 +204,15 @@ def _tokens(runner: Runner, examples: Sequence[Any]) -> list[list[int]]:
 
 
 def _other_tokens(example: Any, ours: list[int], theirs: list[int]) -> str:
-    text = shown(example if isinstance(example, str) else " / ".join(example))
+    text = _text(example)
     if len(ours) != len(theirs):
         return f"it reads {text} as {len(ours)} tokens, transformers as {len(theirs)}"
     at = next(k for k, (one, other) in enumerate(zip(ours, theirs, strict=True)) if one != other)
     return f"it reads token {at + 1} of {text} as {ours[at]}, transformers as {theirs[at]}"
+
+
+def _text(example: Any) -> str:
+    return shown(example if isinstance(example, str) else " / ".join(example))
 
 
 def _difference(found: np.ndarray, expected: np.ndarray) -> float:
