@@ -2,9 +2,10 @@
 
 What a metric gets is told by its parameters and traits, never by its name. Parameters are columns
 of the artifact; `labels`, the names of what `logits` has a column of; `fitted`, what
-`register_metric(fit=...)` made of the validation split; and `reference_<column>`, a column of the split that a shifted or corrupted one is set against (see
-`kit.analysis.sample`). Where the study does not ask for that other split, the metric gives no row;
-a parameter with a default is not needed. Traits beside those of `register_metric`:
+`register_metric(fit=...)` made of the validation split; and `reference_<column>`, a column of the
+split that a shifted or corrupted one is set against (see `kit.analysis.sample`). Where the study
+does not ask for that other split, the metric gives no row; a parameter with a default is not
+needed. Traits beside those of `register_metric`:
 
 - `where`: `{column: value}`, the records that it reads.
 - `columns`: names without which it gives no row, such as `("valence",)`; of a metric that reads

@@ -181,19 +181,24 @@ def columns(kind: str, where: Mapping[str, Any]) -> dict[str, np.ndarray] | None
     items = {"item": np.char.mod("%03d", count), "cluster": np.char.mod("%d", count // 2)}
     logits = rng.normal(size=(len(count), 2)).astype(np.float32)
     quantity = {"quantity": np.full(3, ""), "value": np.full(3, 8.0), "unit": np.full(3, "1")}
+    texts = {**items, "cut": count % 5 == 0}
     known: dict[str, dict[str, np.ndarray]] = {
         "classification": {
-            **items,
+            **texts,
             "label": count % 2,
             "logits": logits + 0.5 * np.eye(2, dtype=np.float32)[count % 2],
             "features": logits,
             "valence": count % 2 + logits[:, 0],
         },
+        "multi_label": {**texts, "label": (logits > rng.normal(size=logits.shape)) + 0},
+        "regression": {**texts, "label": count % 7 / 2},
         "tokens": {**items, "nll": rng.random(len(count)) * 9, "tokens": 3 + count % 9},
         "features": {**items, "features": logits},
         "memory": quantity,
         "cost": {**quantity, "condition": np.full(3, "context=8")},
     }
+    known["multi_label"]["logits"] = logits
+    known["regression"]["prediction"] = count % 7 + logits[:, 0].astype(np.float64)
     text = np.full(len(count), "batch_size=2;length=8;threads=1")
     known["timing"] = {
         "launch": count % 4,

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scipy.stats import linregress, spearmanr
 from sklearn.metrics import mean_absolute_error, r2_score, root_mean_squared_error
 
-from kit.analysis.metrics import regression
+from kit.analysis.metrics import rating
 from kit.spec import Undefined
 
 
@@ -24,14 +24,14 @@ def drawn(seed: int, n: int) -> tuple[np.ndarray, np.ndarray]:
 def test_errors_are_those_of_scikit_learn(seed: int, n: int) -> None:
     logits, valence = drawn(seed, n)
     score = logits[:, 1].astype(float) - logits[:, 0]
-    slope, height = fitted = regression.fit_line(*drawn(seed + 1, 50))
+    slope, height = fitted = rating.fit_line(*drawn(seed + 1, 50))
     said = slope * score + height
-    assert regression.mae(logits, valence, fitted).mean() == pytest.approx(
+    assert rating.rating_mae(logits, valence, fitted).mean() == pytest.approx(
         mean_absolute_error(valence, said)
     )
-    rmse = regression.rmse(logits, valence, fitted)
+    rmse = rating.rating_rmse(logits, valence, fitted)
     assert rmse.value == pytest.approx(root_mean_squared_error(valence, said))
-    r2 = regression.r2(logits, valence, fitted)
+    r2 = rating.rating_r2(logits, valence, fitted)
     assert r2.value == pytest.approx(r2_score(valence, said))
     assert regression.spearman(logits, valence).value == pytest.approx(
         spearmanr(score, valence).statistic
@@ -43,10 +43,10 @@ def test_errors_are_those_of_scikit_learn(seed: int, n: int) -> None:
 def test_the_line_is_that_of_least_squares() -> None:
     logits, valence = drawn(0, 80)
     known = linregress(logits[:, 1].astype(float) - logits[:, 0], valence)
-    assert regression.fit_line(logits, valence) == pytest.approx((known.slope, known.intercept))
+    assert rating.fit_line(logits, valence) == pytest.approx((known.slope, known.intercept))
 
 
-@pytest.mark.parametrize("measure", [regression.rmse, regression.r2])
+@pytest.mark.parametrize("measure", [rating.rating_rmse, rating.rating_r2])
 def test_influence_is_what_the_jackknife_sees(measure: object) -> None:
     logits, valence = drawn(3, 200)
     found = measure(logits, valence, (1.0, 0.2))  # type: ignore[operator]
@@ -62,8 +62,8 @@ def test_what_has_no_value_says_why() -> None:
     with pytest.raises(Undefined, match="no correlation"):
         regression.spearman(flat, valence)
     with pytest.raises(Undefined, match="no line"):
-        regression.fit_line(flat, valence)
+        rating.fit_line(flat, valence)
     with pytest.raises(Undefined, match="no variance"):
-        regression.r2(np.eye(2), np.ones(2), (1.0, 0.0))
-    perfect = regression.rmse(np.array([[0.0, 1], [0, 2]]), np.array([1.0, 2]), (1.0, 0.0))
+        rating.rating_r2(np.eye(2), np.ones(2), (1.0, 0.0))
+    perfect = rating.rating_rmse(np.array([[0.0, 1], [0, 2]]), np.array([1.0, 2]), (1.0, 0.0))
     assert perfect.value == 0 and not perfect.influence.any()
