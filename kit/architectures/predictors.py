@@ -52,13 +52,13 @@ def majority(train: Dataset, classes: int | None = None) -> Predictor:
 def _log_shares(labels: npt.NDArray[Any], classes: int | None) -> npt.NDArray[np.float64]:
     """Returns the log share of each class among labels [n]."""
     counts = np.bincount(labels, minlength=classes or 0) + 1
-    return np.log(counts / counts.sum())
+    return np.asarray(np.log(counts / counts.sum()))
 
 
 def _log_odds(labels: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
     """Returns the log-odds of each label, of which labels [n, classes] says who has it."""
     there = labels.sum(axis=0) + 1
-    return np.log(there / (len(labels) + 2 - there))
+    return np.asarray(np.log(there / (len(labels) + 2 - there)))
 
 
 @register_architecture(kind="predictor", version=1, probabilities=False, modality="text")

@@ -199,11 +199,8 @@ def _values(entry: Entry, kind: str, given: Mapping[str, np.ndarray]) -> dict[st
     sample = Sample(artifact, dict.fromkeys(needs(entry), artifact))
     found = {}
     for estimate in evaluate(entry, sample):
-        if estimate.status == "undefined" and set(required(entry.function)) <= {
-            FITTED,
-            LABELS,
-            *given,
-        }:
+        there = {FITTED, LABELS, *given}
+        if estimate.status == "undefined" and set(required(entry.function)) <= there:
             raise Undefined(estimate.note)
         if estimate.status != "ok":
             raise SpecError(estimate.note)

@@ -10,6 +10,7 @@ from scipy.stats import linregress, spearmanr
 from sklearn.metrics import mean_absolute_error, r2_score, root_mean_squared_error
 
 from kit.analysis.metrics import rating
+from kit.analysis.metrics.regression import spearman
 from kit.spec import Undefined
 
 
@@ -33,7 +34,7 @@ def test_errors_are_those_of_scikit_learn(seed: int, n: int) -> None:
     assert rmse.value == pytest.approx(root_mean_squared_error(valence, said))
     r2 = rating.rating_r2(logits, valence, fitted)
     assert r2.value == pytest.approx(r2_score(valence, said))
-    assert regression.spearman(logits, valence).value == pytest.approx(
+    assert spearman(np.zeros(1), logits=logits, valence=valence).value == pytest.approx(
         spearmanr(score, valence).statistic
     )
     for found in (rmse, r2):
@@ -58,9 +59,9 @@ def test_influence_is_what_the_jackknife_sees(measure: object) -> None:
 def test_what_has_no_value_says_why() -> None:
     flat, valence = np.zeros((5, 2)), np.arange(5.0)
     with pytest.raises(Undefined, match="two classes; there are 3"):
-        regression.spearman(np.zeros((5, 3)), valence)
+        spearman(np.zeros(5), logits=np.zeros((5, 3)), valence=valence)
     with pytest.raises(Undefined, match="no correlation"):
-        regression.spearman(flat, valence)
+        spearman(np.zeros(1), logits=flat, valence=valence)
     with pytest.raises(Undefined, match="no line"):
         rating.fit_line(flat, valence)
     with pytest.raises(Undefined, match="no variance"):
