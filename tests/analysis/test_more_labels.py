@@ -33,7 +33,7 @@ TEXTS = {str(n): f"text {n}" for n in range(N)}
 
 
 def scores(seed: int, classes: int) -> np.ndarray:
-    """Logits of items whose labels are 0 and 1 in turn; the last of three classes is never right."""
+    """Logits of items whose labels are 0 and 1 in turn; a third class is never right."""
     rng = np.random.default_rng(seed)
     logits = rng.normal(size=(N, classes)) + 1.2 * np.eye(classes)[np.arange(N) % 2]
     return logits.astype(np.float32)
@@ -109,7 +109,7 @@ def test_every_metric_of_classifications_is_right_or_says_why_it_has_no_value(
 def test_one_answer_too_many_moves_the_mean_over_classes_little(
     classified: Any, base: Variant
 ) -> None:
-    """A class that no item has is none to be found; it would count as one of three with an F1 of 0."""
+    """A class that no item has is none to be found; it would count as a third F1 of 0."""
     clean = np.pad(5.0 * np.eye(2)[np.arange(N) % 2], ((0, 0), (0, 1)))
     odd = clean.copy()
     odd[0, 2] = 9.0

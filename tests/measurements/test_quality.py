@@ -208,17 +208,17 @@ def test_several_labels_and_numbers(
     data = tasks.load(toys)
     rng = np.random.default_rng(0)
     size = len(data.split("test"))
-    for kind, labels, given, outputs in (
+    for kind, labels, label, outputs in (
         ("multi_label", ("a", "b", "c"), rng.integers(0, 2, (size, 3)), rng.normal(size=(size, 3))),
         ("regression", (), rng.normal(size=size), rng.normal(size=(size, 1))),
     ):
-        rows = data.split("test").remove_columns("label").add_column("label", given.tolist())
+        rows = data.split("test").remove_columns("label").add_column("label", label.tolist())
         made = dataclasses.replace(data, kind=kind, labels=labels, data={"test": rows})
         monkeypatch.setattr(tasks, "load", lambda _, made=made: made)
         monkeypatch.setattr(classifier, "predict", lambda *_, outputs=outputs: outputs)
         raw = quality(classifier, task=toys)
         assert raw.kind == registry.QUALITY[kind] == kind
-        assert raw.columns["label"].tolist() == given.tolist()
+        assert raw.columns["label"].tolist() == label.tolist()
         if kind == "multi_label":
             assert raw.columns["logits"].tolist() == outputs.tolist()
             assert raw.info == {"rated": True, "labels": ["a", "b", "c"]}
