@@ -148,7 +148,7 @@ def _answer(
         columns["logits"], columns["features"] = found
     else:
         columns["logits"] = runner.predict(examples, batch_size, padding)
-    cut = getattr(runner, "cut", lambda _: None)(examples)
+    cut = runner.cut(examples)
     return columns if cut is None else columns | {"cut": np.asarray(cut, bool)}
 
 
