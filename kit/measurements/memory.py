@@ -115,7 +115,7 @@ def _disk_bytes(runner: Runner, found: Stored) -> float:
 
         args = runner.variant.architecture.args
         shipped = weight_files(locate(args["source"], args.get("revision")))
-    return float(sum(file.stat().st_size for file in shipped)) or found.held_bytes
+    return float(sum(file.stat().st_size for file in shipped)) or found.disk_bytes
 
 
 def weight_files(folder: Path) -> list[Path]:
