@@ -112,4 +112,4 @@ def _disk_bytes(runner: Runner, found: Stored) -> float:
     shipped: list[Path] = []
     if kind_of(runner.variant) == "pretrained" and not runner.variant.schemes:
         shipped = weight_files(locate(runner.variant.architecture.args["source"]))
-    return float(sum(file.stat().st_size for file in shipped)) or found.held_bytes
+    return float(sum(file.stat().st_size for file in shipped)) or found.disk_bytes
