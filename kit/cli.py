@@ -20,7 +20,7 @@ import typer
 
 from kit import presets, registry, store
 from kit.listing import KINDS, listed
-from kit.spec import SpecError
+from kit.spec import Ref, SpecError
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -121,17 +121,35 @@ def fetch(
 
 @app.command()
 def check(
-    name: Annotated[str, typer.Argument(help="A registered name of any kind, see `kit list`.")],
+    name: Annotated[
+        str, typer.Argument(help="A registered name of any kind (see `kit list`), or hf:./folder.")
+    ],
+    task: Annotated[
+        str,
+        typer.Option(
+            help="Of a model: the task to try it on; a name, or hf:./folder of a table with the "
+            "columns text and label.",
+        ),
+    ] = "",
 ) -> None:
-    """Run the contract tests of what is registered under a name."""
+    """Run the contract tests of what is registered under a name, or of a model's folder."""
     with _told():
         from kit.checks import check as run_checks
 
-        found = run_checks(name)
+        found = run_checks(name, _task(task))
         rows = [[what, "passed" if good else "FAILED", message] for what, good, message in found]
         _print_table(name, ["check", "", "message"], rows)
         if not all(good for _, good, _ in found):
             raise typer.Exit(1)
+
+
+def _task(name: str) -> Ref | None:
+    """Returns the task of a name, or of a table that is registered for this command alone."""
+    if not name.startswith("hf:"):
+        return registry.tasks.canonical(name) if name else None
+    from kit.tasks import task_from_frame
+
+    return task_from_frame("given", name)
 
 
 @app.command()

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from kit.source import source_hash
 from kit.spec import Ref, SpecError, content_hash, suggest
-from kit.values import check_name, shown
+from kit.values import Located, check_name, shown
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -215,20 +215,27 @@ class Registry:
         return Ref(ref.name, **self._checked(entry, ref.args))
 
     def short(self, ref: Ref) -> str:
-        """Returns the alias of a canonical Ref, or its name with what is not default."""
+        """Returns the alias of a canonical Ref, or its name with what is not default.
+
+        What a prefix stands for is called by what it locates: `hf:./my_model` is `my_model`.
+        """
         for alias, target in self._aliases.items():
             if target.name == ref.name and self.canonical(target) == ref:
                 return alias
         try:
-            defaults = self.canonical(ref.name).args
-        except SpecError:
-            defaults = {}
+            defaults: Mapping[str, Any] = self.canonical(ref.name).args
+        except SpecError:  # an argument has none
+            defaults = {key: field.default for key, field in self.arguments(ref.name).items()}
         shown = {
             key: value
             for key, value in ref.args.items()
             if (key not in defaults or defaults[key] != value) and key not in self._open
         }
-        return str(Ref(ref.name, **shown)) if shown else ref.name
+        name = ref.name
+        if located := [value for value in shown.values() if isinstance(value, Located)]:
+            name = located[0].short_name  # how its outputs are mapped to a task says no more
+            shown = {k: v for k, v in shown.items() if not isinstance(v, Located | Mapping)}
+        return str(Ref(name, **shown)) if shown else name
 
     def arguments(self, name: str) -> dict[str, FieldInfo]:
         """Returns what a Ref of this name may set: pydantic's field of each argument."""

@@ -14,6 +14,7 @@ from typing import Any
 from kit import build, environment, registry, store
 from kit.measurements.bench import Bench, Driver, Raw
 from kit.spec import Run, SpecError, Undefined, Variant
+from kit.values import pathless
 from kit.workers import Worker, WorkerError, inline, kill_all
 
 Opener = Callable[..., contextlib.AbstractContextManager[Any]]
@@ -105,7 +106,7 @@ class Execution:
         message = f"{run.variant.name}: {error}"
         if isinstance(error, SpecError | Undefined):
             message = str(error)
-        store.save_failure(self._ids[run], message, log, undefined=undefined)
+        store.save_failure(self._ids[run], pathless(message), log, undefined=undefined)
         self._bar.update()
 
     def _done_meanwhile(self, run: Run) -> bool:
@@ -116,7 +117,13 @@ class Execution:
         return True
 
     def _save(self, run: Run, raw: Raw, began: float) -> None:
-        """Keeps an artifact; what passed since `began` and was not the run's own is starting."""
+        """Keeps an artifact; what passed since `began` and was not the run's own is starting.
+
+        Raises:
+            SpecError: a folder that the run reads changed since the study began.
+        """
+        if build.run_ids([run])[run] != self._ids[run]:
+            raise SpecError(store.CHANGED)
         spent = dict(raw.info.get("spent", {}))
         rest = time.perf_counter() - began - sum(spent.values())
         spent["starting"] = spent.get("starting", 0.0) + max(rest, 0.0)

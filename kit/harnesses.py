@@ -286,7 +286,7 @@ def _splits_of(tasks: Sequence[Ref], splits: Sequence[str] | None) -> dict[Ref, 
     if splits is None:
         return {task: _test_splits(task) for task in tasks}
     wanted = [splits] if isinstance(splits, str) else list(splits)
-    known = {task: list(describe(task)["sizes"]) for task in tasks}
+    known = {task: _filled(task) for task in tasks}
     there = list(dict.fromkeys(itertools.chain(*known.values())))
     for split in wanted:
         if split not in there:
@@ -295,12 +295,17 @@ def _splits_of(tasks: Sequence[Ref], splits: Sequence[str] | None) -> dict[Ref, 
 
 
 def _test_splits(task: Ref) -> list[str]:
-    sizes = describe(task)["sizes"]
-    return [s for s in sizes if s not in ("train", "validation") and not s.endswith("/validation")]
+    named = _filled(task)
+    return [s for s in named if s not in ("train", "validation") and not s.endswith("/validation")]
 
 
 def _validation_splits(task: Ref) -> list[str]:
-    return [s for s in describe(task)["sizes"] if s.split("/")[-1] == "validation"]
+    return [s for s in _filled(task) if s.split("/")[-1] == "validation"]
+
+
+def _filled(task: Ref) -> list[str]:
+    """Returns the splits that hold items: a task for finished models may have but a test split."""
+    return [split for split, size in describe(task)["sizes"].items() if size]
 
 
 def _trait(scheme: Ref, trait: str) -> Any:

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from kit import build, registry, store, tasks
 from kit.architectures.batches import steps
-from kit.spec import Run, Variant, content_hash
+from kit.architectures.model import shell
+from kit.spec import Ref, Run, SpecError, Variant, content_hash
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -42,7 +43,7 @@ def plan(study: Study) -> pd.DataFrame:
         minutes = guesses.run(run) / 60 if status == "to do" else 0.0
         args = run.measurement.args
         split = " ".join(str(args[key]) for key in ("split", "corruption") if args.get(key))
-        reason = reason or _short_training(run.variant)
+        reason = reason or _short_training(run.variant) or _reading(run)
         rows.append(_plan_row(run.variant, run.measurement.name, split, status, minutes, reason))
     for name, reason in study.left_out.items():
         rows.append(_plan_row(name, "", "", "left out", 0.0, reason))
@@ -146,6 +147,31 @@ def _plan_row(
         "minutes": round(minutes, 2),
         "reason": reason,
     }
+
+
+def _reading(run: Run) -> str:
+    """Returns what is worth knowing of how a pretrained model reads a run's texts, or why it
+    cannot."""
+    task, split = (run.measurement.args.get(name) for name in ("task", "split"))
+    if build.kind_of(run.variant) != "pretrained" or not isinstance(task, Ref) or split is None:
+        return ""
+    limit = run.measurement.args.get("limit")
+    version = registry.tasks.get(task.name).version
+    key = content_hash("reading", run.variant.architecture, task, version, split, limit)
+
+    def read() -> str:
+        data = tasks.load(task)
+        model = shell(run.variant.architecture, data)
+        if model.texts is None:
+            return ""
+        rows = model.texts.encode(data.examples(data.split(split, limit)), model.window)
+        cut = sum(row.cut for row in rows)
+        return f"{cut:,} of {len(rows):,} texts are cut at {model.window} tokens" if cut else ""
+
+    try:
+        return str(store.memo(key, read))
+    except (SpecError, FileNotFoundError) as error:
+        return f"will fail: {error}"
 
 
 def _short_training(variant: Variant) -> str:

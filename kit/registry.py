@@ -16,6 +16,13 @@ from kit.values import check_name, check_text
 STAGES = ("torch", "exported", "cache")
 KINDS = ("causal", "encoder", "vision", "predictor", "pretrained")
 MODALITIES = ("text", "image")
+QUALITY = {
+    "classification": "classification",
+    "language": "tokens",
+    "multi_label": "multi_label",
+    "regression": "regression",
+}
+"""Kind of task -> kind of artifact that holds its quality."""
 __all__ = ["Entry", "Registry", "suggest"]
 
 architectures = Registry(
@@ -84,7 +91,8 @@ def register_task(
     """Registers a function that returns a `datasets.DatasetDict`.
 
     Args:
-        kind: `classification` or `language`.
+        kind: `classification`, `language`, `multi_label` (label: 0 or 1 for each of `labels`) or
+            `regression` (label: a number).
         labels: class names in the order of the labels' numbers.
         shifts: name of each shifted split and whether it is `near` or `far`.
         groups: columns whose slices are reported.
@@ -93,8 +101,8 @@ def register_task(
         version: raise it when the data change.
         **traits: `assets=("sentiment",)` (names of the assets it reads).
     """
-    if kind not in ("classification", "language"):
-        raise SpecError(suggest(kind, ("classification", "language"), "kind of task"))
+    if kind not in QUALITY:
+        raise SpecError(suggest(kind, QUALITY, "kind of task"))
     labels, groups = tuple(labels), tuple(groups)
     for what, given in (("label", labels), ("shift", shifts or {}), ("group column", groups)):
         for name in given:

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from kit import environment, registry, store
-from kit.build import bare, conflict, graph_path, kind_of, load_model, stage, task_of
+from kit import registry
+from kit.build import conflict, graph_path, kind_of, load_model, task_of
 from kit.imports import Imports, resident
-from kit.spec import Ref, Undefined, Variant, content_hash
+from kit.spec import Ref, Undefined, Variant
 from kit.workers import report
 
 if TYPE_CHECKING:
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
 Padding = Literal["batch", "length"]
 
-DEFAULT_LENGTH = 256
-"""Tokens at which a model's input is cut where its training does not say."""
+CAUSAL_LENGTH = 256
+"""Tokens of a text that a pretrained language model is timed with."""
 
 
 class Runner:
@@ -81,10 +81,21 @@ class Runner:
             )
 
     @property
-    def length(self) -> int:
-        """Tokens at which inputs are cut."""
+    def length(self) -> int | None:
+        """Tokens at which inputs are cut; None for a model without limit."""
         training = self.variant.training
-        return training.length if training is not None else DEFAULT_LENGTH
+        if training is not None:
+            return training.length
+        if self.model.kind == "causal":
+            return min(CAUSAL_LENGTH, self.model.window or CAUSAL_LENGTH)
+        return self.model.window
+
+    def cut(self, examples: Sequence[Any]) -> np.ndarray | None:
+        """Returns whether each text is longer than the pretrained model reads, [n]; else None."""
+        texts = self.model.texts
+        if texts is None:
+            return None
+        return np.array([row.cut for row in texts.encode(examples, self.length)], dtype=bool)
 
     def forward(self, inputs: Mapping[str, Tensor]) -> np.ndarray:
         """Runs one padded batch; returns float32 logits."""
@@ -103,7 +114,7 @@ class Runner:
     def predict(
         self, examples: Sequence[Any], batch_size: int = 32, padding: Padding = "batch"
     ) -> np.ndarray:
-        """Returns the scores [n, classes] of raw examples, in their order.
+        """Returns the scores [n, answers] of raw examples, in their order (`model.labels`).
 
         Examples of like length share a batch, so that little is padded.
 
@@ -114,6 +125,13 @@ class Runner:
         """
         if self.model.kind == "predictor":
             return np.asarray(self.model.module(list(examples)), np.float32)
+        scores = self.outputs(examples, batch_size, padding)
+        return scores if self.model.head is None else self.model.head(scores)
+
+    def outputs(
+        self, examples: Sequence[Any], batch_size: int = 32, padding: Padding = "batch"
+    ) -> np.ndarray:
+        """Returns what the model itself gives of raw examples: `predict` before its head."""
         return self._bucketed(examples, batch_size, padding, lambda batch: [self.forward(batch)])[0]
 
     def predict_with_features(
@@ -150,8 +168,10 @@ class Runner:
     ) -> list[np.ndarray]:
         """Returns each array that `forward` gives of a batch, for all examples in their order."""
         preprocessor = self.model.preprocessor
-        width = self.length if padding == "length" else 1
         rows = preprocessor.encode(examples, self.length)
+        width = 1
+        if padding == "length":
+            width = self.length or max(map(len, rows), default=1)
         order = sorted(range(len(rows)), key=lambda index: (len(rows[index]), index))
         found = []
         for start in range(0, len(order), batch_size):
@@ -170,36 +190,3 @@ def _set_threads(threads: int) -> None:
     import torch
 
     torch.set_num_threads(threads)
-
-
-def verify(variant: Variant, examples: Sequence[Any], threads: int, task: Ref) -> float:
-    """Returns how far a runtime's output is from eager's, as a share of eager's largest logit.
-
-    Kept per machine, since kernels differ between processors.
-
-    Raises:
-        Undefined: it is further than the variant's schemes tolerate, or not finite: a time of a
-            wrong answer is worth nothing.
-    """
-    key = content_hash("verify", 2, variant, registry.uses(variant), environment.machine_key())
-
-    def measure() -> float:
-        reference = Runner(bare(variant, stage(variant, "torch")), threads, task, reference=True)
-        found = Runner(variant, threads, task)
-        differences = []
-        for some in (examples[:1], examples):  # a batch of one takes paths of its own
-            inputs = reference.inputs(some)
-            expected = reference.forward(inputs)
-            largest = max(float(np.abs(expected).max()), 1e-9)
-            differences.append(float(np.abs(found.forward(inputs) - expected).max()) / largest)
-        return max(differences)
-
-    difference = float(store.memo(key, measure))
-    tolerances = [registry.schemes.get(ref.name).traits["tolerance"] for ref in variant.schemes]
-    tolerance = max([1e-3, *tolerances])
-    if not difference <= tolerance:
-        raise Undefined(
-            f"{variant.name} differs from eager by {difference:.3g} of the largest logit "
-            f"(allowed: {tolerance:g}), so it is not timed"
-        )
-    return difference

@@ -17,6 +17,7 @@ from typing import Any, Literal, Self
 
 from kit.values import (
     FrozenDict,
+    Located,
     Spec,
     SpecError,
     check_name,
@@ -207,7 +208,8 @@ class Variant(Spec):
         seed: of the initial weights and of the order of training data.
         name: short name for tables, made from what is not default where not given. It is no part
             of the content: two variants that differ in name alone are equal.
-        labels: shorthand for a pretrained architecture's `labels` argument.
+        labels, length: shorthand for a pretrained architecture's arguments: the task's label that
+            each of its own stands for, and the tokens at which texts are cut.
     """
 
     architecture: Ref
@@ -216,14 +218,16 @@ class Variant(Spec):
     runtime: Ref = Ref("eager")
     seed: int = 0
     name: str = dataclasses.field(default="", compare=False)
-    labels: dataclasses.InitVar[Mapping[str, int] | None] = None
+    labels: dataclasses.InitVar[Mapping[str, int | None] | None] = None
+    length: dataclasses.InitVar[int | None] = None
 
-    def __post_init__(self, labels: Mapping[str, int] | None) -> None:
+    def __post_init__(self, labels: Mapping[str, int | None] | None, length: int | None) -> None:
         from kit import registry
 
         architecture = registry.architectures.canonical(self.architecture)
-        if labels is not None:
-            architecture = registry.architectures.canonical(architecture.replace(labels=labels))
+        more = {"labels": labels, "length": length}
+        if given := {name: value for name, value in more.items() if value is not None}:
+            architecture = registry.architectures.canonical(architecture.replace(**given))
         if self.training is not None and not isinstance(self.training, Training):
             raise SpecError(f"training={shown(self.training)}: expected a Training or None")
         if not isinstance(self.schemes, list | tuple):
@@ -236,38 +240,38 @@ class Variant(Spec):
         object.__setattr__(self, "schemes", schemes)
         object.__setattr__(self, "runtime", registry.runtimes.canonical(self.runtime))
         object.__setattr__(self, "seed", whole(self.seed, f"seed={shown(self.seed)}", 0))
-        given = not isinstance(self.name, str) or self.name
-        name = check_name(self.name, "a variant's name") if given else self._made_name()
+        named = not isinstance(self.name, str) or self.name
+        name = check_name(self.name, "a variant's name") if named else self._made_name()
         object.__setattr__(self, "name", name)
 
     def _made_name(self) -> str:
         from kit import registry
 
-        parts = [registry.architectures.short(self.architecture)]
-        parts += [registry.schemes.short(scheme) for scheme in self.schemes]
+        return tidy(registry.architectures.short(self.architecture) + self._made_suffix())
+
+    def _made_suffix(self) -> str:
+        """Returns what a name says of schemes and runtime: ` dynamic_int8 onnx`."""
+        from kit import registry
+
+        parts = [registry.schemes.short(scheme) for scheme in self.schemes]
         if self.runtime != Ref("eager"):
             parts.append(registry.runtimes.short(self.runtime))
-        return tidy(" ".join(parts))
+        return "".join(f" {part}" for part in parts)
 
     def replace(self, **changes: Any) -> Self:
         """Returns the variant with some fields changed and, unless given, its name made anew.
 
         A name that was given stays in front: `base` with the runtime `onnx` becomes `base onnx`.
         """
-        given = self.name if self.name != self._made_name() else ""
-        if "name" not in changes:
-            bare = dataclasses.replace(self, name="", **changes)
-            old, new = self._made_name(), bare.name
-            first = old.split(" ", maxsplit=1)[0]
-            keeps = bare.architecture == self.architecture and given
-            if keeps and (self.schemes, self.runtime) == (bare.schemes, bare.runtime):
-                changes["name"] = given
-            elif keeps:
-                root = given.removesuffix(old.removeprefix(first))
-                changes["name"] = root + new.removeprefix(first)
-            else:
-                changes["name"] = new
-        return dataclasses.replace(self, **changes)
+        if "name" in changes:
+            return dataclasses.replace(self, **changes)
+        made = dataclasses.replace(self, name="", **changes)
+        if self.name == self._made_name() or made.architecture != self.architecture:
+            return made
+        name = self.name
+        if (self.schemes, self.runtime) != (made.schemes, made.runtime):
+            name = name.removesuffix(self._made_suffix()) + made._made_suffix()
+        return dataclasses.replace(made, name=name)
 
     @property
     def scheme_name(self) -> str:
@@ -292,13 +296,15 @@ class Run(Spec):
         object.__setattr__(self, "measurement", registry.measurements.canonical(self.measurement))
 
 
-_OWN_KEY = re.compile(r"=*(?:ref|spec)\Z")
+_OWN_KEY = re.compile(r"=*(?:located|ref|spec)\Z")
 
 
 def to_json(value: Any) -> Any:
     """Returns `value` as JSON's types; specs carry their class so that they can be read back."""
     if isinstance(value, Ref):
         return {"ref": value.name, "args": to_json(value.args)}
+    if isinstance(value, Located):
+        return {"located": str(value), "content": value.content()}
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         fields = [f for f in dataclasses.fields(value)]
         return {"spec": type(value).__name__} | {
@@ -320,13 +326,13 @@ def to_json(value: Any) -> Any:
 def content_hash(*values: Any) -> str:
     """Returns 16 hexadecimal digits that depend on the content of specs and plain values alone.
 
-    Variants' names are left out. Key order does not matter.
+    Variants' names are left out, and where something lies. Key order does not matter.
     """
 
     def plain(value: Any) -> Any:
         if isinstance(value, dict):
-            unnamed = "name" if value.get("spec") == "Variant" else None
-            return {key: plain(item) for key, item in value.items() if key != unnamed}
+            left_out = "name" if value.get("spec") == "Variant" else "located"
+            return {key: plain(item) for key, item in value.items() if key != left_out}
         if isinstance(value, list):
             return [plain(item) for item in value]
         return value

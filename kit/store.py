@@ -239,6 +239,7 @@ def memo(key: str, make: Callable[[], Any]) -> Any:
     return value
 
 
+CHANGED = "the model's folder changed while it was being used; nothing of it is kept, run it again"
 SECONDS = "seconds"
 """File of a built folder: how long the making took, since it was last interrupted."""
 
@@ -261,6 +262,7 @@ def built(spec: Any, make: Callable[[Path], None]) -> Path:
 
     Raises:
         StoreError: the disk is full, read-only or not ours.
+        SpecError: the files that the spec locates changed meanwhile.
     """
     target = built_path(spec)
     if target.exists():
@@ -276,6 +278,8 @@ def built(spec: Any, make: Callable[[Path], None]) -> Path:
                 _keep_checkpoint(unfinished)
                 start = time.perf_counter()
                 make(unfinished)
+                if built_path(spec) != target:
+                    raise SpecError(CHANGED)
                 write_text(unfinished / SECONDS, f"{time.perf_counter() - start:.3f}\n")
                 write_text(unfinished / "spec.json", json.dumps(to_json(spec), indent=1))
                 disk.discard(unfinished / "checkpoint", _temporaries())

@@ -300,9 +300,11 @@ class Study:
         raise SpecError(f"no predictions of {name!r} on {what} are done in study {self.name!r}")
 
     def examples(self, task: Ref, split: str, corruption: Ref | None = None) -> dict[str, str]:
-        """Returns what a reader is shown of each item: its text, or an image's id."""
+        """Returns what a reader is shown of each item: its text or texts, or an image's id."""
         data = tasks.load(task)
         rows = data.split(split)
         images = data.modality == "image"  # which a table cannot show: their ids find them
         readable = rows["id"] if images else examples_of(data, rows, corruption)
+        if data.pairs:
+            readable = [" \u00b6 ".join(pair) for pair in readable]
         return dict(zip(rows["id"], readable, strict=True))

@@ -33,6 +33,8 @@ _DIRECTIONS = "\u061c\u200b\u200e\u200f\u202a-\u202e\u2060\u2066-\u2069\ufeff\uf
 _UNSEEN = re.compile(f"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff{_DIRECTIONS}]")
 _UNSEEN_BUT_SPACE = re.compile(f"[\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f\ud800-\udfff{_DIRECTIONS}]")
 
+_PATH = re.compile(r"(?<![\w.:/])/(?:[^\s/:'\",;()]+/)+([^\s/:'\",;()]+)")
+
 _repr = reprlib.Repr()
 _repr.maxstring = _repr.maxother = 120
 _repr.maxlevel = 3
@@ -47,6 +49,21 @@ class Spec:
     """Marks the kit's own specs: they may be arguments of each other."""
 
     __slots__ = ()
+
+
+class Located(str, Spec):
+    """Says where something lies. What lies there enters hashes and names; the place never does."""
+
+    __slots__ = ()
+
+    @property
+    def short_name(self) -> str:
+        """Text for names in tables."""
+        return str(self)
+
+    def content(self) -> str:
+        """Returns what stands for the content: equal where that is equal, '' where nothing is."""
+        raise NotImplementedError
 
 
 def shown(value: object) -> str:
@@ -65,6 +82,11 @@ def reason(error: BaseException) -> str:
     """Returns what a library says of a failure on one line, shortened; its class where nothing."""
     said = " ".join(_UNSEEN_BUT_SPACE.sub("\ufffd", str(error)).split())
     return textwrap.shorten(said, 300, placeholder=" ...").rstrip(".") or type(error).__name__
+
+
+def pathless(text: str) -> str:
+    """Returns a text with the last part alone of each absolute path: tables and pages show none."""
+    return _PATH.sub(r"\1", text)
 
 
 def suggest(name: object, choices: Iterable[str], what: str) -> str:

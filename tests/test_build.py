@@ -13,8 +13,9 @@ from helpers import toy_frame, toy_task, toy_variant
 
 from kit import build, environment, registry, store, tasks
 from kit.measurements import Quality
-from kit.runner import Runner, verify
+from kit.runner import Runner
 from kit.spec import Ref, Run, SpecError, Undefined, Variant
+from kit.verify import verify
 
 
 @pytest.fixture
@@ -122,7 +123,7 @@ def test_an_exported_graph_agrees_is_kept_and_is_quantized(toys: Ref, texts: lis
     assert graph.graph.stat().st_mtime_ns == changed
     assert build.needs_build(quantized) == []
     assert np.abs(small.predict(texts) - plain.predict(texts)).max() < 0.5
-    assert verify(base.replace(runtime="onnx"), texts, 1, toys) < 1e-3
+    assert verify(base.replace(runtime="onnx"), toys) < 1e-3
     with pytest.raises(Undefined, match="gives no features on onnx"):
         graph.predict_with_features(texts)
     scores, features = plain.predict_with_features(texts)
@@ -151,8 +152,8 @@ def test_a_runtime_that_answers_wrongly_is_not_timed(
         return lambda inputs: model(**inputs).detach() * 1.5
 
     registry.register_runtime(version=1)(off)
-    with pytest.raises(Undefined, match=r"base off differs from eager by .* so it is not timed"):
-        verify(toy_variant(toys, runtime="off"), texts, 1, toys)
+    with pytest.raises(Undefined, match=r"base off differs from eager by .* neither its quality"):
+        verify(toy_variant(toys, runtime="off"), toys)
 
 
 def test_what_conflicts_makes_no_runner(toys: Ref) -> None:

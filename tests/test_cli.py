@@ -105,7 +105,9 @@ def test_fetch_says_why_it_failed(kit, monkeypatch):
 
 def test_check_prints_each_test(kit, monkeypatch):
     found = [("builds", True, ""), ("causal", False, "position 3 sees position 4")]
-    monkeypatch.setitem(sys.modules, "kit.checks", types.SimpleNamespace(check=lambda name: found))
+    monkeypatch.setitem(
+        sys.modules, "kit.checks", types.SimpleNamespace(check=lambda name, task: found)
+    )
     done = kit("check", "conv_lm")
     assert done.exit_code == 1
     assert "FAILED" in done.output

@@ -63,7 +63,7 @@ def test_short_names(widgets: Registry) -> None:
     assert short("shrink") == "s4"
     assert short("s4g8") == "s4g8"
     assert short(Ref("shrink", bits=2)) == "shrink(bits=2)"
-    assert short(Ref("sized", depth=3, width=8)) == "sized(depth=3,rates=(0.5,))"
+    assert short(Ref("sized", depth=3, width=8)) == "sized(depth=3)"
 
 
 def test_a_prefix_stands_for_an_entry(widgets: Registry) -> None:

@@ -97,7 +97,9 @@ def test_what_is_imported_is_declared_and_what_is_declared_is_used():
             imported |= {name.partition(".")[0] for name in names}
     imported -= {*sys.stdlib_module_names, "kit"}
     used = {canonicalize_name(owners[name][0]) for name in imported}
-    declared = set(pins(project()["dependencies"]))
+    extras = {name: each for name, each in project()["optional-dependencies"].items()
+              if name != "dev"}  # fmt: skip
+    declared = set(pins(project()["dependencies"])).union(*map(pins, extras.values()))
     assert used <= declared, "import without a pin"
     assert declared - used <= NOT_IMPORTED, "pin without an import"
 

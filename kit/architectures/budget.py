@@ -1,19 +1,22 @@
 """What an architecture costs and which width spends a given budget.
 
 Non-embedding parameters are all parameters less the matrices whose size grows with the vocabulary
-or the longest input: every `nn.Embedding`, and the output matrix that makes logits of hidden
-states (Kaplan et al. 2020). They set the compute of a token and are what a budget holds equal.
+or the longest input: every embedding (`kit.architectures.matrices.embeddings`), and the output
+matrix that makes logits of hidden states (Kaplan et al. 2020). They set the compute of a token and
+are what a budget holds equal.
 """
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import math
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from kit import registry
+from kit.architectures.matrices import embeddings, matrices
 from kit.architectures.preprocessing import positions
 from kit.spec import Budget, Ref, SpecError, Undefined
 
@@ -35,12 +38,15 @@ def count_parameters(module: nn.Module) -> tuple[int, int]:
     """
     from torch import nn
 
-    embeddings = [part for part in module.modules() if isinstance(part, nn.Embedding)]
-    excluded = {id(parameter) for part in embeddings for parameter in part.parameters()}
-    output = _output_matrix(module, max((part.num_embeddings for part in embeddings), default=0))
+    tables = [part for part in module.modules() if isinstance(part, nn.Embedding)]
+    excluded = set(embeddings(module))
+    output = _output_matrix(module, max((part.num_embeddings for part in tables), default=0))
     if output is not None:
         excluded |= {id(parameter) for parameter in output.parameters()}
     sizes = {id(parameter): parameter.numel() for parameter in module.parameters()}
+    for matrix in matrices(module):  # of a packed layer the weights, not their codes and scales
+        sizes |= {id(tensor): 0 for tensor in matrix.tensors}
+        sizes[id(matrix.tensors[0])] = matrix.count
     total = sum(sizes.values())
     return total, total - sum(size for key, size in sizes.items() if key in excluded)
 
@@ -79,9 +85,10 @@ def flops_per_token(module: nn.Module, inputs: Mapping[str, Any]) -> float:
     """Returns the floating-point operations of one forward pass over the tokens of a batch.
 
     Counted by `torch.utils.flop_counter`: matrix products and convolutions, a multiplication and
-    an addition being two. Fused kernels that the counter does not see (attention and LSTM on a
-    CPU) are replaced by their unfused form while it counts. Training costs three times as much:
-    the backward pass makes two products for each of the forward pass.
+    an addition being two. Fused kernels that the counter does not see (attention, LSTM and the
+    experts of a mixture on a CPU) are replaced by their unfused form while it counts.
+    Training costs three times as much: the backward pass makes two products for each of the
+    forward pass.
 
     Args:
         module: of any kind.
@@ -102,6 +109,7 @@ def flops_per_token(module: nn.Module, inputs: Mapping[str, Any]) -> float:
             torch.no_grad(),
             torch.backends.mkldnn.flags(enabled=False),
             sdpa_kernel(SDPBackend.MATH),
+            _visible(module),
             FlopCounterMode(display=False) as counter,
         ):
             module(**inputs)
@@ -110,6 +118,29 @@ def flops_per_token(module: nn.Module, inputs: Mapping[str, Any]) -> float:
     if not flops:
         raise Undefined(f"{type(module).__name__} makes no operation that the counter knows")
     return float(flops) / positions(inputs)
+
+
+@contextlib.contextmanager
+def _visible(module: nn.Module) -> Iterator[None]:
+    """Shows the counter every product while the block lasts.
+
+    Transformers' mixtures run their experts one after the other, and parameters need no gradient:
+    the counter's hooks fail on one that a layer is given as its input.
+    """
+    parts: list[Any] = [p for p in module.modules() if hasattr(p, "set_experts_implementation")]
+    fused = [(part, part.get_experts_implementation()) for part in parts]
+    trained = [parameter for parameter in module.parameters() if parameter.requires_grad]
+    for part in parts:
+        part.set_experts_implementation("eager")
+    for parameter in trained:
+        parameter.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for part, before in fused:
+            part.set_experts_implementation(before)
+        for parameter in trained:
+            parameter.requires_grad_(True)
 
 
 def solve_width(ref: Ref, budget: Budget, vocab_size: int) -> Ref:

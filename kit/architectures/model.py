@@ -5,13 +5,15 @@ from __future__ import annotations
 import inspect
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from kit import registry
+from kit.architectures.deployed import DeployedTexts
+from kit.architectures.head import Head, head_of
 from kit.architectures.preprocessing import Images, Preprocessor, Texts
 from kit.architectures.tokenizers import ByteTokenizer, HFTokenizer, Tokenizer
 from kit.spec import Ref, SpecError
@@ -36,9 +38,14 @@ class Model:
             `predictor`: raw examples -> float32 scores [n, classes].
         kind: `causal`, `classifier` or `predictor`.
         tokenizer: None for predictors and models of images.
-        labels: the task's class names, in the order of the columns; empty for causal models.
-        probabilities: of predictors, whether the scores are log probabilities.
+        labels: names of the answers' columns: the task's classes in their order, then those that a
+            pretrained classifier has beside; empty for causal models.
+        probabilities: whether the scores are log probabilities but for a constant; None where they
+            are by construction.
         image_shape: c, h, w of the images that it reads; None for models of texts.
+        head: of a pretrained classifier, from its outputs to the answers.
+        texts: of a pretrained classifier, how it reads texts.
+        window: tokens at which a pretrained model's texts are cut; None for no limit.
     """
 
     module: Any
@@ -47,10 +54,15 @@ class Model:
     labels: tuple[str, ...] = ()
     probabilities: bool | None = None
     image_shape: tuple[int, ...] | None = None
+    head: Head | None = None
+    texts: DeployedTexts | None = None
+    window: int | None = None
 
     @property
     def preprocessor(self) -> Preprocessor:
         """How raw examples become the module's input; a predictor reads them as they are."""
+        if self.texts is not None:
+            return self.texts
         if self.image_shape is not None:
             return Images(self.image_shape)
         assert self.tokenizer is not None
@@ -104,15 +116,7 @@ def shell(ref: Ref, task: Task | None) -> Model:
     ref = registry.architectures.canonical(ref)
     entry = registry.architectures.get(ref.name)
     if entry.traits["kind"] == "pretrained":
-        from kit.architectures import pretrained
-
-        place = ref.args["source"], ref.args.get("revision")
-        folder, kind = pretrained.locate(*place), pretrained.kind_of(*place)
-        pretrained.check_folder(folder)
-        if kind == "causal":
-            return Model(None, kind, HFTokenizer(folder))
-        names = pretrained.label_names(pretrained.read_config(folder))
-        return Model(None, kind, HFTokenizer(folder), tuple(names) if task is None else task.labels)
+        return _pretrained_shell(ref, task)
     if entry.traits["kind"] == "causal":
         return Model(None, "causal", _tokenizer(entry))
     if entry.traits["kind"] == "vision":
@@ -197,20 +201,32 @@ def _make_predictor(ref: Ref, entry: registry.Entry, task: Task | None) -> Model
 
 
 def _make_pretrained(ref: Ref, entry: registry.Entry, task: Task | None) -> Model:
-    from kit.architectures import pretrained
-    from kit.architectures.modules import Columns
+    from kit.architectures.modules import Deployed
 
-    source, revision = ref.args["source"], ref.args.get("revision")
-    folder = pretrained.locate(source, revision)
-    kind = pretrained.kind_of(source, revision)
+    model = _pretrained_shell(ref, task)
     module = entry.function(**ref.args)
-    tokenizer = HFTokenizer(folder)
+    if model.texts is not None:
+        module = Deployed(module, model.texts.names)
+    return replace(model, module=module)
+
+
+def _pretrained_shell(ref: Ref, task: Task | None) -> Model:
+    from kit.architectures import deployed, folder, pretrained
+
+    source = ref.args["source"]
+    place, kind = folder.locate(source), pretrained.kind_of(source)
+    folder.check_folder(place)
+    config = deployed.config_of(place)
+    tokenizer = HFTokenizer(folder.tokenizer_folder(place), special=kind != "causal")
+    window = ref.args.get("length") or deployed.window(config, tokenizer)
     if kind == "causal":
-        return Model(module, kind, tokenizer)
-    names = pretrained.label_names(module.config.to_dict())
-    labels = tuple(names) if task is None else task.labels
-    columns = pretrained.columns_of(names, labels, ref.args.get("labels"), source)
-    return Model(Columns(module, columns), kind, tokenizer, labels)
+        return Model(None, kind, tokenizer, window=window)
+    head = head_of(config.to_dict(), task, ref.args.get("labels"), source.short_name)
+    texts = deployed.deployed_texts(config, tokenizer, source.short_name)
+    return Model(
+        None, kind, tokenizer, head.labels, head.probabilities,
+        head=head, texts=texts, window=window,
+    )  # fmt: skip
 
 
 def _needed(ref: Ref, task: Task | None, modality: str | None = None) -> Task:

@@ -134,26 +134,33 @@ def hidden(output: Any) -> Tensor:
     return states
 
 
-class Columns(nn.Module):
-    """A pretrained classifier whose logits are put in the order of a task's labels.
+class Deployed(nn.Module):
+    """A classifier of transformers that takes what its tokenizer makes and gives logits alone.
 
     Args:
-        classifier: input_ids, attention_mask -> an output with `.logits` [b, its labels].
-        columns: for each label of the task, the classifier's column.
+        model: gives an output with `.logits` [b, its labels].
+        names: of the inputs that it takes.
     """
 
-    columns: Tensor
-
-    def __init__(self, classifier: nn.Module, columns: Sequence[int]) -> None:
+    def __init__(self, model: nn.Module, names: Sequence[str]) -> None:
         super().__init__()
-        self.classifier = classifier
-        self.register_buffer("columns", torch.tensor(list(columns)), persistent=False)
+        self.model = model
+        self.names = tuple(names)
 
-    def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
-        """Returns logits [b, classes of the task]."""
-        output = self.classifier(input_ids=input_ids, attention_mask=attention_mask)
-        logits: Tensor = output.logits
-        return logits.index_select(-1, self.columns)
+    def forward(
+        self,
+        input_ids: Tensor,
+        attention_mask: Tensor | None = None,
+        token_type_ids: Tensor | None = None,
+    ) -> Tensor:
+        """Returns logits [b, the model's labels]."""
+        given = {
+            "input_ids": input_ids,
+            "attention_mask": attention_mask,
+            "token_type_ids": token_type_ids,
+        }
+        output = self.model(**{name: given[name] for name in self.names})
+        return output.logits  # type: ignore[no-any-return]
 
 
 class LSTM(nn.Module):

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from kit.registry import register_architecture
+from kit.spec import SpecError
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -26,8 +27,14 @@ def majority(train: Dataset) -> Predictor:
 
     Its accuracy is what knowing nothing but the class balance gives. Each class counts one item
     more than it has (Laplace), so that a class that is absent keeps a finite log probability.
+
+    Raises:
+        SpecError: the labels are no classes.
     """
-    labels = np.asarray(train["label"], dtype=np.int64)
+    labels = np.asarray(train["label"])
+    if labels.ndim != 1 or labels.dtype.kind not in "iub":
+        raise SpecError("majority counts classes; the labels of this task are none")
+    labels = labels.astype(np.int64)
     names = getattr(train.features["label"], "num_classes", None)
     classes = names or int(labels.max(initial=0)) + 1
     counts = np.bincount(labels, minlength=classes) + 1

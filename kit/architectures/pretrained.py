@@ -6,16 +6,33 @@ read from safetensors or with `weights_only=True`.
 
 from __future__ import annotations
 
+import contextlib
+import importlib.util
+import inspect
+import tempfile
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
+from pydantic import AfterValidator, Field
+
+from kit.architectures.folder import (
+    ADAPTER,
+    ModelFolder,
+    adapter_base,
+    check_folder,
+    config_folder,
+    locate,
+    read_config,
+    tokenizer_folder,
+)
 from kit.registry import register_architecture
 from kit.spec import SpecError
 from kit.values import read_object, reason, shown
 
 if TYPE_CHECKING:
+    import numpy as np
     from torch import nn
 
 ENDINGS = {
@@ -24,61 +41,52 @@ ENDINGS = {
     "ForSequenceClassification": "classifier",
 }
 """What a model class does, by the end of its name in `config.json`."""
+REFUSED = {
+    "ForTokenClassification": "labels each token of a text (token classification)",
+    "ForQuestionAnswering": "marks the span of a text that answers a question",
+    "ForMultipleChoice": "chooses among several texts",
+    "ForMaskedLM": "fills masked words in",
+}
+"""What else there is, so that a refusal can say it."""
+UNLIMITED = 10**9
+"""A tokenizer that was never told a longest text says 10**30."""
+ADAPTED = {"SEQ_CLS": "classifier", "CAUSAL_LM": "causal"}
+"""What an adapter's model does, by its `task_type`."""
 
 
-@register_architecture(kind="pretrained", version=1)
+@register_architecture(kind="pretrained", version=2)
 def pretrained(
-    *, source: str, revision: str | None = None, labels: Mapping[str, int] | None = None
+    *,
+    source: Annotated[str, AfterValidator(ModelFolder)],
+    labels: Mapping[str, int | None] | None = None,
+    length: Annotated[int, Field(ge=1)] | None = None,
 ) -> nn.Module:
     """A saved causal language model or sequence classifier; `hf:SOURCE` is short for it.
 
+    It answers as transformers' own model and tokenizer do of each text alone; before a number
+    counts, the two are compared (`kit.verify`).
+
     Args:
-        source: a folder that `save_pretrained` wrote, or `organization/name` on the model hub.
-        revision: branch, tag or commit on the hub.
-        labels: the classifier's label names and the task's label each stands for.
+        source: a folder that `save_pretrained` wrote, or `organization/name` on the model hub,
+            with `@` and a branch, tag or commit where it is not the main branch. An adapter (PEFT)
+            is merged into its base.
+        labels: the classifier's label names and the task's label that each stands for; None for an
+            answer that is to be impossible. Several may stand for one: their probabilities are
+            added. Names that are equal but for case need no map. A label that is not mapped is an
+            answer like any other, and wrong.
+        length: tokens at which texts are cut; the model's own window where not given.
 
     Raises:
         FileNotFoundError: no such folder, or the hub is not reached.
         SpecError: neither a causal language model nor a sequence classifier, weights missing or
-            broken, or a folder that asks for code or files from outside it.
+            broken, an adapter that cannot be merged, or a folder that asks for code or files from
+            outside it.
     """
-    import pickle
-
-    import torch
-    from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification
-
-    del labels  # they belong to the task's head, which `make_model` puts on
-    folder = locate(source, revision)
-    kind = kind_of(source, revision)
-    loader: Any = AutoModelForCausalLM if kind == "causal" else AutoModelForSequenceClassification
+    del labels, length  # of the head and of the tokenizer, which `make_model` puts on
+    folder = locate(source)
     check_folder(folder)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of formats; what matters is raised
-            module, loaded = loader.from_pretrained(
-                folder,
-                dtype=torch.float32,
-                trust_remote_code=False,
-                local_files_only=True,
-                output_loading_info=True,
-            )
-    except pickle.UnpicklingError as error:
-        raise SpecError(
-            f"{source}: its weights are a pickle that holds more than weights, and reading it "
-            "could run code; save the model anew with save_pretrained, as safetensors"
-        ) from error
-    except Exception as error:  # whatever a library meets in a broken folder
-        raise SpecError(
-            f"{source} could not be loaded: {reason(error)}; "
-            "expected a folder that save_pretrained wrote"
-        ) from error
-    if loaded["missing_keys"]:
-        missing = sorted(loaded["missing_keys"])
-        raise SpecError(
-            f"{source} lacks {len(missing)} weights that its config.json asks for, such as "
-            f"{missing[0]}; expected the folder of a finished model"
-        )
-    if kind == "causal":
+    module = _merged(folder) if (folder / ADAPTER).is_file() else _loaded(folder, kind_of(source))
+    if kind_of(source) == "causal":
         from kit.architectures.causal import with_state_bytes
 
         module.config.use_cache = False
@@ -87,159 +95,183 @@ def pretrained(
     return model
 
 
-def locate(source: str, revision: str | None = None) -> Path:
-    """Returns the folder of a pretrained model, fetched from the hub where it is an id.
+class Deployment:
+    """A model as transformers runs it: its tokenizer, its model, one text at a time, not padded.
 
-    Raises:
-        FileNotFoundError: no such folder, it holds no `config.json`, or the hub is not reached.
+    What kit's answers are held against: it shares no code with them.
+
+    Args:
+        folder: of the model or adapter.
+        kind: `causal` or `classifier`.
     """
-    try:
-        folder = Path(source).expanduser()
-        there = bool(source) and folder.is_dir()
-    except (OSError, RuntimeError, ValueError):  # too long, an unknown user, a zero byte
-        there = False
-    if there:
-        if not (folder / "config.json").is_file():
-            raise FileNotFoundError(
-                f"{source} holds no config.json; expected a folder that save_pretrained wrote"
-            )
-        return folder
-    if source.startswith((".", "/", "~")) or source.count("/") != 1:
-        raise FileNotFoundError(
-            f"{shown(source)} is no folder, nor an id of the form organization/name; expected a "
-            "folder that save_pretrained wrote"
+
+    def __init__(self, folder: Path, kind: str) -> None:
+        import torch
+        from transformers import (
+            AutoModelForCausalLM,
+            AutoModelForSequenceClassification,
+            AutoTokenizer,
         )
-    from huggingface_hub import snapshot_download
 
-    wanted = ["*.json", "*.safetensors", "*.txt", "*.model", "pytorch_model*.bin"]
+        causal = kind == "causal"
+        loader: Any = AutoModelForCausalLM if causal else AutoModelForSequenceClassification
+        dtype = "auto" if "quantization_config" in read_config(folder) else torch.float32
+        safe = {"trust_remote_code": False, "local_files_only": True}
+        place = folder if importlib.util.find_spec("peft") else config_folder(folder)
+        with _quietly():
+            self._model = loader.from_pretrained(place, dtype=dtype, **safe).eval()
+            self._tokenizer: Any = AutoTokenizer.from_pretrained(tokenizer_folder(folder), **safe)
+        self._takes = inspect.signature(type(self._model).forward).parameters
+        self._special = not causal
+
+    def ids(self, example: Any, length: int | None) -> list[int]:
+        """Returns the tokens of a text or pair, cut at a length; None: where the tokenizer says."""
+        ids: list[int] = self._inputs(example, length)["input_ids"][0].tolist()
+        return ids
+
+    def outputs(self, example: Any, length: int | None) -> np.ndarray:
+        """Returns what the model gives: float32 [labels], or [t, v] of a language model."""
+        import torch
+
+        inputs = self._inputs(example, length)
+        with torch.inference_mode():
+            output = self._model(**{n: inputs[n] for n in inputs if n in self._takes})
+        found: np.ndarray = output.logits[0].float().numpy()
+        return found
+
+    def _inputs(self, example: Any, length: int | None) -> Any:
+        texts = example if isinstance(example, tuple) else (example,)
+        return self._tokenizer(
+            *(text.encode("utf-8", errors="replace").decode() for text in texts),
+            truncation=True,
+            max_length=length,
+            add_special_tokens=self._special,
+            return_tensors="pt",
+        )
+
+
+@contextlib.contextmanager
+def _quietly() -> Iterator[None]:
+    """Holds back warnings of formats and bars of progress; what matters is raised."""
+    from transformers.utils import logging as library
+
+    logging: Any = library
+    shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
     try:
-        return Path(snapshot_download(source, revision=revision, allow_patterns=wanted))
-    except Exception as error:
-        raise FileNotFoundError(
-            f"{shown(source)} could not be had from the model hub ({type(error).__name__}). Save "
-            "the model into a folder where the hub is reached, and give that: hf:./folder"
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        if shown:
+            logging.enable_progress_bar()
+
+
+def _loaded(folder: Path, kind: str) -> Any:
+    """Returns transformers' model of a folder, in fp32 unless its weights are quantized."""
+    import pickle
+
+    import torch
+    from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification
+
+    loader: Any = AutoModelForCausalLM if kind == "causal" else AutoModelForSequenceClassification
+    quantized = "quantization_config" in read_config(folder)
+    try:
+        with _quietly():
+            module, loaded = loader.from_pretrained(
+                folder,
+                dtype="auto" if quantized else torch.float32,
+                trust_remote_code=False,
+                local_files_only=True,
+                output_loading_info=True,
+                ignore_mismatched_sizes=True,  # told below, with both sizes
+            )
+    except pickle.UnpicklingError as error:
+        raise SpecError(
+            f"{folder}: its weights are a pickle that holds more than weights, and reading it "
+            "could run code; save the model anew with save_pretrained, as safetensors"
         ) from error
+    except Exception as error:  # whatever a library meets in a broken folder
+        raise SpecError(
+            f"{folder} could not be loaded: {reason(error)}; "
+            "expected a folder that save_pretrained wrote"
+        ) from error
+    if loaded["mismatched_keys"]:
+        name, held, asked = sorted(loaded["mismatched_keys"])[0]
+        raise SpecError(
+            f"{folder}: its config.json asks for {name} of shape {tuple(asked)}, its weights hold "
+            f"{tuple(held)}; expected the config.json that was saved with these weights"
+        )
+    if loaded["missing_keys"]:
+        missing = sorted(loaded["missing_keys"])
+        raise SpecError(
+            f"{folder} lacks {len(missing)} weights that its config.json asks for, such as "
+            f"{missing[0]}; expected the folder of a finished model"
+        )
+    return module
 
 
-def kind_of(source: str, revision: str | None = None) -> str:
+def _merged(folder: Path) -> Any:
+    """Returns the base of an adapter with the adapter merged into its weights."""
+    try:
+        from peft import PeftModel
+    except ImportError:
+        raise SpecError(
+            f"{folder} is an adapter (PEFT), which the package peft merges into its base: "
+            "pip install 'kit[peft]', or merge it before with merge_and_unload() and save that"
+        ) from None
+    with _without_adapter(adapter_base(folder)) as base:
+        module = _loaded(base, adapter_kind(folder) or _kind(read_config(folder), folder))
+    try:
+        with _quietly():
+            return PeftModel.from_pretrained(module, str(folder)).merge_and_unload()
+    except Exception as error:  # whatever a library meets in a broken folder
+        raise SpecError(f"the adapter {folder} could not be merged: {reason(error)}") from error
+
+
+@contextlib.contextmanager
+def _without_adapter(folder: Path) -> Iterator[Path]:
+    """Gives a folder with the same files but an adapter's, which transformers would load too."""
+    if not (folder / ADAPTER).is_file():
+        yield folder
+        return
+    with tempfile.TemporaryDirectory() as temporary:
+        for file in folder.iterdir():
+            if not file.name.startswith("adapter_"):
+                (Path(temporary) / file.name).symlink_to(file.resolve())
+        yield Path(temporary)
+
+
+def adapter_kind(folder: Path) -> str | None:
+    """Returns what an adapter's model does, None where its configuration does not say."""
+    task = read_object(folder / ADAPTER).get("task_type")
+    return ADAPTED.get(task) if isinstance(task, str) else None
+
+
+def kind_of(source: str) -> str:
     """Returns `causal` or `classifier`, by the model's configuration alone.
 
     Raises:
         FileNotFoundError: as `locate`.
         SpecError: it is something else.
     """
-    names = read_config(locate(source, revision)).get("architectures") or []
+    folder = locate(source)
+    if (folder / ADAPTER).is_file() and (kind := adapter_kind(folder)):
+        return kind
+    return _kind(read_config(folder), source)
+
+
+def _kind(config: Mapping[str, Any], source: str | Path) -> str:
+    names = config.get("architectures") or []
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         raise SpecError(f"{source}: architectures in config.json is {shown(names)}; expected names")
     for name in names:
         for ending, kind in ENDINGS.items():
             if name.endswith(ending):
                 return kind
+    does = [what for ending, what in REFUSED.items() if any(n.endswith(ending) for n in names)]
     raise SpecError(
-        f"{source} is {', '.join(names) or 'of no named architecture'}; expected a class ending in "
-        f"{' or '.join(ENDINGS)}"
+        f"{source} is {', '.join(names) or 'of no named architecture'}"
+        + "".join(f", which {what}: kit does not evaluate that" for what in does)
+        + f"; expected a class ending in {' or '.join(ENDINGS)}"
     )
-
-
-def read_config(folder: Path) -> dict[str, Any]:
-    """Returns a model folder's `config.json`.
-
-    Raises:
-        SpecError: it is no JSON object.
-    """
-    return read_object(folder / "config.json")
-
-
-def check_folder(folder: Path) -> None:
-    """Refuses a model that asks for code, or for files outside its folder.
-
-    Links out of the folder are refused too, other than those of the hub's cache to its own blobs.
-
-    Raises:
-        SpecError: names the file and what it asks for.
-    """
-    inside = folder.resolve()
-    blobs = inside.parent.parent / "blobs"
-    for file in sorted(folder.iterdir()):
-        goal = file.resolve()
-        if not goal.is_relative_to(inside) and goal.parent != blobs:
-            raise SpecError(
-                f"{file} is a link out of its folder; copy the file there, or name the folder that "
-                "holds it"
-            )
-        if file.name.endswith(".index.json"):
-            parts = read_object(file).get("weight_map")
-            for part in parts.values() if isinstance(parts, dict) else [parts]:
-                if not isinstance(part, str) or part in ("", "..") or Path(part).name != part:
-                    raise SpecError(
-                        f"{file}: {shown(part)} is no file of its folder; expected file names"
-                    )
-    for key, value in _entries(read_config(folder)):
-        if "implementation" in key and isinstance(value, str) and "/" in value:
-            raise SpecError(
-                f"{folder / 'config.json'}: {key} is {shown(value)}, which is code on the model "
-                "hub, and code that comes with a model is never run; take the entry out"
-            )
-
-
-def _entries(config: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-    """Yields the entries of a configuration and of those inside it."""
-    for key, value in config.items():
-        yield key, value
-        if isinstance(value, dict):
-            yield from _entries(value)
-
-
-def label_names(config: Mapping[str, Any]) -> list[str]:
-    """Returns a classifier's label names in the order of its logits.
-
-    Raises:
-        SpecError: they are not numbered from 0, or two are the same.
-    """
-    names = config.get("id2label") or {str(i): f"LABEL_{i}" for i in range(2)}
-    numbers = [str(key) for key in names] if isinstance(names, Mapping) else []
-    if not numbers or sorted(numbers) != sorted(map(str, range(len(numbers)))):
-        raise SpecError(
-            f"id2label in config.json is {shown(names)}; expected the name of each output from 0"
-        )
-    found = [str(names[key]) for key in sorted(names, key=int)]
-    if len(set(found)) < len(found):
-        raise SpecError(f"id2label in config.json is {shown(names)}; expected different names")
-    return found
-
-
-def columns_of(
-    names: Sequence[str], task_labels: Sequence[str], labels: Mapping[str, int] | None, source: str
-) -> list[int]:
-    """Returns for each label of the task the model's column that scores it.
-
-    Names that are equal but for case need no map. Columns of the model that stand for no label of
-    the task are left out.
-
-    Args:
-        names: the model's label names in the order of its logits.
-        task_labels: the task's label names in the order of their numbers.
-        labels: model's name -> task's number, where the names differ.
-        source: for messages.
-
-    Raises:
-        SpecError: a name the model does not have, or a label of the task that no name, or more
-            than one, stands for.
-    """
-    by_name = {label.casefold(): number for number, label in enumerate(task_labels)}
-    guessed = {name: by_name[name.casefold()] for name in names if name.casefold() in by_name}
-    mapping = guessed if labels is None else dict(labels)
-    found: dict[int, list[int]] = {}
-    for name, number in mapping.items():
-        if name in names:
-            found.setdefault(number, []).append(list(names).index(name))
-    expected = list(range(len(task_labels)))
-    unknown = [name for name in mapping if name not in names]
-    if unknown or sorted(found) != expected or any(len(columns) > 1 for columns in found.values()):
-        wanted = {number: label for number, label in enumerate(task_labels)}
-        example = dict(zip(names, expected, strict=False))
-        raise SpecError(
-            f"{source} has the labels {', '.join(names)}; labels={dict(mapping)} does not map them "
-            f"one to one to the task's {wanted}. Expected, for instance, labels={example}"
-        )
-    return [found[number][0] for number in expected]

@@ -11,7 +11,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from kit.values import SpecError, read_object
+from kit.architectures.folder import TOKENIZER_FILES
+from kit.values import SpecError, reason
 
 if TYPE_CHECKING:
     import torch
@@ -60,98 +61,123 @@ class ByteTokenizer:
 
 
 class HFTokenizer:
-    """The fast tokenizer of a saved model, by the `tokenizers` library alone.
+    """The tokenizer of a saved model, as transformers reads it.
 
     Args:
-        folder: holds `tokenizer.json`, and `tokenizer_config.json` that names the special tokens.
+        folder: what `save_pretrained` wrote: of a fast or of a slow tokenizer.
+        special: whether `encode` adds the model's special tokens. A language model's text gets its
+            one start token from whoever scores it.
 
     Raises:
-        FileNotFoundError: the folder has no `tokenizer.json`.
+        FileNotFoundError: the folder has no tokenizer.
         SpecError: on first use, where its files are broken.
     """
 
-    def __init__(self, folder: str | Path) -> None:
-        self.folder = Path(folder)
-        if not (self.folder / "tokenizer.json").is_file():
+    def __init__(self, folder: str | Path, *, special: bool = True) -> None:
+        self.folder, self.special = Path(folder), special
+        if not any((self.folder / name).is_file() for name in TOKENIZER_FILES):
             raise FileNotFoundError(
-                f"{self.folder} holds no tokenizer.json; save one there with "
-                "AutoTokenizer.from_pretrained(...).save_pretrained(folder)"
+                f"{self.folder} holds no tokenizer (none of {', '.join(TOKENIZER_FILES)}); save "
+                "the model's there with AutoTokenizer.from_pretrained(...).save_pretrained(folder)"
             )
 
     @cached_property
-    def _tokenizer(self) -> Any:
-        from tokenizers import Tokenizer as Fast
+    def library(self) -> Any:
+        """The tokenizer of transformers."""
+        from transformers import AutoTokenizer
 
-        path = self.folder / "tokenizer.json"
         try:
-            tokenizer = Fast.from_file(str(path))
-        except Exception as error:  # the library raises nothing more precise
-            raise SpecError(f"{path} is no tokenizer: {error}") from error
-        tokenizer.no_padding()
-        tokenizer.no_truncation()
+            tokenizer = AutoTokenizer.from_pretrained(
+                self.folder, trust_remote_code=False, local_files_only=True
+            )
+        except Exception as error:  # whatever a library meets in a broken folder
+            raise SpecError(
+                f"the tokenizer in {self.folder} could not be read: {reason(error)}"
+            ) from error
+        tokenizer.deprecation_warnings["sequence-length-is-longer-than-the-specified-maximum"] = (
+            True  # whoever cuts tells how many texts
+        )
         return tokenizer
-
-    @cached_property
-    def _special(self) -> dict[str, int]:
-        path = self.folder / "tokenizer_config.json"
-        settings = read_object(path) if path.is_file() else {}
-        found = {}
-        for role in ("pad_token", "bos_token", "eos_token", "unk_token"):
-            value = settings.get(role)
-            token = value.get("content") if isinstance(value, dict) else value
-            if isinstance(token, str) and self._tokenizer.token_to_id(token) is not None:
-                found[role] = int(self._tokenizer.token_to_id(token))
-        return found
 
     @property
     def vocab_size(self) -> int:
         """Number of ids, special tokens included."""
-        return int(self._tokenizer.get_vocab_size(with_added_tokens=True))
+        return len(self.library)
 
     @property
     def pad_id(self) -> int:
         """The padding token's id; the end token's or 0 where there is none."""
-        return self._special.get("pad_token", self._special.get("eos_token", 0))
+        return self._first("pad_token_id", "eos_token_id")
 
     @property
     def separator_id(self) -> int:
         """The id of the begin token, else of the end token, else 0."""
-        return self._special.get("bos_token", self._special.get("eos_token", 0))
+        return self._first("bos_token_id", "eos_token_id")
+
+    def _first(self, *names: str) -> int:
+        found = (getattr(self.library, name, None) for name in names)
+        return next((int(number) for number in found if number is not None), 0)
 
     def encode(self, texts: Sequence[str], max_length: int | None = None) -> list[list[int]]:
-        """Returns the ids of each text with the model's special tokens, cut to `max_length`."""
-        if max_length is None:
-            self._tokenizer.no_truncation()
-        else:
-            self._tokenizer.enable_truncation(max_length)
-        clean = [text.encode("utf-8", errors="replace").decode("utf-8") for text in texts]
-        return [encoding.ids for encoding in self._tokenizer.encode_batch_fast(clean)]
+        """Returns the ids of each text, cut to `max_length` on the tokenizer's own side."""
+        ids: list[list[int]] = self.inputs(texts, max_length)["input_ids"]
+        return ids
+
+    def inputs(
+        self, texts: Sequence[str | tuple[str, str]], max_length: int | None = None
+    ) -> dict[str, list[list[int]]]:
+        """Returns what the tokenizer makes of texts or pairs: a list of numbers each, not padded.
+
+        Args:
+            texts: texts, or all of them pairs.
+            max_length: tokens at which each is cut.
+        """
+        if not texts:
+            return {"input_ids": []}
+        both = [(text,) if isinstance(text, str) else text for text in texts]
+        made = self.library(
+            *([_clean(text) for text in side] for side in zip(*both, strict=True)),
+            add_special_tokens=self.special,
+            truncation=max_length is not None,
+            max_length=max_length,
+            return_special_tokens_mask=True,
+        )
+        return dict(made)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return HFTokenizer, (self.folder,)
+        return _hf_tokenizer, (self.folder, self.special)
+
+
+def _hf_tokenizer(folder: Path, special: bool) -> HFTokenizer:
+    return HFTokenizer(folder, special=special)
+
+
+def _clean(text: str) -> str:
+    """Returns a text without lone surrogates, which no tokenizer takes."""
+    return text.encode("utf-8", errors="replace").decode("utf-8")
 
 
 def pad(
-    ids: Sequence[Sequence[int]], pad_id: int, multiple: int = 1, width: int = 1
+    ids: Sequence[Sequence[int]], pad_id: int, *, width: int = 1, left: bool = False
 ) -> dict[str, torch.Tensor]:
-    """Returns a batch padded on the right to its longest row.
+    """Returns a batch padded to its longest row.
 
     Args:
         ids: one row of ids an item.
         pad_id: fills the rest.
-        multiple: the width is rounded up to a multiple of it.
         width: tokens that a row gets at least.
+        left: whether it is filled on the left instead of the right.
 
     Returns:
         `input_ids` and `attention_mask` (1 is a token, 0 padding), int64 [b, t] with t >= 1.
     """
     import torch
 
-    longest = max(width, *map(len, ids), 1)
-    width = -(-longest // multiple) * multiple
+    width = max(width, *map(len, ids), 1)
     input_ids = torch.full((len(ids), width), pad_id, dtype=torch.int64)
     mask = torch.zeros((len(ids), width), dtype=torch.int64)
     for index, row in enumerate(ids):
-        input_ids[index, : len(row)] = torch.as_tensor(row, dtype=torch.int64)
-        mask[index, : len(row)] = 1
+        place = slice(width - len(row), width) if left else slice(len(row))
+        input_ids[index, place] = torch.as_tensor(row, dtype=torch.int64)
+        mask[index, place] = 1
     return {"input_ids": input_ids, "attention_mask": mask}

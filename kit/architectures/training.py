@@ -22,6 +22,7 @@ from kit.architectures.loop import CURVE, Diverged, Loop, write_rows
 from kit.architectures.model import Model
 from kit.architectures.preprocessing import positions
 from kit.spec import SpecError, Training, Undefined
+from kit.values import shown
 
 if TYPE_CHECKING:
     from kit.tasks.task import Task
@@ -52,8 +53,9 @@ def train(
         `notes`. Rate and FLOPs are None where there are none.
 
     Raises:
-        SpecError: a causal model that looks ahead or returns another shape, a predictor, or a
-            budget that the kind cannot use.
+        SpecError: a causal model that looks ahead or returns another shape, a predictor, a budget
+            that the kind cannot use, or a task that a classifier cannot learn from: an empty split,
+            absent classes, labels that are no classes.
         Diverged: the loss is no finite number.
     """
     folder.mkdir(parents=True, exist_ok=True)
@@ -138,7 +140,21 @@ def _feed(model: Model, task: Task, training: Training, seed: int) -> CausalFeed
     if model.kind == "causal":
         assert model.tokenizer is not None
         return CausalFeed(task, model.tokenizer, training, seed)
+    _refuse_unlearnable(task)
     return ClassifierFeed(task, model.preprocessor, training, seed)
+
+
+def _refuse_unlearnable(task: Task) -> None:
+    if task.kind != "classification":
+        raise SpecError(
+            f"task {task.ref.name} is a {task.kind} task; kit trains classifiers on classification "
+            "tasks alone, and evaluates finished models on the others"
+        )
+    if task.split("train") and task.absent:
+        raise SpecError(
+            f"task {task.ref.name}, split 'train' has no item of {shown(task.absent)}: every class "
+            "needs some to learn from"
+        )
 
 
 def _fit(model: Model, feed: CausalFeed) -> dict[str, Any]:

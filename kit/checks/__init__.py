@@ -34,12 +34,13 @@ class Check(NamedTuple):
     message: str
 
 
-def check(name: str | Ref) -> list[Check]:
+def check(name: str | Ref, task: str | Ref | None = None) -> list[Check]:
     """Runs the contract tests of whatever a name stands for.
 
     Args:
         name: a registered or short name, `hf:./folder`, or a Ref where arguments have no default.
             `schemes/round` says the kind where two share a name.
+        task: of a pretrained model, the task whose texts and labels it is tried on.
 
     Returns:
         One `Check` a promise. What raises is a failed check with the error's sentence.
@@ -48,6 +49,10 @@ def check(name: str | Ref) -> list[Check]:
         SpecError: no such name, or one of two kinds.
     """
     kind, ref = _find(name if isinstance(name, Ref) else Ref(name))
+    if task is not None:
+        if kind != "architectures":
+            raise SpecError(f"{ref.name} is no model: task={task!r} means nothing to it")
+        return list(_checks(kind, ref, REGISTRIES["tasks"].canonical(task)))
     if kind == "tasks":
         return list(_checks(kind, ref))
     with tiny.world():
@@ -73,8 +78,8 @@ def _find(ref: Ref) -> tuple[str, Ref]:
     return kinds[0], ref
 
 
-def _checks(kind: str, ref: Ref) -> Iterator[Check]:
-    tests = _all_tests(kind, ref)
+def _checks(kind: str, ref: Ref, task: Ref | None = None) -> Iterator[Check]:
+    tests = _all_tests(kind, ref, task)
     while True:
         try:
             what, test = next(tests)
@@ -89,7 +94,7 @@ def _checks(kind: str, ref: Ref) -> Iterator[Check]:
             yield Check(what, False, _sentence(error))
 
 
-def _all_tests(kind: str, ref: Ref) -> Iterator[tiny.Test]:
+def _all_tests(kind: str, ref: Ref, task: Ref | None) -> Iterator[tiny.Test]:
     if kind == "architectures" and ref == Ref("pretrained"):
         yield "has a model to load", lambda: "skipped: name a folder, kit.check('hf:./folder')"
         return
@@ -102,6 +107,9 @@ def _all_tests(kind: str, ref: Ref) -> Iterator[tiny.Test]:
     yield "has a version", lambda: f"version {entry.version}"
     if not entry.in_kit:
         yield "travels to a worker process", lambda: tiny.travels(entry)
+    if entry.traits.get("kind") == "pretrained":
+        yield from models.pretrained(ref, task)
+        return
     yield from TESTS[kind](entry, ref)
 
 

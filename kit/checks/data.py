@@ -18,8 +18,8 @@ from kit.checks.tiny import IMAGES, TEXTS, Broken, Test, columns, expect, varian
 from kit.entries import Entry
 from kit.spec import Ref, Run, SpecError, Undefined, Variant
 from kit.tasks.prepare import Prepared
-from kit.tasks.task import check as check_splits
-from kit.tasks.task import fingerprint, finished
+from kit.tasks.splits import check as check_splits
+from kit.tasks.splits import fingerprint, finished
 
 if TYPE_CHECKING:
     from kit.measurements.bench import Raw

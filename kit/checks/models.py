@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from kit import tasks
+from kit.architectures.tokenizers import HFTokenizer
 from kit.checks.tiny import (
     IMAGES,
     REVIEWS,
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
 
 CLOSE = 1e-4
 """Share of the largest logit by which the shape of a batch may change the rounding."""
+MOST_READ = 500
+"""Items of a split that are read to tell how many are cut."""
 AGREES = 1e-3
 """The same between runtimes, whose kernels differ."""
 WIDTHS = (16, 32, 48, 64, 96, 128, 256)
@@ -45,8 +48,7 @@ def architecture(entry: Entry, ref: Ref) -> Iterator[Test]:
     from kit.architectures.model import make_model
 
     kind = entry.traits["kind"]
-    known = tasks.load({"causal": TEXTS, "vision": IMAGES}.get(kind, REVIEWS))
-    task = None if kind == "pretrained" else known
+    task = tasks.load({"causal": TEXTS, "vision": IMAGES}.get(kind, REVIEWS))
     make = partial(make_model, _sized(entry, ref, task), task)
     model = make(seed=0)
     if model.kind == "predictor":
@@ -66,6 +68,46 @@ def architecture(entry: Entry, ref: Ref) -> Iterator[Test]:
     yield "keeps its weights when saved", lambda: _round_trip(model, make)
     if model.kind == "causal":
         yield "tells the size of its state", lambda: _state(model)
+
+
+def pretrained(ref: Ref, task: Ref | None) -> Iterator[Test]:
+    """Yields the tests of a model that was trained elsewhere, before a study relies on it.
+
+    Args:
+        ref: its canonical Ref.
+        task: whose texts and labels it is tried on; made-up texts where not given.
+    """
+    from kit.architectures.deployed import config_of, remarks
+    from kit.architectures.folder import locate
+    from kit.architectures.model import shell
+    from kit.spec import Variant
+    from kit.verify import verify
+
+    data = None if task is None else tasks.load(task)
+    model = shell(ref, data)
+    assert isinstance(model.tokenizer, HFTokenizer)
+    tokenizer = model.tokenizer
+    limit = "texts of any length" if model.window is None else f"{model.window:,} tokens"
+    yield "can be read", lambda: f"a {model.kind} model that reads {limit}"
+    if model.head is not None:
+        yield "answers with", lambda: ", ".join(model.labels)
+    if data is not None and model.texts is not None:
+        yield "sees whole texts", lambda: _cut_share(model, data)
+    yield (
+        "agrees with its tokenizer, or it is said what counts",
+        lambda: "; ".join(remarks(config_of(locate(ref.args["source"])), tokenizer)),
+    )
+    yield (
+        "answers as transformers does, one text at a time",
+        lambda: f"within {verify(Variant(ref), task):.2g} of the largest output",
+    )
+
+
+def _cut_share(model: Model, data: Task) -> str:
+    assert model.texts is not None
+    examples = [each for split in data.data for each in data.examples(data.split(split, MOST_READ))]
+    cut = [row.cut for row in model.texts.encode(examples, model.window)]
+    return f"{sum(cut):,} of {len(cut):,} are cut at {model.window} tokens"
 
 
 def _sized(entry: Entry, ref: Ref, task: Task | None) -> Ref:

@@ -1,12 +1,37 @@
-"""Compression of an exported ONNX graph."""
+"""Compression of an exported ONNX graph, and what its weights take."""
 
 from __future__ import annotations
 
+import contextlib
 import logging
+from collections.abc import Iterator, Mapping
+from math import prod
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from kit.compression.stored import Stored
 from kit.registry import register_scheme
 from kit.values import SpecError, reason
+
+if TYPE_CHECKING:
+    from onnx import NodeProto, TensorProto
+
+MULTIPLIES: Mapping[str, tuple[int, ...]] = {
+    "MatMul": (1,),
+    "Gemm": (1,),
+    "Conv": (1,),
+    "Einsum": (0, 1),
+    "LSTM": (1, 2),
+    "GRU": (1, 2),
+    "RNN": (1, 2),
+    "MatMulInteger": (1,),
+    "ConvInteger": (1,),
+    "DynamicQuantizeLSTM": (1, 2),
+}
+"""Operations that multiply activations by weights, and which of their inputs those are."""
+
+KEEPS = frozenset({"Cast", "DequantizeLinear", "Identity", "Reshape", "Transpose", "Unsqueeze"})
+"""Operations whose first input comes out with the same numbers."""
 
 
 @register_scheme(stage="exported", version=1, tolerance=0.5)
@@ -19,13 +44,91 @@ def dynamic_int8(graph: Path, output: Path, *, per_channel: bool = True) -> None
         per_channel: one scale an output channel instead of one a tensor.
 
     Raises:
-        SpecError: the graph is broken, or reads files from outside its folder.
+        SpecError: the graph is broken, reads files from outside its folder, or holds what the
+            quantizer cannot handle.
     """
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
-    # It advises a pre-processing step that rewrites the graph; the dynamo export needs none.
-    logging.getLogger().setLevel(logging.ERROR)
+    with _no_advice():
+        try:
+            quantize_dynamic(graph, output, per_channel=per_channel, weight_type=QuantType.QInt8)
+        except Exception as error:  # its exceptions have no class in common
+            raise SpecError(
+                f"{graph.name} is no ONNX graph that quantize_dynamic can compress: {reason(error)}"
+            ) from error
+
+
+@contextlib.contextmanager
+def _no_advice() -> Iterator[None]:
+    """Holds back what the quantizer writes to the root logger while the block lasts.
+
+    It advises a pre-processing step that rewrites the graph, and the dynamo export needs none.
+    What others log meanwhile passes, and so does everything afterwards.
+    """
+    root = logging.getLogger()
+
+    def passes(record: logging.LogRecord) -> bool:
+        return "quantization" not in Path(record.pathname).parts or record.levelno >= logging.ERROR
+
+    silent = logging.NullHandler()  # `logging.warning` gives a root without handlers one for ever
+    root.addFilter(passes)
+    root.addHandler(silent)
     try:
-        quantize_dynamic(graph, output, per_channel=per_channel, weight_type=QuantType.QInt8)
-    except Exception as error:  # its exceptions have no class in common
-        raise SpecError(f"{graph} is no ONNX graph to compress: {reason(error)}") from error
+        yield
+    finally:
+        root.removeHandler(silent)
+        root.removeFilter(passes)
+
+
+def stored_graph(graph: Path, *, compressed: bool) -> Stored:
+    """Returns what the matrices of a graph take, scales and zero points included.
+
+    An initializer is a matrix where an operation multiplies by it; one that is also looked up is
+    an embedding. Bytes are those of the graph's files.
+
+    Args:
+        graph: the ONNX file.
+        compressed: a scheme has made it, so that matrices in 16 bits and more were left.
+    """
+    import onnx
+
+    loaded = onnx.load(str(graph), load_external_data=False).graph
+    held = {tensor.name: tensor for tensor in loaded.initializer}
+    made = {name: node for node in loaded.node for name in node.output}
+    looked_up = {_origin(node.input[0], made) for node in loaded.node if node.op_type == "Gather"}
+    found = {
+        _origin(node.input[place], made)
+        for node in loaded.node
+        for place in MULTIPLIES.get(node.op_type, ())
+        if place < len(node.input)
+    }
+    names = [n for n in held if n in found - looked_up and len(held[n].dims) > 1]
+    counts = {name: prod(held[name].dims) for name in names}
+    bits = {name: _bits(name, held) / max(counts[name], 1) for name in names}
+    total = sum(counts.values())
+    mean = sum(bits[name] * counts[name] for name in names) / total if total else 0.0
+    size = float(sum(file.stat().st_size for file in graph.parent.glob("model.onnx*")))
+    left = {name: each for name, each in bits.items() if compressed and each >= 16}
+    return Stored(size, size, mean, left)
+
+
+def _origin(name: str, made: Mapping[str, NodeProto]) -> str:
+    """Returns the value that a value's numbers come from."""
+    while name in made and made[name].op_type in KEEPS:
+        name = made[name].input[0]
+    return name
+
+
+def _bits(name: str, held: Mapping[str, TensorProto]) -> float:
+    """Returns the bits of an initializer, with the scale and zero point that belong to it."""
+    from onnx import TensorProto, helper
+
+    base = name.removesuffix("_quantized")
+    parts = {name, f"{base}_scale", f"{base}_zero_point"} & held.keys()
+    halves = (TensorProto.INT4, TensorProto.UINT4)
+    total = 0.0
+    for tensor in (held[part] for part in parts):
+        kind = tensor.data_type
+        width = 4 if kind in halves else 8 * helper.tensor_dtype_to_np_dtype(kind).itemsize
+        total += width * prod(tensor.dims)
+    return total

@@ -1,4 +1,4 @@
-"""Lower precision that the machine computes in: bfloat16, and int8 by torchao."""
+"""Lower precision that the machine computes in: bfloat16, float16, and int8 by torchao."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import copy
 import warnings
 from typing import TYPE_CHECKING
 
+from kit.compression.stored import note
 from kit.registry import register_scheme
 
 if TYPE_CHECKING:
@@ -20,10 +21,24 @@ if TYPE_CHECKING:
     tolerance=0.05,
 )
 def bf16(model: nn.Module) -> nn.Module:
-    """Computes in bfloat16: half the bytes, 8 bits of mantissa."""
+    """Computes in bfloat16: half the bytes, 8 bits of mantissa.
+
+    A checkpoint stored in bfloat16 then computes as it is stored.
+    """
     import torch
 
     return copy.deepcopy(model).to(torch.bfloat16)
+
+
+@register_scheme(stage="torch", version=1, runtimes=("eager", "compiled"), tolerance=0.02)
+def fp16(model: nn.Module) -> nn.Module:
+    """Computes in float16: half the bytes, 11 bits of mantissa, nothing above 65,504.
+
+    A checkpoint stored in float16 then computes as it is stored.
+    """
+    import torch
+
+    return copy.deepcopy(model).to(torch.float16)
 
 
 @register_scheme(stage="torch", version=1, runtimes=("compiled",), tolerance=0.1)
@@ -41,9 +56,9 @@ def torchao_int8(model: nn.Module) -> nn.Module:
 
         copied = copy.deepcopy(model).eval()
         quantize_(copied, Int8DynamicActivationInt8WeightConfig())
-    copied.stored_bits = {  # type: ignore[assignment]
+    done = {
         f"{name}.weight": 8 + 32 / module.in_features
         for name, module in copied.named_modules()
         if isinstance(module, torch.nn.Linear)
     }
-    return copied
+    return note(copied, done)

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from statistics import fmean
 from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
 
+from kit.architectures.matrices import matrices
+from kit.compression.stored import note
 from kit.registry import register_scheme
 
 if TYPE_CHECKING:
@@ -23,11 +26,14 @@ def map_linear_weights(
     *,
     bits: float | Callable[[Tensor], float] | None = None,
 ) -> nn.Module:
-    """Returns a copy of a model with every linear layer's weight replaced.
+    """Returns a copy of a model with the weights of every matrix replaced.
 
-    A convolution over an image is linear in each patch: its weight counts as [out, in * h * w].
-    Embeddings, norms and biases stay; so does an output layer that shares an embedding's weight,
-    since rounding it would round the embedding too.
+    Matrices are those of linear layers and of whatever multiplies as they do (see
+    `kit.architectures.matrices`): convolutions, linear in each patch, are [out, in * h * w], and
+    each expert of a mixture is a matrix of its own. Embeddings, norms and biases stay; so does an
+    output layer that shares an embedding's weight, since rounding it would round the embedding
+    too. A matrix whose layout is not known is left as it is: the memory of the variant names it
+    and counts its true bits.
 
     Args:
         model: any module; it is left as it is.
@@ -38,35 +44,12 @@ def map_linear_weights(
     Raises:
         ValueError: `function` changed the shape.
     """
-    import torch
-
     copied = copy.deepcopy(model)
-    embeddings = {
-        id(module.weight) for module in copied.modules() if isinstance(module, torch.nn.Embedding)
-    }
-    stored: dict[str, float] = dict(getattr(model, "stored_bits", {}))
-    with torch.no_grad():
-        for name, module in copied.named_modules():
-            if isinstance(module, linear_layers()) and id(module.weight) not in embeddings:
-                given = module.weight.detach().flatten(1)
-                weight = function(given)
-                if weight.shape != given.shape:
-                    raise ValueError(
-                        f"{name}: expected a weight of shape {tuple(given.shape)}, "
-                        f"got {tuple(weight.shape)}"
-                    )
-                if bits is not None:
-                    stored[f"{name}.weight"] = bits(weight) if callable(bits) else bits
-                module.weight.copy_(weight.view_as(module.weight))
-    copied.stored_bits = stored  # type: ignore[assignment]
-    return copied
-
-
-def linear_layers() -> tuple[type[nn.Linear], type[nn.Conv2d]]:
-    """Returns the classes of layers that are compressed: their weight is a matrix [out, in]."""
-    from torch import nn
-
-    return nn.Linear, nn.Conv2d
+    stored: dict[str, float | None] = {}
+    for matrix in [found for found in matrices(copied) if found.layout]:
+        matrix.apply(function)
+        stored[matrix.name] = fmean(map(bits, matrix.values())) if callable(bits) else bits
+    return note(copied, stored)
 
 
 @register_scheme(stage="torch", simulated=True, version=1, aliases={**ALIASES, **GROUPED})

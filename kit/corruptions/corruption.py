@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
@@ -51,7 +52,8 @@ def corrupted(examples: Sequence[Any], items: Sequence[str], ref: Ref) -> list[A
     keeps the faults of the lower one and gets more.
 
     Args:
-        examples: texts, or images uint8 [h, w] or [c, h, w] of 0..255.
+        examples: texts; pairs of texts, each of which is corrupted; or images uint8 [h, w] or
+            [c, h, w] of 0..255.
         items: their ids.
         ref: canonical; the corruption and its severity.
 
@@ -62,10 +64,12 @@ def corrupted(examples: Sequence[Any], items: Sequence[str], ref: Ref) -> list[A
     made: list[Any] = []
     for example, item in zip(examples, items, strict=True):
         rng = np.random.default_rng(int(content_hash(item, ref.name), 16))
+        if isinstance(example, tuple):
+            drawn = (rng, np.random.default_rng(int(content_hash(item, ref.name, "pair"), 16)))
+            made.append(tuple(map(partial(_corrupted_text, ref), example, drawn)))
+            continue
         if isinstance(example, str):
-            made.append(change(example, rng, **ref.args))
-            if not isinstance(made[-1], str):
-                raise SpecError(f"corruption {ref.name} gave {shown(made[-1])}; expected a text")
+            made.append(_corrupted_text(ref, example, rng))
             continue
         after = np.asarray(change(example / 255, rng, **ref.args))
         if after.shape != example.shape or not np.all((after >= 0) & (after <= 1)):
@@ -74,6 +78,13 @@ def corrupted(examples: Sequence[Any], items: Sequence[str], ref: Ref) -> list[A
                 f"{after.max():.3g}; expected {example.shape} in 0..1"
             )
         made.append(np.rint(255 * after).astype(np.uint8))
+    return made
+
+
+def _corrupted_text(ref: Ref, text: str, rng: np.random.Generator) -> str:
+    made = registry.corruptions.get(ref.name).function(text, rng, **ref.args)
+    if not isinstance(made, str):
+        raise SpecError(f"corruption {ref.name} gave {shown(made)}; expected a text")
     return made
 
 
@@ -131,12 +142,14 @@ def corrupted_examples(
     if corruptions is None:
         names = registry.corruptions.names()
         corruptions = [name for name in names if not mismatch(Ref(name), data.ref)]
-    labels = [data.labels[at] for at in rows["label"]] if data.labels else [""] * len(rows)
+    unlabelled = data.kind == "language"
+    labels = [""] * len(rows) if unlabelled else [*map(data.shown_label, rows["label"])]
     found: list[dict[str, Any]] = []
     for ref in graded(corruptions, severities):
         pairs = zip(examples_of(data, rows), examples_of(data, rows, ref), strict=True)
         for label, (before, after) in zip(labels, pairs, strict=True):
             about = {"corruption": ref.name, **ref.args, "label": label}
             about |= {"before": before, "after": after}
-            found.append(about | (kept(before, after)._asdict() if isinstance(after, str) else {}))
+            texts = [" ".join(each) if data.pairs else each for each in (before, after)]
+            found.append(about | (kept(*texts)._asdict() if data.modality == "text" else {}))
     return pd.DataFrame(found)

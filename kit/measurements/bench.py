@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any
 
@@ -13,8 +13,9 @@ from pydantic import BeforeValidator, SkipValidation
 
 from kit import build, registry
 from kit.entries import LATER
-from kit.runner import Runner, verify
+from kit.runner import Runner
 from kit.spec import Ref, Run, Variant
+from kit.verify import TRIED, verify
 
 TaskRef = Annotated[SkipValidation[Ref], BeforeValidator(registry.tasks.canonical)]
 """An argument that names a task: checked and made canonical like every other Ref."""
@@ -69,9 +70,9 @@ class Bench:
         """Builds the weights and graphs of a variant."""
         build.prepare(variant)
 
-    def verify(self, variant: Variant, examples: Sequence[Any], threads: int, task: Ref) -> float:
-        """Returns how far a variant's output is from eager's; see `kit.runner.verify`."""
-        return verify(variant, examples, threads, task)
+    def verify(self, variant: Variant, task: Ref, threads: int, batch_size: int) -> float:
+        """Returns how far a variant's outputs are from those it has to give: `kit.verify`."""
+        return verify(variant, task, threads, batch_size)
 
     def measure(self, run: Run) -> Raw:
         """Measures one run; the runner is kept for the next run of the same variant.
@@ -89,6 +90,10 @@ class Bench:
             self._held = wanted
             loading = time.perf_counter() - start
         entry = registry.measurements.get(run.measurement.name)
+        task = run.measurement.args.get("task")
+        if entry.traits["where"] == "worker" and isinstance(task, Ref):
+            batch_size = run.measurement.args.get("batch_size") or TRIED
+            verify(run.variant, task, threads, batch_size, self._runner)
         raw = entry.function(self._runner, **run.measurement.args)
         if not isinstance(raw, Raw):
             raise TypeError(f"{entry.name} returned a {type(raw).__name__}; expected kit's Raw")

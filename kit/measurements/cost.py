@@ -45,7 +45,7 @@ def cost(runner: Runner, *, context: Annotated[int, Field(ge=1)] = 1024) -> Raw:
         rows.append(("parameters", "", total, "parameters"))
         rows.append(("non_embedding_parameters", "", non_embedding, "parameters"))
         preprocessor = runner.model.preprocessor
-        inputs = preprocessor.collate(preprocessor.made_up(1, runner.length))
+        inputs = preprocessor.collate(preprocessor.made_up(1, runner.length or context))
         with contextlib.suppress(Undefined):
             flops = flops_per_token(module, inputs)
             rows.append(("flops_per_token", f"context={positions(inputs)}", flops, "FLOPs"))

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, SkipValidation
 
-from kit import environment, presets, tasks
+from kit import build, environment, presets, tasks
 from kit.analysis.metrics.costs import launch_ratios
 from kit.analysis.statistics.intervals import second_stage
 from kit.measurements import pairs
@@ -119,9 +119,11 @@ def latency(
     data = tasks.load(task)
     examples = data.examples(data.split(split, pairs.POOL))
     notes = []
-    if driver.variant.runtime.name != "eager":
-        with driver.worker(Bench, threads=threads) as worker:
-            if difference := worker.call("verify", driver.variant, examples[:4], threads, task):
+    for side in (driver.variant, against):
+        if side.runtime.name != "eager" or build.kind_of(side) == "pretrained":
+            with driver.worker(Bench, threads=threads) as worker:
+                difference = worker.call("verify", side, task, threads, max(batch_sizes))
+            if difference and side == driver.variant and side.runtime.name != "eager":
                 notes.append(f"output within {difference:.2g} of eager's largest logit")
     pairing = pairs.Pairing(
         sides={"variant": driver.variant, "baseline": against},

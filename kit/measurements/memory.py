@@ -9,11 +9,14 @@ import numpy as np
 from pydantic import Field
 
 from kit import tasks
-from kit.compression.rounding import linear_layers
+from kit.build import kind_of, load_model, stage
+from kit.compression.onnx import stored_graph
+from kit.compression.stored import Stored, stored
 from kit.measurements.bench import Raw, TaskRef
 from kit.registry import register_measurement
 from kit.runner import Runner
 from kit.spec import Ref, Undefined
+from kit.values import read_object
 
 STATUS = Path("/proc/self/status")
 EXCLUDED = "without the libraries (their imports) and the system's file cache"
@@ -29,7 +32,7 @@ def Memory(task: str | Ref, **args: Any) -> Ref:
     return Ref("memory", task=task, **args)
 
 
-@register_measurement(where="fresh", artifacts=("memory",), version=2, seconds=10.0)
+@register_measurement(where="fresh", artifacts=("memory",), version=3, seconds=10.0)
 def memory(
     runner: Runner,
     *,
@@ -43,6 +46,11 @@ def memory(
     Resident and peak are over what the process held before the model and what its imports added
     since, so that they are the variant's own. The peak is the kernel's high-water mark of this
     process (`VmHWM`), which a child does not inherit.
+
+    Bytes on disk are those that a deployment ships: the weight files of a pretrained model in the
+    dtype they were saved in, an exported graph, else the parameters. The bytes and bits of weights
+    are those that are computed with: a checkpoint in 16 bits that is loaded in fp32 has 32, one
+    that is quantized has those its tensors hold, and a simulated scheme has those of its format.
 
     Args:
         runner: the variant, loaded in this fresh process.
@@ -64,20 +72,20 @@ def memory(
     else:
         runner.predict(examples, batch_size)
     peak = _status("VmHWM") - runner.imported_bytes
-    disk, weights, bits = _stored(runner)
+    found = _stored(runner, task)
     quantities = {
         "resident_bytes": resident,
         "peak_bytes": peak,
-        "disk_bytes": disk,
-        "weight_bytes": weights,
-    } | ({"bits_per_weight": bits} if bits else {})
+        "disk_bytes": _disk_bytes(runner, found),
+        "weight_bytes": found.nominal_bytes,
+    } | ({"bits_per_weight": found.bits_per_weight} if found.bits_per_weight else {})
     return Raw(
         "memory",
         {
             "quantity": np.array(list(quantities)),
             "value": np.array(list(quantities.values()), np.float64),
         },
-        {"notes": [EXCLUDED]},
+        {"notes": [EXCLUDED, *found.notes]},
     )
 
 
@@ -86,32 +94,41 @@ def _status(field: str) -> int:
     return int(line.split()[1]) * 1024
 
 
-def _stored(runner: Runner) -> tuple[float, float, float]:
-    """Returns bytes on disk as deployed, bytes at nominal bits, and bits of a linear weight.
-
-    For simulated schemes the second is what a real kernel's format would take; the first is what
-    the simulation itself stores. Bits include scales; 0 where a graph or predictor tells none.
-    """
-    import torch
-
-    if runner.graph is not None:
-        size = float(sum(path.stat().st_size for path in runner.graph.parent.glob("model.onnx*")))
-        return size, size, 0.0
+def _stored(runner: Runner, task: Ref) -> Stored:
+    """Returns what the weights take; of a graph of simulated weights, what their scheme says."""
     if runner.model.kind == "predictor":
-        return 0.0, 0.0, 0.0
-    stored = getattr(runner.model.module, "stored_bits", {})
-    disk, weights = 0.0, 0.0
-    for name, parameter in runner.model.module.named_parameters():
-        plain = parameter.numel() * parameter.element_size()
-        nominal = parameter.numel() * stored[name] / 8 if name in stored else plain
-        weights += nominal
-        packed = type(parameter.data) is not torch.Tensor  # a subclass that holds low-bit storage
-        disk += nominal if packed else plain
-    linear = {
-        f"{name}.weight": module.weight
-        for name, module in runner.model.module.named_modules()
-        if isinstance(module, linear_layers())
-    }
-    count = sum(weight.numel() for weight in linear.values())
-    bits = sum(w.numel() * stored.get(n, 8 * w.element_size()) for n, w in linear.items())
-    return disk, weights, bits / count if count else 0.0
+        return Stored(0.0, 0.0, 0.0, {})
+    exported = stage(runner.variant, "exported")
+    if runner.graph is None:
+        return stored(runner.model.module)
+    if exported or not stage(runner.variant, "torch"):
+        return stored_graph(runner.graph, compressed=bool(exported))
+    return stored(load_model(runner.variant, task).module)
+
+
+def _disk_bytes(runner: Runner, found: Stored) -> float:
+    if runner.graph is not None:
+        return float(sum(file.stat().st_size for file in runner.graph.parent.glob("model.onnx*")))
+    shipped: list[Path] = []
+    if kind_of(runner.variant) == "pretrained" and not runner.variant.schemes:
+        from kit.architectures.pretrained import locate
+
+        args = runner.variant.architecture.args
+        shipped = weight_files(locate(args["source"], args.get("revision")))
+    return float(sum(file.stat().st_size for file in shipped)) or found.held_bytes
+
+
+def weight_files(folder: Path) -> list[Path]:
+    """Returns the files that transformers reads a model folder's weights from, if there are any.
+
+    Safetensors before pickles, one file before its shards: a folder may hold several formats.
+    """
+    for name in ("model.safetensors", "pytorch_model.bin"):
+        if (folder / name).is_file():
+            return [folder / name]
+        index = folder / f"{name}.index.json"
+        if index.is_file():
+            shards = read_object(index).get("weight_map")
+            names = sorted(set(shards.values())) if isinstance(shards, dict) else []
+            return [folder / shard for shard in names]
+    return []

@@ -6,7 +6,8 @@ import json
 from typing import TYPE_CHECKING
 
 from kit.registry import register_task
-from kit.tasks.prepare import Prepared, normalize, prepare
+from kit.tasks.content import normalize
+from kit.tasks.prepare import Prepared, prepare
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from kit import registry
 from kit.spec import Ref, SpecError, content_hash
-from kit.tasks.prepare import Prepared, clean, missing, prepare, split_names
-from kit.tasks.sources import read_table
-from kit.tasks.task import check, fingerprint, finished
-from kit.values import MOST_WHOLE, check_name, shown, tidy, unboxed
+from kit.tasks.columns import (
+    cells_of,
+    chosen,
+    group_columns,
+    label_columns,
+    listed,
+    shift_tables,
+    text_columns,
+)
+from kit.tasks.duplicates import Contradictory
+from kit.tasks.labels import Columns
+from kit.tasks.prepare import Prepared, prepare, split_names
+from kit.tasks.sources import Table, read_table
+from kit.tasks.splits import check, fingerprint, finished
+from kit.tasks.targets import read_labels
+from kit.values import check_name
 
 if TYPE_CHECKING:
     import datasets
@@ -18,7 +30,6 @@ if TYPE_CHECKING:
 
     Rows: TypeAlias = pd.DataFrame | datasets.Dataset | datasets.DatasetDict | str
 
-RESERVED = ("id", "text", "cluster", "label", "valence", "source")
 RULE = "Near and far were told apart by who registered the data."
 
 
@@ -26,8 +37,9 @@ def task_from_frame(
     name: str,
     frame: Rows,
     *,
-    text: str = "text",
-    label: str = "label",
+    text: str | Sequence[str] = "text",
+    label: str | Sequence[str] = "label",
+    kind: Literal["classification", "multi_label", "regression"] | None = None,
     groups: Sequence[str] = (),
     cluster: str | None = None,
     shifts: Mapping[str, Rows] | None = None,
@@ -35,63 +47,94 @@ def task_from_frame(
     validation: float = 0.1,
     test: float = 0.3,
     labels: Sequence[Any] | None = None,
+    no_label: Sequence[Any] | None = None,
+    contradictory: Contradictory = "drop",
 ) -> Ref:
-    """Registers labelled texts as a classification task.
+    """Registers labelled texts, or pairs of texts, as a task.
 
-    Rows of empty text or without a label are left out, exact and near duplicates too (the first
-    source keeps the copy); `kit.tasks.describe(ref)["dropped"]` counts them. Text is cut by no
-    length; bytes are read as UTF-8 and what is not UTF-8 is replaced and counted. Running the call
-    again replaces the task; other data give it another version. Its parts, shifts and groups are
-    those of any task, and so are corruptions: `kit.evaluate_shift(..., corruptions=["typos"])`.
+    Left out are rows of empty text or without a label, exact copies and near copies with the same
+    label (the first source keeps one), and texts that have several labels;
+    `kit.tasks.describe(ref)["dropped"]` counts them. Near copies whose labels differ stay, on one
+    side of a split: they are what a compressed model confuses. Text is cut by no length; bytes are
+    read as UTF-8 and what is not UTF-8 is replaced and counted. Running the call again replaces the
+    task; other data give it another version. Its parts, shifts and groups are those of any task,
+    and so are corruptions: `kit.evaluate_shift(..., corruptions=["typos"])`.
+
+    A finished model learns nothing from it: `validation=0, test=1.0` makes all rows test, and the
+    training part may lack classes. What does learn from it says which classes it lacks.
 
     Args:
         name: of the task, for tables.
         frame: a row a text: a DataFrame, a `datasets.Dataset`, `"hf:org/name"` of the hub, or
             `"hf:./folder"`. The parts of a `DatasetDict` are pooled and split anew, since they may
             share texts; one that should stay apart is given as a shift.
-        text: its column of texts.
-        label: its column of labels: booleans, whole numbers, strings or classes.
+        text: its column of texts; two for pairs, such as `("premise", "hypothesis")`.
+        label: its column of labels: booleans, whole numbers, strings or classes; lists of these,
+            for any number of labels a text (`[0, 1, 1]` with 0 or 1 for each label too); or
+            several columns of 0 and 1, a label each.
+        kind: `regression` for a column of numbers; the others are told by the labels.
         groups: columns whose slices are reported.
         cluster: column of what texts have in common (an author, a document); texts of one cluster
-            fall on one side of a split and are resampled together.
+            fall on one side of a split and are resampled together. Where not given, each text is
+            one, and pairs that share their first text are one.
         shifts: name -> table with the same columns, from another time, place or source.
         far: which of the shifts are far; the others are near.
-        validation, test: shares of the texts (of the clusters, where given).
-        labels: the labels in the order of the model's outputs; where not given, a data set's
-            classes in their order, others sorted.
+        validation, test: shares of the texts (of the clusters, where given); the rest is to train
+            on.
+        labels: the labels in the order of the model's outputs, with any that no row has; where not
+            given, a data set's classes in their order, others sorted.
+        no_label: what stands for no label, such as `(-1, "?")`; its rows are left out as
+            `without_label`, as are those where the label is missing. Where not given it is -1 in
+            classes that are whole numbers and in columns of 0 and 1, but -1 is a class where
+            `labels` names it, another label is negative too, or the labels are just -1 and 1.
+        contradictory: what becomes of a text with several labels: `drop` leaves it out wholly,
+            `first` keeps the label of its first row. The rows left out are counted.
 
     Returns:
         The reference to use as a task.
 
     Raises:
         SpecError: a name that no table could hold, a column that is not there or there twice, a
-            cell that is no text, labels that are no classes or not among `labels`, a split that is
-            empty or holds one class.
+            cell that is no text, labels that are no classes or not among `labels`, tags of tokens
+            or spans of text, or no text to test on.
     """
     check_name(name, "the name of a task")
-    far, groups = _listed(name, "far", far), _listed(name, "groups", groups)
-    shifts = _shifts(name, shifts, far)
-    where = {source: f"task {name}, frame {source!r}" for source in (name, *shifts)}
-    tables = {key: read_table(where[key], rows) for key, rows in {name: frame, **shifts}.items()}
-    for group in groups:
-        check_name(group, f"task {name}: a group column")
-        if group in RESERVED or groups.count(group) > 1:
-            why = "is there twice" if groups.count(group) > 1 else "is a name of the kit's own"
-            raise SpecError(
-                f"task {name}: a group column may not be called {group!r}, which {why}; rename it"
-            )
-    columns = {"text": text, "label": label, **({} if cluster is None else {"cluster": cluster})}
-    chosen = {key: _columns(where[key], t.frame, columns, groups) for key, t in tables.items()}
-    given = chosen[name]["label"].tolist()
-    labels = tables[name].classes.get(label) if labels is None else _listed(name, "labels", labels)
-    order = _order(name, given, labels)
-    numbered = {key: _numbered(where[key], rows, order) for key, rows in chosen.items()}
-    lost = {key: {"without_label": len(chosen[key]) - len(numbered[key])} for key in chosen}
-    prepared = prepare(numbered, validation=validation, test=test, dropped=lost)
-    names = tuple(_label_name(name, key[1]) for key in order)
-    if len(set(names)) < len(names):
-        raise SpecError(f"task {name}: its labels read the same in a table: {shown(names)}")
-    return _registered(name, prepared, far, kind="classification", labels=names, groups=groups)
+    far, groups = listed(name, "far", far), group_columns(name, groups)
+    if contradictory not in ("drop", "first"):
+        raise SpecError(registry.suggest(contradictory, ("drop", "first"), "contradictory="))
+    sources = {name: frame, **shift_tables(name, shifts, far)}
+    where = {source: f"task {name}, frame {source!r}" for source in sources}
+    tables = {source: read_table(where[source], rows) for source, rows in sources.items()}
+    columns = {**text_columns(name, text), **({} if cluster is None else {"cluster": cluster})}
+    rows = {key: chosen(where[key], t.frame, columns, groups) for key, t in tables.items()}
+    given = _label_cells(name, label_columns(name, label), tables, where)
+    labels = None if labels is None else listed(name, "labels", labels)
+    no_label = None if no_label is None else listed(name, "no_label", no_label)
+    made, read = read_labels(given, kind, labels, no_label)
+    known = {key: _with_labels(rows[key], read.values[key]) for key in rows}
+    lost = {key: {"without_label": len(rows[key]) - len(known[key])} for key in rows}
+    prepared = prepare(
+        known, validation=validation, test=test, dropped=lost, contradictory=contradictory
+    )
+    return _registered(name, prepared, far, kind=made, labels=read.names, groups=groups)
+
+
+def _label_cells(
+    name: str, columns: tuple[Any, ...], tables: Mapping[str, Table], where: Mapping[str, str]
+) -> Columns:
+    cells = {key: cells_of(where[key], table.frame, columns) for key, table in tables.items()}
+    return Columns(name, columns, cells, where, tables[name].classes.get(columns[0]))
+
+
+def _with_labels(rows: pd.DataFrame, values: Sequence[Any]) -> pd.DataFrame:
+    """Returns the rows that have a label, with it."""
+    import pandas as pd
+
+    there = [value is not None for value in values]
+    kept = [value for value in values if value is not None]
+    number = "float64" if kept and isinstance(kept[0], float) else "int64"
+    kind = object if kept and isinstance(kept[0], list) else number
+    return rows[there].assign(label=pd.Series(kept, index=rows.index[there], dtype=kind))
 
 
 def task_from_text(
@@ -123,8 +166,8 @@ def task_from_text(
     import pandas as pd
 
     check_name(name, "the name of a task")
-    far = _listed(name, "far", far)
-    shifts = _shifts(name, shifts, far)
+    far = listed(name, "far", far)
+    shifts = shift_tables(name, shifts, far)
     sources = {}
     for source, given in {name: texts, **shifts}.items():
         if isinstance(given, str | bytes | bytearray):
@@ -143,7 +186,7 @@ def _registered(
     prepared: Prepared,
     far: Sequence[str],
     *,
-    kind: Literal["classification", "language"],
+    kind: str,
     labels: tuple[str, ...],
     groups: tuple[str, ...],
 ) -> Ref:
@@ -173,125 +216,3 @@ def _registered(
         **traits,
     )
     return registry.tasks.canonical(name)
-
-
-def _listed(name: str, argument: str, given: Any) -> tuple[Any, ...]:
-    """Returns the members of a list; a single text is a list of one."""
-    if isinstance(given, str) and argument != "labels":
-        return (given,)
-    ordered = isinstance(given, Iterable) and not isinstance(
-        given, str | bytes | bytearray | Mapping | set | frozenset
-    )
-    if not ordered or getattr(given, "ndim", 1) != 1:
-        raise SpecError(f"task {name}: {argument} is {shown(given)}; expected a list")
-    return tuple(given)
-
-
-def _shifts(name: str, given: Any, far: Sequence[Any]) -> dict[str, Any]:
-    """Returns the shifts; their names may not be confused with the splits of the task itself."""
-    if given is not None and not isinstance(given, Mapping):
-        raise SpecError(f"task {name}: shifts is {shown(given)}; expected name -> data")
-    shifts = dict(given or {})
-    taken = {name, "train", "validation", "test"}
-    for shift in shifts:
-        check_name(shift, f"task {name}: the name of a shift")
-        if shift in taken or "/" in shift:
-            raise SpecError(
-                f"task {name}: a shift may not be called {shift!r}; "
-                f"expected a name without '/', other than {sorted(taken)}"
-            )
-    for shift in far:
-        if not isinstance(shift, str) or shift not in shifts:
-            raise SpecError(f"far: {registry.suggest(shift, shifts, f'shift of task {name}')}")
-    return shifts
-
-
-def _label_name(name: str, value: bool | int | str) -> str:
-    """Returns how a label reads in a table."""
-    text = tidy(str(value))
-    if not text:
-        raise SpecError(f"task {name}: a label is the empty text; name it, or take its rows out")
-    return text
-
-
-def _numbered(
-    where: str, rows: pd.DataFrame, order: Mapping[tuple[bool, bool | int | str], int]
-) -> pd.DataFrame:
-    """Returns the rows that have a label, with its place in `order` instead of it."""
-    import numpy as np
-
-    given = [_plain(value) for value in rows["label"].tolist()]
-    places = []
-    for value in given:
-        if value is not None and _key(value) not in order:
-            known = {str(key[1]): place for key, place in order.items()}
-            raise SpecError(
-                f"{where}: label {shown(value)} is none of {shown(known)}; "
-                "give `labels=` with all of them"
-            )
-        places.append(-1 if value is None else order[_key(value)])
-    numbers = np.array(places, dtype=np.int64)
-    return rows.assign(label=numbers)[numbers >= 0]
-
-
-def _columns(
-    where: str, frame: pd.DataFrame, columns: Mapping[str, str], groups: Sequence[str]
-) -> pd.DataFrame:
-    """Returns the columns a task needs under the names it gives them."""
-    import pandas as pd
-
-    for column in (*columns.values(), *groups):
-        if not isinstance(column, Hashable) or column not in frame:
-            known = [str(known) for known in frame.columns]
-            raise SpecError(f"{where}: {registry.suggest(column, known, 'column')}")
-        if frame[column].ndim != 1:
-            raise SpecError(f"{where} has several columns called {column!r}; rename all but one")
-    frame = frame.reset_index(drop=True)
-    chosen: dict[str, Any] = {new: frame[old].astype(object) for new, old in columns.items()}
-    try:
-        for value in (*chosen["text"], *chosen.get("cluster", ())):
-            clean(value)
-        # a value that is missing has a slice of its own, called nan
-        chosen |= {
-            group: [tidy(clean(value)[0]) or "nan" for value in frame[group]] for group in groups
-        }
-    except SpecError as error:
-        raise SpecError(f"{where}: {error}") from None
-    return pd.DataFrame(chosen)
-
-
-def _plain(value: Any) -> bool | int | str | None:
-    """Returns a label as a boolean, a whole number or a string; None where it is missing."""
-    value = unboxed(value)
-    if missing(value):
-        return None
-    if isinstance(value, float) and value.is_integer():
-        value = int(value)
-    if isinstance(value, bool | str) or (isinstance(value, int) and abs(value) <= MOST_WHOLE):
-        return value
-    raise SpecError(
-        f"label {shown(value)} is a {type(value).__name__}; expected booleans, whole numbers or "
-        "strings"
-    )
-
-
-def _key(value: bool | int | str) -> tuple[bool, bool | int | str]:
-    """Keeps the text '1' apart from the number 1."""
-    return isinstance(value, str), value
-
-
-def _order(
-    name: str, given: Sequence[Any], labels: Sequence[Any] | None
-) -> dict[tuple[bool, bool | int | str], int]:
-    """Returns the place of each label among the model's outputs."""
-    wanted = given if labels is None else labels
-    values = [value for value in map(_plain, wanted) if value is not None]
-    found = list(dict.fromkeys(_key(value) for value in values))
-    if labels is None:
-        found = sorted(found, key=lambda key: (key[0], key[1]))
-    elif len(found) != len(labels):
-        raise SpecError(f"task {name}: labels={shown(list(labels))} repeats one or leaves one out")
-    if len(found) < 2:
-        there = shown([key[1] for key in found])
-        raise SpecError(f"task {name} has the labels {there}; a classification needs two or more")
-    return {key: place for place, key in enumerate(found)}

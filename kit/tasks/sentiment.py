@@ -11,7 +11,8 @@ import re
 from typing import TYPE_CHECKING
 
 from kit.registry import register_task
-from kit.tasks.prepare import Prepared, content_id, prepare
+from kit.tasks.content import content_id
+from kit.tasks.prepare import Prepared, prepare
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,12 +12,12 @@ import numpy as np
 
 from kit import registry, store
 from kit.spec import Ref, SpecError
-from kit.tasks.prepare import Prepared, content_id, pixels, split_names
+from kit.tasks.prepare import Prepared, split_names
+from kit.tasks.splits import check, fingerprint, finished
 from kit.values import shown, whole
 
 if TYPE_CHECKING:
     import datasets
-    import pandas as pd
 
 FORMAT = 1
 """Of the prepared data on disk; raised when an older one could not be read."""
@@ -31,16 +29,19 @@ class Task:
 
     Attributes:
         ref: what it was loaded by.
-        kind: `classification` or `language`.
-        labels: class names in the order of the labels' numbers; empty for language.
+        kind: `classification`, `multi_label` (any number of labels an item), `regression` (a
+            number an item) or `language`.
+        labels: class names in the order of the labels' numbers; empty for regression and language.
         shifts: name of each shifted split and whether it is `near` or `far`.
         rule: how near and far were told apart.
         groups: columns whose slices are reported.
         data: split name -> rows sorted by content hash. Columns: `id` (16 hexadecimal digits of the
-            normalised text's hash, or of the pixels'), `text` or `pixels` (c * h * w whole numbers
-            of 0..255, row by row), `cluster`, and where they apply `label` (a number), `valence`
-            and the group columns. Splits: `train`, `validation`, `test`, and for each shift
-            `<shift>` (its test part) and `<shift>/validation`.
+            normalised text's hash, or of the pixels'), `text` (and `text_pair`, the second text of
+            a pair) or `pixels` (c * h * w whole numbers of 0..255, row by row), `cluster`, and
+            where they apply `label` (a class's number; 0 or 1 for each of `labels`; a number),
+            `valence` and the group columns. Splits: `train`, `validation`, `test`, and for each
+            shift `<shift>` (its test part) and `<shift>/validation`. What is not tested on may be
+            empty.
         image_shape: c, h, w of a task of images; None where items are texts.
     """
 
@@ -58,25 +59,52 @@ class Task:
         """What its items are: `text` or `image`."""
         return "text" if self.image_shape is None else "image"
 
+    @property
+    def pairs(self) -> bool:
+        """Whether its items are pairs of texts."""
+        return "text_pair" in self.data["test"].column_names
+
+    @property
+    def absent(self) -> list[str]:
+        """Names of the classes that no item of the training split has."""
+        present = set(self.data["train"]["label"]) if self.kind == "classification" else set()
+        names = enumerate(self.labels) if self.kind == "classification" else ()
+        return [name for place, name in names if place not in present]
+
     def examples(self, rows: datasets.Dataset) -> list[Any]:
         """Returns the raw examples of some rows, as runners read them and figures show them.
 
-        Texts; or images, uint8 [h, w] of 0..255 ([c, h, w] where there are several channels).
+        Texts; pairs of texts, as tuples; or images, uint8 [h, w] of 0..255 ([c, h, w] where there
+        are several channels).
         """
         if self.image_shape is None:
-            return list(rows["text"])
+            texts = list(rows["text"])
+            return list(zip(texts, rows["text_pair"], strict=True)) if self.pairs else texts
         values = np.stack(rows.with_format("numpy")[:]["pixels"])
         shape = self.image_shape[1:] if self.image_shape[0] == 1 else self.image_shape
         return list(values.astype(np.uint8).reshape(-1, *shape))
+
+    def shown_label(self, value: Any) -> str:
+        """Returns a label as a reader is shown it: a class, all that an item has, or a number."""
+        if self.kind == "classification":
+            return self.labels[value]
+        if self.kind == "multi_label":
+            return ", ".join(n for n, mark in zip(self.labels, value, strict=True) if mark)
+        return f"{value:g}"
 
     def split(self, name: str, limit: int | None = None) -> datasets.Dataset:
         """Returns one split, or its first `limit` items by content hash.
 
         Raises:
-            SpecError: no such split, or a limit below 1.
+            SpecError: no such split, one that holds nothing, or a limit below 1.
         """
         if name not in self.data:
             raise SpecError(registry.suggest(name, self.data, f"split of task {self.ref.name}"))
+        if not len(self.data[name]):
+            sizes = ", ".join(f"{key} {len(rows)}" for key, rows in self.data.items())
+            raise SpecError(
+                f"split {name!r} of task {self.ref.name} is empty; items in each: {sizes}"
+            )
         if limit is None:
             return self.data[name]
         whole(limit, f"limit={shown(limit)} for {self.ref.name}/{name}", 1)
@@ -100,7 +128,11 @@ def load(ref: Ref | str) -> Task:
     if folder not in _loaded:
         traits = registry.tasks.get(ref.name).traits
         splits = _read_card(folder)["sizes"]
-        data = {name: _read_split(folder / _file_name(place)) for place, name in enumerate(splits)}
+        names = tuple(traits["labels"]) if traits["kind"] == "classification" else ()
+        data = {
+            name: _read_split(folder / _file_name(place), names)
+            for place, name in enumerate(splits)
+        }
         _loaded[folder] = Task(
             ref,
             traits["kind"],
@@ -154,17 +186,25 @@ def _file_name(place: int) -> str:
     return f"split-{place:02}.parquet"
 
 
-def _read_split(path: Path) -> datasets.Dataset:
-    """Reads one split into memory; `Dataset.from_parquet` would copy it to a second cache."""
+def _read_split(path: Path, labels: tuple[str, ...]) -> datasets.Dataset:
+    """Reads one split into memory; `Dataset.from_parquet` would copy it to a second cache.
+
+    What learns from it can ask its features how many classes there are, seen or not.
+    """
     import datasets
     import pyarrow.parquet
     from datasets.table import InMemoryTable
 
-    return datasets.Dataset(InMemoryTable(pyarrow.parquet.read_table(path)))
+    rows = datasets.Dataset(InMemoryTable(pyarrow.parquet.read_table(path)))
+    if labels and pyarrow.types.is_integer(rows.data.schema.field("label").type):
+        return rows.cast_column("label", datasets.ClassLabel(names=list(labels)))
+    return rows
 
 
 def _write(folder: Path, ref: Ref, entry: registry.Entry) -> None:
     """Calls a task's function, checks what it returns and writes a file a split and the card."""
+    import pyarrow
+
     given = entry.function(**ref.args)
     prepared = given if isinstance(given, Prepared) else Prepared(given, {})
     if not isinstance(prepared.splits, Mapping):
@@ -180,105 +220,16 @@ def _write(folder: Path, ref: Ref, entry: registry.Entry) -> None:
             raise SpecError(registry.suggest(name, expected, f"split from task {ref.name}"))
     frames = {name: finished(prepared.splits[name]) for name in expected}
     check(ref.name, frames, entry.traits)
+    schema = pyarrow.Schema.from_pandas(frames["test"], preserve_index=False)
     for place, frame in enumerate(frames.values()):
-        frame.to_parquet(folder / _file_name(place), index=False)
+        path = folder / _file_name(place)
+        if frame.empty:  # it has no types of its own
+            frame.reindex(columns=schema.names).to_parquet(path, index=False, schema=schema)
+        else:
+            frame.to_parquet(path, index=False)
     card = {
         "fingerprints": {name: fingerprint(frame) for name, frame in frames.items()},
         "sizes": {name: len(frame) for name, frame in frames.items()},
         "dropped": {name: dict(counts) for name, counts in prepared.dropped.items()},
     }
     store.write_text(folder / "card.json", json.dumps(card, indent=1))
-
-
-def finished(rows: pd.DataFrame | datasets.Dataset) -> pd.DataFrame:
-    """Returns rows with id and cluster filled in where they were not given, sorted by id."""
-    import pandas as pd
-
-    frame = rows if isinstance(rows, pd.DataFrame) else rows.to_pandas()
-    for place, column in enumerate(frame.columns):
-        if not isinstance(column, str) or column in frame.columns[:place]:
-            raise SpecError(f"column {shown(column)} of a split: expected text, and each once")
-    if "pixels" in frame:
-        frame = frame.assign(pixels=frame["pixels"].map(pixels))
-    content = "pixels" if "pixels" in frame else "text"
-    if content in frame and "id" not in frame:
-        frame = frame.assign(id=[content_id(example) for example in frame[content]])
-    if "id" in frame and "cluster" not in frame:
-        frame = frame.assign(cluster=frame["id"])
-    first = [name for name in ("id", content, "cluster", "label") if name in frame]
-    frame = frame[first + sorted(str(name) for name in frame if name not in first)]
-    return frame.sort_values("id", kind="stable", ignore_index=True) if "id" in frame else frame
-
-
-def check(name: str, frames: Mapping[str, pd.DataFrame], traits: Mapping[str, Any]) -> None:
-    """Checks that splits are what a task of this kind promises.
-
-    Args:
-        name: the task's, for messages.
-        frames: split name -> rows.
-        traits: `kind`, `labels`, `groups` and, of images, `image_shape` as registered.
-
-    Raises:
-        SpecError: a missing column, an empty or one-class split, a label out of range, an image of
-            another size, or an item that is in two splits.
-    """
-    classification = traits["kind"] == "classification"
-    shape = traits.get("image_shape")
-    content = "text" if shape is None else "pixels"
-    columns = ["id", content, "cluster", *(["label"] if classification else []), *traits["groups"]]
-    seen: dict[str, str] = {}
-    for split, frame in frames.items():
-        where = f"task {name}, split {split!r}"
-        missing = [column for column in columns if column not in frame]
-        if missing:
-            raise SpecError(f"{where}: {registry.suggest(missing[0], map(str, frame), 'column')}")
-        if frame.empty:
-            sizes = ", ".join(f"{key} {len(rows)}" for key, rows in frames.items())
-            raise SpecError(
-                f"{where} is empty; rows in each: {sizes}. It needs more texts, "
-                "other than the other splits' (duplicates were left out)"
-            )
-    for split, frame in frames.items():
-        where = f"task {name}, split {split!r}"
-        if classification:
-            _check_labels(where, split, frame["label"], traits["labels"])
-        if shape is not None:
-            wrong = set(map(len, frame["pixels"])) - {math.prod(shape)}
-            if wrong:
-                size = f"{math.prod(shape)} for image_shape={shape}"
-                raise SpecError(f"{where}: an image has {min(wrong)} pixels; expected {size}")
-        for item in frame["id"]:
-            if item in seen:
-                raise SpecError(f"{where}: item {item} is also in {seen[item]!r}, or twice in it")
-            seen[item] = split
-
-
-def _check_labels(where: str, split: str, given: pd.Series[int], labels: tuple[str, ...]) -> None:
-    present = set(given.tolist())
-    wrong = sorted(present - set(range(len(labels))), key=str)
-    names = dict(enumerate(labels))
-    if wrong:
-        raise SpecError(f"{where}: label {shown(wrong[0])} is none of {shown(names)}")
-    needed = set(names) if split == "train" else set()
-    if needed - present:
-        absent = [names[place] for place in sorted(needed - present)]
-        raise SpecError(
-            f"{where} has no item of {shown(absent)}: every class needs some to learn from"
-        )
-    if split in ("validation", "test") and len(present) < 2:
-        only = names[next(iter(present))]
-        raise SpecError(f"{where} holds the one class {shown(only)}; it needs two, or more texts")
-
-
-def fingerprint(frame: pd.DataFrame) -> str:
-    """Returns 16 hexadecimal digits over all columns of all rows in their order."""
-    digest = hashlib.sha256(json.dumps(list(frame)).encode())
-    for column in frame:
-        values = json.dumps(frame[column].tolist(), ensure_ascii=True, default=_plain)
-        digest.update(values.encode())
-    return digest.hexdigest()[:16]
-
-
-def _plain(value: Any) -> Any:
-    """Returns an array as a list: its text would leave numbers out."""
-    return value.tolist() if isinstance(value, np.ndarray) else str(value)

@@ -76,7 +76,7 @@ def save_tokenizer_in(folder: Path) -> None:
     tokenizer.enable_padding(length=32)
     folder.mkdir(parents=True, exist_ok=True)
     tokenizer.save(str(folder / "tokenizer.json"))
-    settings = {"pad_token": "[PAD]", "bos_token": {"content": "[CLS]"}}
+    settings = {"pad_token": "[PAD]", "bos_token": "[CLS]"}
     (folder / "tokenizer_config.json").write_text(json.dumps(settings))
 
 

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,8 +11,9 @@ import pytest
 import torch
 
 from kit.architectures.budget import state_bytes
+from kit.architectures.folder import locate
 from kit.architectures.model import load_weights, logits, make_model, save_model, shell
-from kit.architectures.pretrained import columns_of, kind_of, locate
+from kit.architectures.pretrained import kind_of
 from kit.spec import Ref, SpecError
 from kit.tasks.task import Task
 
@@ -31,6 +34,7 @@ def classifier(
         num_hidden_layers=1,
         num_attention_heads=2,
         intermediate_size=8,
+        initializer_range=0.5,
         id2label=names,
         label2id={name: i for i, name in names.items()},
     )
@@ -58,23 +62,17 @@ def causal(
     return folder
 
 
-def test_columns_follow_the_task(classifier: Path, reviews: Task, tmp_path: Path) -> None:
+def test_answers_follow_the_task(classifier: Path, reviews: Task, tmp_path: Path) -> None:
     model = make_model(Ref(f"hf:{classifier}"), reviews, seed=0)
-    assert (model.kind, model.labels) == ("classifier", ("negative", "positive"))
-    inputs = {"input_ids": torch.tensor([[2, 5, 3]]), "attention_mask": torch.ones(1, 3).long()}
-    model.module.eval()
+    assert model.kind == "classifier"
+    assert model.labels == ("negative", "positive", "neutral"), "what the task lacks comes last"
+    inputs = model.preprocessor.collate(model.preprocessor.encode(["good cat"]))
     with torch.no_grad():
-        own = model.module.classifier(**inputs).logits
-        assert torch.equal(model.module(**inputs), own[:, [2, 0]])
-    mapped = make_model(
-        Ref("pretrained", source=str(classifier), labels={"neutral": 1, "POSITIVE": 0}),
-        reviews,
-        seed=0,
-    )
-    with torch.no_grad():
-        assert torch.equal(mapped.module.eval()(**inputs), own[:, [0, 1]])
+        own = model.module.eval()(**inputs).numpy()
+    assert model.head is not None
+    np.testing.assert_array_equal(model.head(own), own[:, [2, 0, 1]])
     save_model(model, tmp_path)
-    load_weights(mapped, tmp_path)
+    load_weights(model, tmp_path)
     assert shell(Ref(f"hf:{classifier}"), reviews).labels == model.labels
     assert make_model(Ref(f"hf:{classifier}"), None, seed=0).labels[0] == "POSITIVE"
 
@@ -88,26 +86,6 @@ def test_causal_is_fp32_without_cache(causal: Path) -> None:
     assert output.past_key_values is None
     assert state_bytes(model.module, 10) == 2 * 8 * 10 * 4
     assert shell(Ref(f"hf:{causal}"), None).kind == "causal"
-
-
-@pytest.mark.parametrize(
-    "labels",
-    [
-        None,
-        {"NEGATIV": 0, "POSITIVE": 1},
-        {"NEGATIVE": 0},
-        {"NEGATIVE": 0, "POSITIVE": 0},
-        {"NEGATIVE": 0, "POSITIVE": 2},
-        {"NEGATIVE": 0, "neutral": 0, "POSITIVE": 1},
-    ],
-)
-def test_labels_that_do_not_match(labels: dict[str, int] | None) -> None:
-    names = ["NEGATIVE", "neutral", "POSITIVE"]
-    task = ("bad", "good")
-    with pytest.raises(
-        SpecError, match=r"m has the labels NEGATIVE, neutral, POSITIVE; .*0: 'bad'"
-    ):
-        columns_of(names, task, labels, "m")
 
 
 def test_sources_that_are_no_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -140,6 +118,77 @@ def test_missing_weights(classifier: Path, reviews: Task, tmp_path: Path) -> Non
     save_file(weights, tmp_path / "model.safetensors", metadata={"format": "pt"})
     with pytest.raises(SpecError, match=r"lacks 1 weights .* such as classifier\.weight"):
         make_model(Ref(f"hf:{tmp_path}"), reviews, seed=0)
+
+
+def test_a_head_of_another_size_is_told_with_both(
+    classifier: Path, reviews: Task, tmp_path: Path
+) -> None:
+    for path in classifier.iterdir():
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    config = json.loads((tmp_path / "config.json").read_text())
+    config |= {"id2label": {0: "negative", 1: "positive"}}
+    config.pop("num_labels", None)
+    config["label2id"] = {"negative": 0, "positive": 1}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    with pytest.raises(SpecError, match=r"asks for classifier\.\w+ of shape \(2,.*hold \(3,"):
+        make_model(Ref(f"hf:{tmp_path}"), reviews, seed=0)
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("BertForTokenClassification", "labels each token"),
+        ("BertForQuestionAnswering", "marks the span"),
+    ],
+)
+def test_other_heads_are_named(tmp_path: Path, name: str, says: str) -> None:
+    (tmp_path / "config.json").write_text(json.dumps({"architectures": [name]}))
+    with pytest.raises(SpecError, match=says):
+        kind_of(str(tmp_path))
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning")  # peft reads what transformers renamed
+def test_an_adapter_is_merged(classifier: Path, reviews: Task, tmp_path: Path) -> None:
+    """What is merged answers as PEFT's own model does, beside its base and alone."""
+    from peft import LoraConfig, PeftModel, get_peft_model
+    from transformers import AutoModelForSequenceClassification
+
+    base = AutoModelForSequenceClassification.from_pretrained(classifier)
+    torch.manual_seed(0)
+    lora = LoraConfig(
+        task_type="SEQ_CLS", r=2, target_modules=["query"], init_lora_weights=False, lora_alpha=64
+    )
+    alone, beside = tmp_path / "alone", tmp_path / "beside"
+    get_peft_model(base, lora).save_pretrained(alone)
+    about = json.loads((alone / "adapter_config.json").read_text())
+    about["base_model_name_or_path"] = str(classifier)
+    (alone / "adapter_config.json").write_text(json.dumps(about))
+    shutil.copytree(classifier, beside)
+    for file in alone.glob("adapter_*"):
+        shutil.copy(file, beside)
+    texts = ["good cat", "bad bad cat good"]
+    fresh = AutoModelForSequenceClassification.from_pretrained(classifier)
+    right = PeftModel.from_pretrained(fresh, str(alone)).eval()
+    answers = []
+    for folder in (alone, beside, classifier):
+        model = make_model(Ref(f"hf:{folder}"), reviews, seed=0)
+        inputs = model.preprocessor.collate(model.preprocessor.encode(texts))
+        with torch.no_grad():
+            answers.append(model.module.eval()(**inputs))
+            expected = right(**inputs).logits
+    torch.testing.assert_close(answers[0], expected, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(answers[1], expected, atol=1e-5, rtol=1e-5)
+    assert not torch.allclose(answers[2], expected, atol=1e-3), "the base alone answers otherwise"
+
+
+def test_an_adapter_without_peft_is_refused(
+    classifier: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(classifier, tmp_path, dirs_exist_ok=True)
+    (tmp_path / "adapter_config.json").write_text(json.dumps({"task_type": "SEQ_CLS"}))
+    monkeypatch.setitem(sys.modules, "peft", None)
+    with pytest.raises(SpecError, match=r"is an adapter .* pip install 'kit\[peft\]'"):
+        make_model(Ref(f"hf:{tmp_path}"), None, seed=0)
 
 
 def test_majority(reviews: Task) -> None:

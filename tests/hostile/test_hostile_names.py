@@ -18,7 +18,7 @@ from matplotlib.figure import Figure
 
 import kit
 from kit import assets, packages, presets, registry, results, values
-from kit.architectures.pretrained import locate
+from kit.architectures.folder import locate
 from kit.report import publish
 from kit.spec import Ref, SpecError, Variant
 
@@ -70,7 +70,7 @@ PLACES: dict[str, Callable[[str], Any]] = {
     "figure": lambda name: publish.publish("90_x", Empty("s"), figures={name: Blank()}),
     "folder": locate,
     "model": lambda name: Variant(f"hf:{name}").name,
-    "revision": lambda name: locate("./nothing", name),
+    "revision": lambda name: locate(f"./nothing@{name}"),
     "condition": lambda name: results.condition(**{"a": name, name: 1}),
     "row": lambda name: results.row(variant=name, task=name, metric=name, value=1, note=name),
 }

@@ -1,0 +1,201 @@
+"""From a pretrained model's outputs to answers in the order of a task's labels.
+
+The same function serves every runtime: it is applied to what comes out of a module or a graph, so
+that no export can know other labels than the module.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from kit.spec import SpecError
+from kit.values import shown
+
+if TYPE_CHECKING:
+    from kit.tasks.task import Task
+
+MULTI_LABEL = "multi_label_classification"
+
+
+@dataclass(frozen=True)
+class Head:
+    """What is made of a model's outputs [n, outputs].
+
+    Attributes:
+        columns: for each answer the model's outputs whose probabilities are added; an empty one
+            has score 0: the other side of a single output that a sigmoid reads.
+        labels: names of the answers: the task's labels in their order, then the model's others.
+        probabilities: False where no softmax over the answers gives the model's probabilities.
+    """
+
+    columns: tuple[tuple[int, ...], ...]
+    labels: tuple[str, ...]
+    probabilities: bool | None = None
+
+    def __call__(self, outputs: np.ndarray) -> np.ndarray:
+        """Returns scores [n, answers], float32."""
+        scores = [self._score(outputs, columns) for columns in self.columns]
+        return np.stack(scores, axis=1).astype(np.float32)
+
+    @staticmethod
+    def _score(outputs: np.ndarray, columns: tuple[int, ...]) -> np.ndarray:
+        if not columns:
+            return np.zeros(len(outputs))
+        added: np.ndarray = np.logaddexp.reduce(outputs[:, list(columns)], axis=1)
+        return outputs[:, columns[0]] if len(columns) == 1 else added
+
+
+def head_of(
+    config: Mapping[str, Any],
+    task: Task | None,
+    labels: Mapping[str, int | None] | None,
+    source: str,
+) -> Head:
+    """Returns how a classifier's outputs answer a task.
+
+    Args:
+        config: the model's.
+        task: without one, the answers are the model's own labels.
+        labels: the model's label names and the task's label each stands for, None for an answer
+            that is to be impossible; names that are equal but for case and Unicode form where not
+            given.
+        source: for messages.
+
+    Raises:
+        SpecError: a name that the model does not have, a label of the task that no name stands
+            for, or outputs that do not answer such a task.
+    """
+    names, problem = label_names(config), config.get("problem_type")
+    if task is None:
+        return Head(tuple((k,) for k in range(len(names))), tuple(names), _rated(problem))
+    if task.kind == "regression":
+        if len(names) != 1 or problem == MULTI_LABEL:
+            raise SpecError(
+                f"{source} has {len(names)} outputs, {', '.join(names)}; the task "
+                f"{task.ref.name} asks for one number"
+            )
+        return Head(((0,),), ("prediction",), False)
+    if not task.labels:
+        raise SpecError(f"{source} is a classifier; the task {task.ref.name} has no labels")
+    if problem == "regression":
+        raise SpecError(
+            f"{source} gives numbers (problem_type is regression); the task {task.ref.name} asks "
+            "for classes. A task of numbers is registered with kind='regression'"
+        )
+    if task.kind == "multi_label" and problem != MULTI_LABEL:
+        raise SpecError(
+            f"{source} gives one label a text; the task {task.ref.name} has several at once, and "
+            f"its problem_type in config.json is {shown(problem)}, not {MULTI_LABEL!r}"
+        )
+    mapping = _mapping(names, task.labels, labels, source)
+    if len(names) == 1 and task.kind == "classification":
+        return _one_logit(names[0], task.labels, mapping, source)
+    columns = [tuple(k for k, n in enumerate(names) if mapping.get(n, -1) == number)
+               for number in range(len(task.labels))]  # fmt: skip
+    if absent := [label for label, found in zip(task.labels, columns, strict=True) if not found]:
+        raise SpecError(_unmapped(names, task.labels, mapping, absent, source))
+    if problem == MULTI_LABEL and any(len(found) > 1 for found in columns):
+        raise SpecError(
+            f"{source} gives each label a probability of its own, which do not add up to one of "
+            f"the task's; labels={dict(mapping)} maps several to one"
+        )
+    head = Head(tuple(columns), task.labels, _rated(problem))
+    if task.kind == "multi_label":
+        return head
+    others = [k for k, name in enumerate(names) if name not in mapping]
+    return replace(
+        head,
+        columns=(*head.columns, *((k,) for k in others)),
+        labels=(*head.labels, *(names[k] for k in others)),
+    )
+
+
+def _rated(problem: Any) -> bool | None:
+    return False if problem == MULTI_LABEL else None
+
+
+def _mapping(
+    names: Sequence[str],
+    task_labels: Sequence[str],
+    labels: Mapping[str, int | None] | None,
+    source: str,
+) -> dict[str, int | None]:
+    """Returns the task's label that each of the model's stands for, of those that do."""
+    if labels is None:
+        by_name = {folded(label): number for number, label in enumerate(task_labels)}
+        return {name: by_name[folded(name)] for name in names if folded(name) in by_name}
+    by_form = {folded(name): name for name in names}
+    found = {}
+    for given, number in labels.items():
+        name = given if given in names else by_form.get(folded(given))
+        right = number is None or 0 <= number < len(task_labels)
+        if name is None or not right:
+            raise SpecError(_unmapped(names, task_labels, dict(labels), [], source))
+        found[name] = number
+    return found
+
+
+def _one_logit(
+    name: str, task_labels: Sequence[str], mapping: Mapping[str, int | None], source: str
+) -> Head:
+    """Returns the head of a single output, which a sigmoid reads as in transformers' pipeline."""
+    positive = mapping.get(name)
+    if len(task_labels) != 2 or positive is None:
+        wanted = dict(enumerate(task_labels))
+        raise SpecError(
+            f"{source} has one output, {name}, which a sigmoid reads: it tells two labels apart, "
+            f"and the task has {wanted}. Expected the label that a high score stands for, such as "
+            f"labels={ {name: 1} }"
+        )
+    columns = ((), (0,)) if positive == 1 else ((0,), ())
+    return Head(columns, tuple(task_labels))
+
+
+def _unmapped(
+    names: Sequence[str],
+    task_labels: Sequence[str],
+    mapping: Mapping[str, int | None],
+    absent: Sequence[str],
+    source: str,
+) -> str:
+    wanted, example = dict(enumerate(task_labels)), dict(zip(names, range(len(task_labels))))  # noqa: B905
+    lacks = f": none of them stands for {', '.join(map(repr, absent))}" if absent else ""
+    few = len(names) < len(task_labels)
+    advice = (
+        f"The model has {len(names)} labels, the task {len(task_labels)}: it cannot answer the rest"
+        if few
+        else f"Expected, for instance, labels={example}, or None for an answer that is to be "
+        "impossible; what is not named is an answer of its own, and wrong"
+    )
+    return (
+        f"{source} has the labels {', '.join(names)}; labels={dict(mapping)} maps them to the "
+        f"task's {wanted}{lacks}. {advice}"
+    )
+
+
+def folded(name: str) -> str:
+    """Returns the form in which two label names count as the same: case and Unicode form apart."""
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
+
+
+def label_names(config: Mapping[str, Any]) -> list[str]:
+    """Returns a classifier's label names in the order of its logits.
+
+    Raises:
+        SpecError: they are not numbered from 0, or two are the same.
+    """
+    names = config.get("id2label") or {str(i): f"LABEL_{i}" for i in range(2)}
+    numbers = [str(key) for key in names] if isinstance(names, Mapping) else []
+    if not numbers or sorted(numbers) != sorted(map(str, range(len(numbers)))):
+        raise SpecError(
+            f"id2label in config.json is {shown(names)}; expected the name of each output from 0"
+        )
+    found = [str(names[key]) for key in sorted(names, key=int)]
+    if len(set(found)) < len(found):
+        raise SpecError(f"id2label in config.json is {shown(names)}; expected different names")
+    return found

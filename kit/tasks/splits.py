@@ -1,0 +1,129 @@
+"""The splits of a task: completed, checked for what a task of their kind promises, and hashed."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from kit import registry
+from kit.spec import SpecError
+from kit.tasks.content import content_id, examples_in, lone_clusters
+from kit.tasks.prepare import pixels
+from kit.values import shown, unboxed
+
+if TYPE_CHECKING:
+    import datasets
+    import pandas as pd
+
+
+def finished(rows: pd.DataFrame | datasets.Dataset) -> pd.DataFrame:
+    """Returns rows with id and cluster filled in where they were not given, sorted by id."""
+    import pandas as pd
+
+    frame = rows if isinstance(rows, pd.DataFrame) else rows.to_pandas()
+    for place, column in enumerate(frame.columns):
+        if not isinstance(column, str) or column in frame.columns[:place]:
+            raise SpecError(f"column {shown(column)} of a split: expected text, and each once")
+    if "pixels" in frame:
+        frame = frame.assign(pixels=frame["pixels"].map(pixels))
+    if "id" not in frame and ("pixels" in frame or "text" in frame):
+        frame = frame.assign(id=[content_id(example) for example in examples_in(frame)])
+    if "id" in frame and "cluster" not in frame:
+        frame = frame.assign(cluster=lone_clusters(frame))
+    content = ("pixels",) if "pixels" in frame else ("text", "text_pair")
+    first = [name for name in ("id", *content, "cluster", "label") if name in frame]
+    frame = frame[first + sorted(str(name) for name in frame if name not in first)]
+    return frame.sort_values("id", kind="stable", ignore_index=True) if "id" in frame else frame
+
+
+def may_be_empty(split: str) -> bool:
+    """Says whether a split may hold nothing: what is tested on may not, what is learned from may.
+
+    A finished model learns nothing from a task.
+    """
+    return split == "train" or split.rsplit("/", maxsplit=1)[-1] == "validation"
+
+
+def check(name: str, frames: Mapping[str, pd.DataFrame], traits: Mapping[str, Any]) -> None:
+    """Checks that splits are what a task of this kind promises.
+
+    Args:
+        name: the task's, for messages.
+        frames: split name -> rows.
+        traits: `kind`, `labels`, `groups` and, of images, `image_shape` as registered.
+
+    Raises:
+        SpecError: a missing column, no item to test on, a label that is none of this kind, an image
+            of another size, or an item that is in two splits.
+    """
+    shape = traits.get("image_shape")
+    content = ["text" if shape is None else "pixels"]
+    content += ["text_pair"] if any("text_pair" in frame for frame in frames.values()) else []
+    label = [] if traits["kind"] == "language" else ["label"]
+    columns = ["id", *content, "cluster", *label, *traits["groups"]]
+    if len(set(traits["labels"])) < len(traits["labels"]):
+        raise SpecError(f"task {name}: two of its labels are one: {shown(traits['labels'])}")
+    seen: dict[str, str] = {}
+    for split, frame in frames.items():
+        where = f"task {name}, split {split!r}"
+        if frame.empty and not may_be_empty(split):
+            sizes = ", ".join(f"{key} {len(rows)}" for key, rows in frames.items())
+            raise SpecError(
+                f"{where} is empty; rows in each: {sizes}. It needs more texts, "
+                "other than the other splits' (duplicates were left out), in more clusters"
+            )
+        missing = [column for column in columns if column not in frame and not frame.empty]
+        if missing:
+            raise SpecError(f"{where}: {registry.suggest(missing[0], map(str, frame), 'column')}")
+    for split, frame in frames.items():
+        where = f"task {name}, split {split!r}"
+        if frame.empty:
+            continue
+        for value in frame["label"].tolist() if label else ():
+            _check_label(where, traits["kind"], value, traits["labels"])
+        if shape is not None:
+            wrong = set(map(len, frame["pixels"])) - {math.prod(shape)}
+            if wrong:
+                size = f"{math.prod(shape)} for image_shape={shape}"
+                raise SpecError(f"{where}: an image has {min(wrong)} pixels; expected {size}")
+        for item in frame["id"]:
+            if item in seen:
+                raise SpecError(f"{where}: item {item} is also in {seen[item]!r}, or twice in it")
+            seen[item] = split
+
+
+def _check_label(where: str, kind: str, value: Any, labels: tuple[str, ...]) -> None:
+    value = unboxed(value)
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    if kind == "regression":
+        if not number or not math.isfinite(value):
+            raise SpecError(f"{where}: label {shown(value)}; expected a number for a regression")
+    elif kind == "multi_label":
+        given = np.asarray(value).tolist()
+        marks = given if isinstance(given, list) else [given]
+        if len(marks) != len(labels) or not all(mark in (0, 1) for mark in marks):
+            raise SpecError(
+                f"{where}: label {shown(given)}; expected a 0 or 1 for each of {shown(labels)}"
+            )
+    elif not number or value not in range(len(labels)):
+        known = shown(dict(enumerate(labels)))
+        raise SpecError(f"{where}: label {shown(value)} is none of {known}")
+
+
+def fingerprint(frame: pd.DataFrame) -> str:
+    """Returns 16 hexadecimal digits over all columns of all rows in their order."""
+    digest = hashlib.sha256(json.dumps(list(frame)).encode())
+    for column in frame:
+        values = json.dumps(frame[column].tolist(), ensure_ascii=True, default=_plain)
+        digest.update(values.encode())
+    return digest.hexdigest()[:16]
+
+
+def _plain(value: Any) -> Any:
+    """Returns an array as a list: its text would leave numbers out."""
+    return value.tolist() if isinstance(value, np.ndarray) else str(value)
