@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from kit import tasks
-from kit.spec import Ref, Undefined
+from kit import store, tasks
+from kit.spec import Ref, SpecError, Undefined
 from kit.study import Study
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ def reliability(
         no line after scaling.
 
     Raises:
-        SpecError: no such predictions.
+        SpecError: no such predictions, or not of one class an item.
     """
     import pandas as pd
 
@@ -46,8 +46,8 @@ def reliability(
 
     frames = []
     for name in variants:
-        known = study.predictions(name, "validation").columns
-        shown = study.predictions(name, split, corruption).columns
+        known = _classified(study, name, "validation").columns
+        shown = _classified(study, name, split, corruption).columns
         lines = {"as it is": shown["logits"]}
         with contextlib.suppress(Undefined):
             heat = fit_temperature(known["logits"], known["label"])
@@ -69,14 +69,14 @@ def roc(study: Study, variant: str, splits: Sequence[str]) -> pd.DataFrame:
         Columns of `kit.plot.roc`: panel, line (the detector), fpr, tpr.
 
     Raises:
-        SpecError: no such predictions.
+        SpecError: no such predictions, or not of one class an item.
     """
     import pandas as pd
     from sklearn.metrics import roc_curve
 
     from kit.analysis.metrics.ood import detectors, fit_features
 
-    known = study.predictions(variant, "validation").columns
+    known = _classified(study, variant, "validation").columns
     asked = dict.fromkeys(str(run.measurement.args.get("split")) for run in study.runs)
     tuned_on = [split for split in asked if split.endswith("/validation")]
     parts = [study.predictions(variant, split).columns.get("features") for split in tuned_on]
@@ -96,6 +96,20 @@ def roc(study: Study, variant: str, splits: Sequence[str]) -> pd.DataFrame:
     return pd.concat(frames, ignore_index=True)
 
 
+def _classified(
+    study: Study, name: str, split: str, corruption: Ref | None = None
+) -> store.Artifact:
+    """Returns predictions of one class an item.
+
+    Raises:
+        SpecError: there are none.
+    """
+    found = study.predictions(name, split, corruption)
+    if found.kind != "classification":
+        raise SpecError(f"{name} gives {found.kind}; such a curve needs one class an item")
+    return found
+
+
 def exemplars(study: Study, variant: str, split: str = "test") -> Exemplars:
     """Returns the items that all seeds of a variant lose and most of the baseline's keep.
 
@@ -105,7 +119,7 @@ def exemplars(study: Study, variant: str, split: str = "test") -> Exemplars:
         split: of the task.
 
     Raises:
-        SpecError: no such predictions.
+        SpecError: no such predictions, or not of one class an item.
     """
     from kit.analysis.exemplars import exemplars as found
 

@@ -18,7 +18,7 @@ _SHOWN = {
     "schemes": ("stage", "simulated", "runtimes"),
     "runtimes": ("form",),
     "measurements": ("where", "artifacts"),
-    "metrics": ("artifact", "unit", "higher_is_better"),
+    "metrics": ("artifacts", "unit", "higher_is_better"),
     "corruptions": ("modality", "rule"),
 }
 

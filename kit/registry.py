@@ -91,9 +91,11 @@ def register_task(
     """Registers a function that returns a `datasets.DatasetDict`.
 
     Args:
-        kind: `classification`, `language`, `multi_label` (label: 0 or 1 for each of `labels`) or
-            `regression` (label: a number).
-        labels: class names in the order of the labels' numbers.
+        kind: `classification` (one label an item, a whole number), `multi_label` (any number of
+            them: a list of 0 and 1, as long as `labels`), `regression` (a number on a scale) or
+            `language` (no label).
+        labels: names of the classes, in the order of the labels' numbers or places; none of a
+            regression or of language.
         shifts: name of each shifted split and whether it is `near` or `far`.
         groups: columns whose slices are reported.
         rule: how near and far were told apart, in a sentence.
@@ -185,7 +187,8 @@ def register_measurement(
     Args:
         where: `worker` (gets a runner), `fresh` (a runner in a new process) or `driver` (starts
             its own processes).
-        artifacts: kinds of artifact it may give.
+        artifacts: kinds of artifact it may give; one that measures quality gives that which
+            `QUALITY` names for the kind of its task.
         version: raise it when results change.
         **traits: `seconds=` a first guess of how long it takes, `adds=` names of arguments that
             save more columns and leave the others as they are.
@@ -199,7 +202,7 @@ def register_measurement(
 
 def register_metric(
     *,
-    artifact: str,
+    artifact: str | Iterable[str],
     higher_is_better: bool | None,
     unit: str,
     interval: str | None = "bootstrap",
@@ -210,8 +213,9 @@ def register_metric(
     """Registers a pure function over the columns of an artifact.
 
     Args:
-        artifact: the kind it reads; its parameters are named as that artifact's columns, or as
-            those of the split that a shift is set against: `reference_logits`.
+        artifact: the kind it reads, or the kinds; its parameters are named as that artifact's
+            columns, or as those of the split that a shift is set against: `reference_logits`.
+            The entry's trait `artifacts` holds them.
         higher_is_better: direction; None where there is none.
         unit: of the value.
         interval: how its interval is had: `wilson`, `bootstrap`, `launches` or None.
@@ -220,10 +224,11 @@ def register_metric(
             validation parts), whose result is the metric's parameter `fitted`.
         **traits: see `kit.analysis.evaluate`.
     """
+    artifacts = (artifact,) if isinstance(artifact, str) else tuple(artifact)
     return lambda function: metrics.register(
         function,
         version=version,
-        artifact=artifact,
+        artifacts=artifacts,
         higher_is_better=higher_is_better,
         unit=unit,
         interval=interval,

@@ -264,6 +264,9 @@ class Study:
             Columns text (an image's id), label, baseline and variant (what each said), change
             (`lost`, `gained`) and confidence (the variant's probability of what it said); surest
             mistakes first.
+
+        Raises:
+            SpecError: no such variant, no such predictions are done, or they are of no labels.
         """
         from kit.analysis.flips import flips
 
@@ -276,7 +279,10 @@ class Study:
     def predictions(
         self, name: str, split: str = "test", corruption: Ref | None = None, seed: int | None = None
     ) -> store.Artifact:
-        """Returns what a classifier said of each item; its `columns` are arrays by name.
+        """Returns what a model predicted of each item; its `columns` are arrays by name.
+
+        `logits` and `label` of labels, `prediction` and `label` of a number, `nll`, `tokens` and
+        `bytes` of documents; `kind` tells which.
 
         Args:
             name: of the variant.
@@ -294,7 +300,7 @@ class Study:
             args = run.measurement.args
             asked = args.get("split") == split and args.get("corruption") == corruption
             right = run.variant.name == name and asked and seed in (None, run.variant.seed)
-            if right and artifact_kind(run) == "classification" and store.has(run_id):
+            if right and artifact_kind(run) in registry.QUALITY.values() and store.has(run_id):
                 return store.load(run, run_id)
         what = f"{split!r}" + (f" with {corruption}" if corruption else "")
         raise SpecError(f"no predictions of {name!r} on {what} are done in study {self.name!r}")

@@ -85,8 +85,8 @@ def artifact_kind(run: Run) -> str:
     task = run.measurement.args.get("task")
     if len(kinds) == 1 or not isinstance(task, Ref):
         return kinds[0]
-    classification = registry.tasks.get(task.name).traits["kind"] == "classification"
-    return kinds[0] if classification else kinds[1]
+    of_task = registry.QUALITY[registry.tasks.get(task.name).traits["kind"]]
+    return of_task if of_task in kinds else kinds[0]
 
 
 def _one_a_key(rows: Iterable[Row]) -> list[Row]:

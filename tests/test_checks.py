@@ -266,3 +266,8 @@ def test_checking_leaves_nothing_behind() -> None:
     kit.check("quality")
     assert {kind: each.names() for kind, each in registry.REGISTRIES.items()} == before
     assert store.store_root() == root
+
+
+def test_quality_is_tried_on_tasks_of_several_kinds() -> None:
+    (told,) = [m for what, _, m in kit.check("quality") if what.startswith("gives an artifact")]
+    assert {"classification", "tokens", "multi_label"} <= set(told.split(", "))

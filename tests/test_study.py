@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import threading
 import time
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from helpers import toy_variant
+from helpers import KINDS, toy_frame, toy_variant
 
 import kit
 from kit import build, registry, store
@@ -262,3 +263,39 @@ def test_a_repeat_serves_the_noise_floor_alone(toys: Ref) -> None:
     others = rows[rows.metric != "noise_flips"].reset_index(drop=True)
     known = plain.table().reset_index(drop=True)
     assert others.drop(columns="machine").equals(known.drop(columns="machine"))
+
+
+def tags(texts: Any, *, misses: int = 0) -> np.ndarray:
+    """Whether a text is nice and whether it has a 7, but for every n-th text (none at 0)."""
+    found = [[text.startswith(KINDS[3:]), "7" in text] for text in texts]
+    scores = np.where(found, 2.0, -2.0).astype(np.float32)
+    if misses:
+        scores[::misses] *= -1
+    return scores
+
+
+def test_several_labels_an_item_go_through_a_study(registries: None) -> None:
+    def tagger(*, misses: int = 0) -> Any:
+        return functools.partial(tags, misses=misses)
+
+    registry.register_architecture(kind="predictor", version=1, probabilities=True)(tagger)
+    frame = toy_frame(400)
+    frame["label"] = [[int(mark > 0) for mark in row] for row in tags(frame["text"])]
+    task = kit.task_from_frame("tags", frame, labels=["nice", "seven"], groups=["country"])
+    base, worse = (Variant(Ref("tagger", misses=n), name=name) for n, name in ((0, "a"), (3, "b")))
+    asked = [kit.Quality(task, split, limit=100) for split in ("test", "validation")]
+    study = kit.Study("tags", [Run(v, each) for v in (base, worse) for each in asked], base)
+    rows = study.run(executor="inline", on_error="raise").query("split == 'test'")
+    assert set(rows.status) <= {"ok"}
+    known = rows[rows.group == ""].set_index(["variant", "metric", "condition"])["value"]
+    assert known["a", "subset_accuracy", ""] == known["a", "micro_f1", ""] == 1
+    assert known["b", "subset_accuracy", ""] == pytest.approx(0.66)
+    assert known["b", "flips_lost", ""] == 34
+    assert ("b", "label_auroc_change", "label=seven") in known
+    judged = kit.non_inferior(rows, 0.01, 0.02, metric="micro_f1")
+    assert judged["verdict"].tolist() == ["fail"]
+    flips = study.flips("b")
+    assert len(flips) == 34 and set(flips["change"]) == {"lost"}
+    assert set(flips["label"]) <= {"nice", "seven", "nice, seven", "none"}
+    with pytest.raises(SpecError, match="b gives multi_label; such a curve needs one class"):
+        kit.curves.reliability(study, ["b"], "test")

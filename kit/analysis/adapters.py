@@ -38,7 +38,7 @@ def as_evaluate(name: str) -> Metric:
 
     entry = metrics.get(name)
     columns = set(inspect.signature(entry.function).parameters)
-    if entry.traits["artifact"] != "classification" or not columns <= {"logits", "label"}:
+    if "classification" not in entry.traits["artifacts"] or not columns <= {"logits", "label"}:
         raise SpecError(f"metric {name!r} needs more than logits and labels of a classification")
     scores, numbers = Sequence(Value("float64")), Value("int64")
     kinds = [scores] if entry.traits.get("needs_probabilities") else [scores, numbers]
@@ -180,7 +180,7 @@ def _register(
         name=name,
         version=version,
         owner=(kind.__module__, kind.__qualname__),
-        artifact="classification",
+        artifacts=("classification",),
         higher_is_better=higher_is_better,
         unit=unit,
         interval=interval,

@@ -1,13 +1,15 @@
 """Applies a registered metric to an artifact, whatever the two are.
 
 What a metric gets is told by its parameters and traits, never by its name. Parameters are columns
-of the artifact; `fitted`, what `register_metric(fit=...)` made of the validation split; and
-`reference_<column>`, a column of the split that a shifted or corrupted one is set against (see
-`kit.analysis.sample`). Where the study does not ask for that other split, the metric gives no row;
-a parameter with a default is not needed. Traits beside those of `register_metric`:
+of the artifact; `labels`, the names of what `logits` has a column of; `fitted`, what
+`register_metric(fit=...)` made of the validation split; and `reference_<column>`, a column of the
+split that a shifted or corrupted one is set against (see `kit.analysis.sample`). Where the study
+does not ask for that other split, the metric gives no row; a parameter with a default is not
+needed. Traits beside those of `register_metric`:
 
 - `where`: `{column: value}`, the records that it reads.
-- `columns`: names without which it gives no row, such as `("valence",)`.
+- `columns`: names without which it gives no row, such as `("valence",)`; of a metric that reads
+  several kinds of artifact a mapping from the kind to such names.
 - `reference`: `clean` (of corrupted splits alone: the same items before and after, in one order),
   `test` (of the task's shifts alone) or, where not given, either of them as another sample.
 - `optional`: only given where it is asked for by name.
@@ -15,12 +17,15 @@ a parameter with a default is not needed. Traits beside those of `register_metri
 - `needs_probabilities`: undefined where the artifact says that its scores are none (`rated`).
 - `null`: the value under no difference from the run's own `against` side (1.0 for ratios).
 - `by_group`: also reported for each group of 20 items or more.
+- `by_columns`: its scale depends on how many columns `logits` has: runs in which these differ in
+  number are not paired.
 - `flips`: per-item right and wrong, whose changes are counted.
 - `bounds`: least and greatest value of an `Influence`; its interval stays within.
 - `note`: why it has no interval.
 
 A metric may return a mapping, `{"launches=4": value, "launches=8": value}`: a row for each key, and
-the key is added to the row's condition.
+the key is added to the row's condition. A value that cannot be had is an `Undefined` with the
+reason.
 """
 
 from __future__ import annotations
@@ -83,12 +88,19 @@ class Estimate:
         return self.ratio is not None or self.influence is not None
 
     def pseudo_values(self, items: Array | None = None) -> Array:
-        """Returns one value an item whose mean is the metric over these items (None: all)."""
+        """Returns one value an item whose mean is the metric over these items (None: all).
+
+        Raises:
+            Undefined: it has no value over these.
+        """
         if self.ratio is not None:
             return self.ratio.of(items).pseudo_values()
         assert self.influence is not None and self.again is not None
-        found: Influence = self.influence if items is None else self.again(items)
-        return found.pseudo_values()
+        found = self.influence if items is None else self.again(items)
+        if isinstance(found, Undefined):
+            raise found
+        values: Array = found.pseudo_values()
+        return values
 
 
 def applicable(kind: str, names: Sequence[str] | None) -> list[Entry]:
@@ -98,7 +110,7 @@ def applicable(kind: str, names: Sequence[str] | None) -> list[Entry]:
         SpecError: a name that is not registered.
     """
     chosen = metrics.names() if names is None else names
-    entries = [entry for entry in map(metrics.get, chosen) if entry.traits["artifact"] == kind]
+    entries = [entry for entry in map(metrics.get, chosen) if kind in entry.traits["artifacts"]]
     return [e for e in entries if names is not None or not e.traits.get("optional")]
 
 
@@ -110,6 +122,8 @@ def asked_for(entry: Entry, sample: Sample) -> bool:
     if sample.corrupted and entry.in_kit and not entry.traits.get("graded"):
         return False
     columns, needed = sample.artifact.columns, entry.traits.get("columns", ())
+    if isinstance(needed, Mapping):
+        needed = needed.get(sample.artifact.kind, ())
     return all(name in columns for name in needed) and needs(entry) <= sample.related.keys()
 
 
@@ -189,6 +203,8 @@ def _shape(entry: Entry, result: Any, n: int) -> dict[str, Any]:
         Fields of `Estimate`.
     """
     how, size = entry.traits["interval"], n
+    if isinstance(result, Undefined):
+        raise result
     if isinstance(result, Bounded):
         value, interval, n, p_value = result
         about = {"note": interval.note, "interval": interval, "p_value": p_value}

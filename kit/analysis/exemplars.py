@@ -8,10 +8,11 @@ compressed deep neural networks forget?", 2019).
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from kit.analysis.answers import answers
 from kit.analysis.paired import shared_items
 from kit.analysis.statistics.intervals import Array
 from kit.spec import SpecError
@@ -50,10 +51,10 @@ def exemplars(
     """Returns the items that all seeds of a variant lose and the baseline's keep.
 
     Args:
-        baselines: classification artifacts of the baseline, one a seed, on one split.
+        baselines: predictions of the baseline, one a seed, on one split.
         variants: of the variant, likewise.
         texts: item id -> text.
-        labels: class names.
+        labels: names of the task's labels.
         strict: all seeds of the baseline have them right, not just most.
 
     Returns:
@@ -62,28 +63,31 @@ def exemplars(
         seeds that say the same); those that the baseline is surest of first.
 
     Raises:
-        SpecError: no artifacts, or none of their items is shared.
+        SpecError: no artifacts, none of their items is shared, or they give no labels.
     """
     import pandas as pd
 
     if not baselines or not variants:
         raise SpecError("exemplars needs predictions of the baseline and of the variant")
-    shared, label, logits = same_items([*baselines, *variants])
-    every = np.stack([each.argmax(axis=1) for each in logits])
-    said = [every[: len(baselines)], every[len(baselines) :]]
-    kept, still = ((each == label).sum(axis=0) for each in said)
+    both, bases = [*baselines, *variants], len(baselines)
+    shared, at = _places(both)
+    found = [answers(one, labels) for one in both]
+    words = np.stack([each.said[where] for each, where in zip(found, at, strict=True)])
+    hits = np.stack([each.right[where] for each, where in zip(found, at, strict=True)])
+    said, right = ([every[:bases], every[bases:]] for every in (words, hits))
+    label = found[0].label[at[0]]
+    kept, still = (each.sum(axis=0) for each in right)
     sizes = (len(baselines), len(variants))
     least = sizes[0] if strict else sizes[0] // 2 + 1
     chosen = np.flatnonzero((kept >= least) & (still == 0))
-    modes = [_mode(each[:, chosen], len(labels)) for each in said]
+    modes = [_mode(each[:, chosen], labels) for each in said]
     agreement = (said[1][:, chosen] == modes[1]).mean(axis=0)
-    names = np.asarray(labels)
     table = pd.DataFrame(
         {
             "text": [texts.get(str(item), "") for item in shared[chosen]],
-            "label": names[label[chosen]],
-            "baseline": names[modes[0]],
-            "variant": names[modes[1]],
+            "label": label[chosen],
+            "baseline": modes[0],
+            "variant": modes[1],
             "baseline_right": [f"{count} of {sizes[0]}" for count in kept[chosen]],
             "variant_right": [f"0 of {sizes[1]}"] * len(chosen),
             "agreement": agreement,
@@ -91,7 +95,7 @@ def exemplars(
     )
     table = table.iloc[np.lexsort((-agreement, -kept[chosen]))].reset_index(drop=True)
     chances = _chance(kept + still, sizes[0], sizes[1], least)
-    alone = _independent(said[0], said[1], label, least)
+    alone = _independent(right[0], right[1], least)
     return Exemplars(table, len(shared), chances, alone)
 
 
@@ -111,18 +115,28 @@ def aligned(artifacts: Sequence[Artifact], *names: str) -> tuple[Array, list[tup
     Raises:
         SpecError: they share none.
     """
-    shared, picks = shared_items([one.columns["item"] for one in artifacts])
-    if not len(shared):
-        raise SpecError("the runs of the baseline and the variant share no item")
-    at = [slice(None) if pick is None else pick for pick in picks]
+    shared, at = _places(artifacts)
     pairs = zip(artifacts, at, strict=True)
     return shared, [tuple(one.columns[name][where] for name in names) for one, where in pairs]
 
 
-def _mode(said: Array, classes: int) -> Array:
-    """Returns what most seeds say of each item, of equally many the first class."""
-    counts = (said[:, :, None] == np.arange(classes)).sum(axis=0)
-    return np.asarray(counts.argmax(axis=1))
+def _places(artifacts: Sequence[Artifact]) -> tuple[Array, list[Any]]:
+    """Returns the items that all runs have, and where each run has them.
+
+    Raises:
+        SpecError: they share none.
+    """
+    shared, picks = shared_items([one.columns["item"] for one in artifacts])
+    if not len(shared):
+        raise SpecError("the runs of the baseline and the variant share no item")
+    return shared, [slice(None) if pick is None else pick for pick in picks]
+
+
+def _mode(said: Array, labels: Sequence[str]) -> Array:
+    """Returns what most seeds say of each item, of equally many the first of the labels."""
+    names = np.array([*dict.fromkeys([*labels, *np.unique(said)])])
+    counts = np.stack([(said == name).sum(axis=0) for name in names])
+    return np.asarray(names[counts.argmax(axis=0)])
 
 
 def _chance(right: Array, bases: int, variants: int, least: int) -> float:
@@ -137,10 +151,10 @@ def _chance(right: Array, bases: int, variants: int, least: int) -> float:
     return float((possible * comb(bases, k) / comb(bases + variants, k)).sum())
 
 
-def _independent(base: Array, variant: Array, label: Array, least: int) -> float:
+def _independent(base: Array, variant: Array, least: int) -> float:
     """Returns the items expected where each seed is right at its own rate on every item."""
-    lost = np.prod((variant != label).mean(axis=1))
+    lost = np.prod(1 - variant.mean(axis=1))
     counts = np.ones(1)  # chances of 0, 1, ... seeds of the baseline being right
-    for rate in (base == label).mean(axis=1):
+    for rate in base.mean(axis=1):
         counts = np.convolve(counts, [1 - rate, rate])
-    return float(lost * counts[least:].sum() * len(label))
+    return float(lost * counts[least:].sum() * base.shape[1])

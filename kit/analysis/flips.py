@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from kit.analysis.metrics.classification import log_softmax
+from kit.analysis.answers import answers
 from kit.store import Artifact
 
 if TYPE_CHECKING:
@@ -20,41 +20,34 @@ def flips(
     """Returns items right before and wrong after (`lost`), and the reverse (`gained`).
 
     Args:
-        baseline: classification artifact of what was there before.
-        variant: classification artifact of what would replace it, on the same split.
+        baseline: predictions of what was there before.
+        variant: of what would replace it, on the same split.
         texts: item id -> text.
-        labels: class names.
+        labels: names of the task's labels.
 
     Returns:
         Columns text, label, baseline, variant, change, confidence (the variant's probability of
-        what it said); lost items first, the surest first.
+        what it said); lost items first, the surest first. Where items have several labels these are
+        joined, and right only all together.
+
+    Raises:
+        SpecError: predictions of no labels, as a regression's.
     """
     import pandas as pd
 
     frames = []
     for artifact in (baseline, variant):
-        logits = np.asarray(artifact.columns["logits"], np.float64)
-        said = logits.argmax(axis=1)
-        frames.append(
-            pd.DataFrame(
-                {
-                    "item": artifact.columns["item"],
-                    "label": artifact.columns["label"],
-                    "said": said,
-                    "confidence": np.exp(log_softmax(logits))[np.arange(len(said)), said],
-                }
-            )
-        )
+        found = answers(artifact, labels)
+        frames.append(pd.DataFrame({"item": artifact.columns["item"], **found._asdict()}))
     both = frames[0].merge(frames[1], on=["item", "label"], suffixes=("_before", ""))
-    before, after = both.said_before == both.label, both.said == both.label
-    both = both.assign(change=np.where(before, "lost", "gained"))[before != after]
-    names = np.asarray(labels)
+    both = both.assign(change=np.where(both.right_before, "lost", "gained"))
+    both = both[both.right_before != both.right]
     table = pd.DataFrame(
         {
             "text": [texts.get(item, "") for item in both["item"]],
-            "label": names[both["label"]],
-            "baseline": names[both["said_before"]],
-            "variant": names[both["said"]],
+            "label": both["label"].to_numpy(),
+            "baseline": both["said_before"].to_numpy(),
+            "variant": both["said"].to_numpy(),
             "change": both["change"].to_numpy(),
             "confidence": both["confidence"].round(3).to_numpy(),
         }

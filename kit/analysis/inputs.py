@@ -6,7 +6,7 @@ Which is which is told by the names of the function's parameters; see `kit.analy
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,7 +16,7 @@ from kit.analysis.statistics.intervals import Array
 from kit.registry import Entry
 from kit.spec import Undefined
 
-REFERENCE, OOD, FITTED = "reference_", "ood_", "fitted"
+REFERENCE, OOD, FITTED, LABELS = "reference_", "ood_", "fitted", "labels"
 Columns = Mapping[str, Array]
 
 
@@ -79,6 +79,7 @@ def call(entry: Entry, columns: Columns, sample: Sample | None) -> Call:
     theirs = {} if other is None else other.artifact.columns
     ours, before = _arguments(entry.function, columns, REFERENCE, theirs, "artifact")
     fixed = {} if other is not None and _is_validation(other) else _fitted(entry, sample)
+    fixed |= _names(entry.function, columns, sample)
     n = len(next(iter(columns.values())))
     if role == "clean" and before:
         if not np.array_equal(theirs["item"], columns["item"]):
@@ -108,9 +109,23 @@ def _arguments(
             ours[name] = columns[name]
         elif bare != name and bare in others:
             theirs[name] = others[bare]
-        elif must and name != FITTED:
+        elif must and name not in (FITTED, LABELS):
             raise Undefined(f"the {where} has no column {name!r}")
     return ours, theirs
+
+
+def _names(
+    function: Callable[..., Any], columns: Columns, sample: Sample | None
+) -> dict[str, Sequence[str]]:
+    """Returns what the columns of `logits` are called, as an argument where it is asked for.
+
+    Their numbers, where the artifact does not say.
+    """
+    if LABELS not in _parameters(function) or "logits" not in columns:
+        return {}
+    numbers = [str(place) for place in range(columns["logits"].shape[1])]
+    known = {} if sample is None else sample.artifact.info
+    return {LABELS: known.get("labels", numbers)}
 
 
 def _other(

@@ -16,6 +16,7 @@ from kit.analysis.statistics.intervals import Array, Interval, standard_error, t
 from kit.analysis.statistics.significance import mcnemar
 from kit.registry import Entry
 from kit.results import parse_condition
+from kit.spec import Undefined
 
 Estimates = Mapping[int, tuple[Sample, list[Estimate]]]
 """Of one variant, metric and measurement, by seed."""
@@ -183,7 +184,7 @@ def paired(
     """Returns the differences of two sides, item by item.
 
     Raises:
-        Unpaired: one side has no value an item, or they share none.
+        Unpaired: one side has no value an item, or they share none that it could be had of.
     """
     if not theirs:
         raise Unpaired("the baseline was not measured here")
@@ -195,6 +196,13 @@ def paired(
             if not first.by_item:
                 raise Unpaired(f"{who}, seed {seed}: {first.note or 'no value an item'}")
     sides = [side for a, b in pairs for side in (ours[a], theirs[b])]
+    if entry.traits.get("by_columns"):
+        widths = [sample.artifact.columns["logits"].shape[1] for sample, _ in sides]
+        if len(set(widths)) > 1:
+            raise Unpaired(
+                f"the variant answers with {widths[0]} labels, the baseline with {widths[1]}: "
+                f"{entry.name} has another scale"
+            )
     items = [sample.items(estimates[0].beside) for sample, estimates in sides]
     shared, picks = shared_items(items)
     if not len(shared):
@@ -205,9 +213,10 @@ def paired(
     protocols = {sample.protocol for sample, _ in sides}
     if len(protocols) > 1:
         notes.append("protocols differ: " + " and ".join(sorted(protocols)))
-    values = [
-        estimates[0].pseudo_values(pick) for (_, estimates), pick in zip(sides, picks, strict=True)
-    ]
+    try:
+        values = [side[1][0].pseudo_values(pick) for side, pick in zip(sides, picks, strict=True)]
+    except Undefined as error:
+        raise Unpaired(f"on the items that both have: {error}") from error
     differences = np.stack([a - b for a, b in zip(values[::2], values[1::2], strict=True)])
     codes, count = sides[0][0].clusters_with(sides[0][1][0].beside)
     if picks[0] is not None:

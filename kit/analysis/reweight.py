@@ -82,8 +82,8 @@ def at_shares(
     The others keep their proportions to each other.
 
     Args:
-        artifacts: what classification runs saved.
-        by: `label`, or a group column such as `domain`.
+        artifacts: predictions.
+        by: `label` (of one class an item), or a group column such as `domain`.
         shares: that each label or group is given in turn.
         metric: one with a value an item (accuracy, nll), or a ratio of sums.
 
@@ -94,12 +94,16 @@ def at_shares(
         NaN.
 
     Raises:
-        SpecError: no such column or metric, or a share outside 0..1.
+        SpecError: no such column or metric, one of another kind of predictions, or a share outside
+            0..1.
     """
     import pandas as pd
 
     entry, rows = metrics.get(metric), []
     for artifact in artifacts:
+        if artifact.kind not in entry.traits["artifacts"]:
+            reads = " or ".join(entry.traits["artifacts"])
+            raise SpecError(f"{metric} is a metric of {reads}; these are of {artifact.kind}")
         sample, run = Sample(artifact), artifact.run
         estimate = next(iter(evaluate(entry, sample)), Estimate("", note="it gives no value"))
         strata = _strata(artifact, by)
@@ -131,6 +135,8 @@ def _strata(artifact: Artifact, by: str) -> Array:
     if name not in columns:
         known = [each.removeprefix("group:") for each in columns if each.startswith("group:")]
         raise SpecError(suggest(by, ["label", *known], "label or group column"))
+    if name == by and artifact.kind != "classification":
+        raise SpecError(f"by='label' needs one class an item; these are of {artifact.kind}")
     return columns[name]
 
 

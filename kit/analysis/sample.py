@@ -90,12 +90,8 @@ class Sample:
                     f"{len(bad)} records {at}".rstrip()
                 )
         if {"logits", "label"} <= columns.keys():
-            label, classes = columns["label"], columns["logits"].shape[1]
-            if label.min() < 0 or label.max() >= classes:
-                wrong = label.min() if label.min() < 0 else label.max()
-                return ValueError(
-                    f"run {self.artifact.run_id}: label {wrong} is outside the {classes} classes"
-                )
+            wrong = _wrong_labels(columns["label"], columns["logits"].shape)
+            return ValueError(f"run {self.artifact.run_id}: {wrong}") if wrong else None
         return None
 
     def other(self, role: str) -> Sample:
@@ -120,6 +116,19 @@ class Sample:
         if key not in self.fits:
             self.fits[key] = make()
         return self.fits[key]
+
+
+def _wrong_labels(label: Array, shape: tuple[int, ...]) -> str:
+    """Returns what is wrong with labels [n], or [n, classes] of 0 and 1, beside such logits."""
+    if label.ndim > 1:
+        if label.shape != shape:
+            return f"labels of shape {label.shape} beside logits of shape {shape}"
+        wrong = label[~np.isin(label, (0, 1))]
+        return f"label {wrong[0]} is neither 0 nor 1" if len(wrong) else ""
+    if label.min() < 0 or label.max() >= shape[1]:
+        wrong = label.min() if label.min() < 0 else label.max()
+        return f"label {wrong} is outside the {shape[1]} classes"
+    return ""
 
 
 def _clusters(samples: Sequence[Sample]) -> tuple[Array, int]:

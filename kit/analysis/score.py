@@ -77,7 +77,7 @@ def compare(
     Raises:
         SpecError: a metric that is not registered.
     """
-    cells: dict[Any, dict[str, dict[int, Sample]]] = defaultdict(lambda: defaultdict(dict))
+    cells: dict[Any, dict[Variant, dict[int, Sample]]] = defaultdict(lambda: defaultdict(dict))
     for sample in map(_sample, of):
         variant = sample.artifact.run.variant
         cells[_cell(sample.artifact)][_identity(variant)][variant.seed] = sample
@@ -109,9 +109,9 @@ def _cell(artifact: Artifact) -> tuple[str, str]:
     return artifact.kind, content_hash(ask.name, args)
 
 
-def _identity(variant: Variant) -> str:
-    """What variants of other seeds share."""
-    return content_hash(variant.architecture, variant.training, variant.schemes, variant.runtime)
+def _identity(variant: Variant) -> Variant:
+    """What variants of other seeds share: never their content, which two folders may share too."""
+    return variant.replace(seed=0)
 
 
 def _over_seeds(entry: Entry, estimates: Estimates) -> Iterator[Row]:

@@ -118,12 +118,23 @@ def files(folder: Path) -> list[Path]:
 
 
 def weight_files(folder: Path) -> list[Path]:
-    """Returns the files that hold a model's weights, and an adapter's."""
-    safe = [*folder.glob("*.safetensors")]
-    own = [file for file in safe if not file.name.startswith("adapter_")]
-    adapters = [file for file in safe if file not in own]
-    own = own or [*folder.glob("pytorch_model*.bin")]
-    return sorted(own + (adapters or [*folder.glob("adapter_model.bin")]))
+    """Returns the files that transformers reads a folder's weights from, an adapter's too.
+
+    Safetensors before pickles, one file before its shards: a folder may hold several formats.
+    """
+    found: list[Path] = []
+    for name in ("model.safetensors", "pytorch_model.bin"):
+        index = folder / f"{name}.index.json"
+        if (folder / name).is_file():
+            found = [folder / name]
+        elif index.is_file():
+            shards = read_object(index).get("weight_map")
+            names = sorted(set(shards.values())) if isinstance(shards, dict) else []
+            found = [folder / shard for shard in names]
+        if found:
+            break
+    adapters = (folder / f"adapter_model.{end}" for end in ("safetensors", "bin"))
+    return found + [file for file in adapters if file.is_file()][:1]
 
 
 def _digest(file: Path) -> str:

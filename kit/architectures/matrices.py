@@ -121,7 +121,8 @@ def matrices(module: nn.Module) -> Iterator[Matrix]:
             seen |= {id(tensor) for tensor in packed}
         for name, parameter in part.named_parameters(recurse=False):
             layout = _layout(part, name, parameter)
-            if id(parameter) in seen or not (layout or _unknown(part, name, parameter)):
+            matrix = parameter.numel() and (layout or _unknown(part, name, parameter))
+            if id(parameter) in seen or not matrix:
                 continue
             seen.add(id(parameter))
             known = layout if _plain(parameter) else ""
@@ -181,12 +182,12 @@ def _plain(tensor: Tensor) -> bool:
 
 def _packed(part: nn.Module) -> tuple[Tensor, ...]:
     """Returns codes and scales of a linear layer that holds no weight of its own shape."""
-    import torch
-
     shape = (getattr(part, "out_features", None), getattr(part, "in_features", None))
-    weight = getattr(part, "weight", None)
-    own = isinstance(weight, torch.Tensor) and (_plain(weight) or tuple(weight.shape) == shape)
-    if own or not all(isinstance(size, int) for size in shape) or any(part.children()):
+    if not all(isinstance(size, int) for size in shape) or any(part.children()):
         return ()
-    held = [*part.named_parameters(recurse=False), *part.named_buffers(recurse=False)]
-    return tuple(tensor for name, tensor in held if "bias" not in name)
+    named = [*part.named_parameters(recurse=False), *part.named_buffers(recurse=False)]
+    held = [tensor for name, tensor in named if "bias" not in name]
+    whole = any(
+        _plain(tensor) or tuple(tensor.shape) == shape for tensor in held if tensor.ndim > 1
+    )
+    return () if whole or all(map(_plain, held)) else tuple(held)

@@ -1,7 +1,7 @@
-"""Classifiers that are no neural network: the null models a table should hold.
+"""Models that are no neural network: the null models a table should hold.
 
-A predictor takes raw examples and returns scores, float32 [n, classes]. It is neither compressed
-nor trained by gradients.
+A predictor takes raw examples and returns scores, float32 [n, classes]; of a regression its
+predictions [n, 1]. It is neither compressed nor trained by gradients.
 """
 
 from __future__ import annotations
@@ -22,24 +22,43 @@ Predictor = Callable[[Sequence[Any]], npt.NDArray[np.float32]]
 
 
 @register_architecture(kind="predictor", version=1, probabilities=True)
-def majority(train: Dataset) -> Predictor:
+def majority(train: Dataset, classes: int | None = None) -> Predictor:
     """Answers everything with the log share of each class in the training split.
 
     Its accuracy is what knowing nothing but the class balance gives. Each class counts one item
-    more than it has (Laplace), so that a class that is absent keeps a finite log probability.
+    more than it has (Laplace), so that a class that is absent keeps a finite log probability. Where
+    an item has several labels, or none, the log-odds of each; of a number the mean.
+
+    Args:
+        train: the training split.
+        classes: that the task has; where not given, those that the split has.
 
     Raises:
-        SpecError: the labels are no classes.
+        SpecError: the training split is empty.
     """
+    if not len(train):
+        raise SpecError("majority learns from the split 'train', which is empty")
     labels = np.asarray(train["label"])
-    if labels.ndim != 1 or labels.dtype.kind not in "iub":
-        raise SpecError("majority counts classes; the labels of this task are none")
-    labels = labels.astype(np.int64)
     names = getattr(train.features["label"], "num_classes", None)
-    classes = names or int(labels.max(initial=0)) + 1
-    counts = np.bincount(labels, minlength=classes) + 1
-    prior = np.log(counts / counts.sum()).astype(np.float32)
-    return lambda examples: np.tile(prior, (len(examples), 1))
+    if labels.ndim == 2:
+        answer = _log_odds(labels)
+    elif labels.dtype.kind == "f":
+        answer = labels.mean(keepdims=True)
+    else:
+        answer = _log_shares(labels, classes or names)
+    return lambda examples: np.tile(answer.astype(np.float32), (len(examples), 1))
+
+
+def _log_shares(labels: npt.NDArray[Any], classes: int | None) -> npt.NDArray[np.float64]:
+    """Returns the log share of each class among labels [n]."""
+    counts = np.bincount(labels, minlength=classes or 0) + 1
+    return np.asarray(np.log(counts / counts.sum()))
+
+
+def _log_odds(labels: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
+    """Returns the log-odds of each label, of which labels [n, classes] says who has it."""
+    there = labels.sum(axis=0) + 1
+    return np.asarray(np.log(there / (len(labels) + 2 - there)))
 
 
 @register_architecture(kind="predictor", version=1, probabilities=False, modality="text")

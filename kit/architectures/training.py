@@ -150,7 +150,7 @@ def _refuse_unlearnable(task: Task) -> None:
             f"task {task.ref.name} is a {task.kind} task; kit trains classifiers on classification "
             "tasks alone, and evaluates finished models on the others"
         )
-    if task.split("train") and task.absent:
+    if len(task.split("train")) and task.absent:
         raise SpecError(
             f"task {task.ref.name}, split 'train' has no item of {shown(task.absent)}: every class "
             "needs some to learn from"

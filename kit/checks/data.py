@@ -12,7 +12,7 @@ import numpy as np
 
 from kit import registry, store, tasks
 from kit.analysis.evaluate import evaluate
-from kit.analysis.inputs import FITTED, needs, required
+from kit.analysis.inputs import FITTED, LABELS, needs, required
 from kit.analysis.sample import Sample
 from kit.checks.tiny import IMAGES, TEXTS, Broken, Test, columns, expect, variants
 from kit.entries import Entry
@@ -146,8 +146,14 @@ def _measure(entry: Entry, run: Run) -> Raw:
 
 
 def metric(entry: Entry, ref: Ref) -> Iterator[Test]:
-    """Yields the tests of a metric, on a small artifact of the kind it reads."""
-    kind = entry.traits["artifact"]
+    """Yields the tests of a metric, on a small artifact of each kind it reads."""
+    kinds = entry.traits["artifacts"]
+    for kind in kinds:
+        for what, test in _metric_of(entry, kind):
+            yield (f"{what} ({kind})" if len(kinds) > 1 else what), test
+
+
+def _metric_of(entry: Entry, kind: str) -> Iterator[Test]:
     made = columns(kind, entry.traits.get("where") or {})
     given = _measured_columns(kind) if made is None else made
     order = np.random.default_rng(1).permutation(len(next(iter(given.values()))))
@@ -193,7 +199,8 @@ def _values(entry: Entry, kind: str, given: Mapping[str, np.ndarray]) -> dict[st
     sample = Sample(artifact, dict.fromkeys(needs(entry), artifact))
     found = {}
     for estimate in evaluate(entry, sample):
-        if estimate.status == "undefined" and set(required(entry.function)) <= {FITTED, *given}:
+        there = {FITTED, LABELS, *given}
+        if estimate.status == "undefined" and set(required(entry.function)) <= there:
             raise Undefined(estimate.note)
         if estimate.status != "ok":
             raise SpecError(estimate.note)

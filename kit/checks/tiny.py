@@ -27,6 +27,7 @@ Test = tuple[str, Callable[[], "str | None"]]
 CAUSAL, ENCODER = Ref("llama", width=64, feed_forward=64, depth=1), Ref("check_encoder")
 VISION = Ref("lenet", width=2)
 TEXTS, REVIEWS, IMAGES = Ref("check_texts"), Ref("check_reviews"), Ref("check_images")
+TAGS, GRADES = Ref("check_tags"), Ref("check_grades")
 SIDE = 28
 """Pixels of the images' side."""
 ITEMS = 40
@@ -63,6 +64,8 @@ def world() -> Iterator[None]:
             image_shape=(1, SIDE, SIDE),
             version=1,
         )(check_images)
+        registry.register_task(kind="multi_label", labels=("good", "long"), version=1)(check_tags)
+        registry.register_task(kind="regression", version=1)(check_grades)
         registry.register_architecture(kind="encoder", version=1)(check_encoder)
         yield
 
@@ -82,6 +85,23 @@ def check_reviews() -> dict[str, pd.DataFrame]:
 def check_texts() -> dict[str, pd.DataFrame]:
     """The texts of the reviews."""
     return {split: frame[["text"]] for split, frame in check_reviews().items()}
+
+
+def check_tags() -> dict[str, pd.DataFrame]:
+    """The reviews, and of each whether it is good and whether it is long."""
+
+    def tags(frame: pd.DataFrame) -> Any:
+        return list(zip(frame["label"], (frame["text"].str.len() > 40).astype(int), strict=True))
+
+    return {split: frame.assign(label=tags(frame)) for split, frame in check_reviews().items()}
+
+
+def check_grades() -> dict[str, pd.DataFrame]:
+    """The reviews, each with a grade."""
+    return {
+        split: frame.assign(label=frame["label"] + frame["text"].str.len() / 100)
+        for split, frame in check_reviews().items()
+    }
 
 
 def check_images() -> dict[str, pd.DataFrame]:
@@ -111,12 +131,14 @@ def check_encoder(vocab_size: int) -> nn.Module:
 
 
 def variants() -> list[tuple[Variant, Ref]]:
-    """Returns models of three kinds, each with data it can be measured on."""
+    """Returns models of several kinds, each with data it can be measured on."""
     images = Training(IMAGES, Budget(epochs=1))
     return [
         (Variant(ENCODER), REVIEWS),
         (Variant(CAUSAL), TEXTS),
         (Variant(VISION, images), IMAGES),
+        (Variant(Ref("majority")), TAGS),
+        (Variant(Ref("majority")), GRADES),
     ]
 
 
@@ -181,19 +203,24 @@ def columns(kind: str, where: Mapping[str, Any]) -> dict[str, np.ndarray] | None
     items = {"item": np.char.mod("%03d", count), "cluster": np.char.mod("%d", count // 2)}
     logits = rng.normal(size=(len(count), 2)).astype(np.float32)
     quantity = {"quantity": np.full(3, ""), "value": np.full(3, 8.0), "unit": np.full(3, "1")}
+    texts = {**items, "cut": count % 5 == 0}
     known: dict[str, dict[str, np.ndarray]] = {
         "classification": {
-            **items,
+            **texts,
             "label": count % 2,
             "logits": logits + 0.5 * np.eye(2, dtype=np.float32)[count % 2],
             "features": logits,
             "valence": count % 2 + logits[:, 0],
         },
+        "multi_label": {**texts, "label": (logits > rng.normal(size=logits.shape)) + 0},
+        "regression": {**texts, "label": count % 7 / 2},
         "tokens": {**items, "nll": rng.random(len(count)) * 9, "tokens": 3 + count % 9},
         "features": {**items, "features": logits},
         "memory": quantity,
         "cost": {**quantity, "condition": np.full(3, "context=8")},
     }
+    known["multi_label"]["logits"] = logits
+    known["regression"]["prediction"] = count % 7 + logits[:, 0].astype(np.float64)
     text = np.full(len(count), "batch_size=2;length=8;threads=1")
     known["timing"] = {
         "launch": count % 4,

@@ -6,7 +6,7 @@ has no entry and counts as held. This is the one place that writes and reads the
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -50,60 +50,57 @@ class Stored:
     """What the weights of a model take.
 
     Attributes:
-        held_bytes: as they are in memory.
+        disk_bytes: as they would be saved: simulated schemes save what they compute with.
         nominal_bytes: in the formats of the schemes.
         bits_per_weight: mean over all matrices, scales included; 0 where there is none.
         left: for those that the schemes left as they were, bits a weight by name.
     """
 
-    held_bytes: float
+    disk_bytes: float
     nominal_bytes: float
     bits_per_weight: float
     left: Mapping[str, float]
 
     @property
     def notes(self) -> list[str]:
-        """Sentences that name what the schemes left."""
-        return left_sentences(self.left)
-
-
-def left_sentences(left: Mapping[str, float]) -> list[str]:
-    """Returns a sentence for each number of bits: the first matrix's name and how many more."""
-    sentences = []
-    for bits in sorted(set(left.values()), reverse=True):
-        first, *more = [name for name, found in left.items() if found == bits]
+        """One sentence that names what the schemes left, or none."""
+        if not self.left:
+            return []
+        least, most = min(self.left.values()), max(self.left.values())
+        bits = f"{most:.4g}" if least == most else f"{least:.4g} to {most:.4g}"
+        first, *more = self.left
         others = f" and {len(more)} more" if more else ""
-        sentences.append(f"not compressed, at {bits:g} bits: {first}{others}")
-    return sentences
+        return [f"not compressed, at {bits} bits: {first}{others}"]
 
 
 def stored(module: nn.Module) -> Stored:
-    """Counts parameters, and the codes of packed layers, which may be buffers."""
+    """Counts the parameters of a module, and the codes of packed layers, which may be buffers."""
     from kit.architectures.matrices import matrices
 
-    weights = list(matrices(module))
-    bits = noted(module)
-    per_weight = {weight.name: _bits(weight, bits) for weight in weights}
-    parts = {id(tensor): tensor for weight in weights for tensor in weight.tensors}
-    everything = {id(tensor): tensor for tensor in module.parameters()} | parts
-    held = sum(map(held_bytes, everything.values()))
-    nominal = sum(per_weight[weight.name] * weight.count for weight in weights) / 8
-    others = held - sum(map(held_bytes, parts.values()))
+    weights = {matrix.name: matrix for matrix in matrices(module)}
+    said = noted(module)
+    held = {name: sum(map(held_bytes, each.tensors)) for name, each in weights.items()}
+    nominal = {name: _nominal(each, held[name], said.get(name)) for name, each in weights.items()}
+    saved = {
+        name: nominal[name] if _is_packed(each) else held[name] for name, each in weights.items()
+    }
+    inside = {id(tensor) for each in weights.values() for tensor in each.tensors}
+    others = sum(held_bytes(each) for each in module.parameters() if id(each) not in inside)
+    count = sum(each.count for each in weights.values())
     return Stored(
-        float(held),
-        others + nominal,
-        _mean(per_weight, weights),
-        {name: each for name, each in per_weight.items() if bits and name not in bits},
+        float(others + sum(saved.values())),
+        float(others + sum(nominal.values())),
+        8 * sum(nominal.values()) / count if count else 0.0,
+        {n: 8 * size / weights[n].count for n, size in held.items() if said and n not in said},
     )
 
 
-def _bits(weight: Matrix, bits: Bits) -> float:
-    held = 8 * sum(map(held_bytes, weight.tensors)) / weight.count
-    said = bits.get(weight.name)
-    return held if said is None else said
+def _nominal(matrix: Matrix, held: int, bits: float | None) -> float:
+    return held if bits is None else matrix.count * bits / 8
 
 
-def _mean(per_weight: Mapping[str, float], weights: Iterable[Matrix]) -> float:
-    counts = {weight.name: weight.count for weight in weights}
-    total = sum(counts.values())
-    return sum(per_weight[name] * count for name, count in counts.items()) / total if total else 0.0
+def _is_packed(matrix: Matrix) -> bool:
+    """Says whether a matrix is held in the format its bits are noted for, not in a simulation."""
+    import torch
+
+    return any(type(tensor.data) is not torch.Tensor for tensor in matrix.tensors)

@@ -9,6 +9,7 @@ import numpy as np
 from pydantic import Field
 
 from kit import tasks
+from kit.architectures.folder import locate, weight_files
 from kit.build import kind_of, load_model, stage
 from kit.compression.onnx import stored_graph
 from kit.compression.stored import Stored, stored
@@ -16,7 +17,6 @@ from kit.measurements.bench import Raw, TaskRef
 from kit.registry import register_measurement
 from kit.runner import Runner
 from kit.spec import Ref, Undefined
-from kit.values import read_object
 
 STATUS = Path("/proc/self/status")
 EXCLUDED = "without the libraries (their imports) and the system's file cache"
@@ -111,24 +111,5 @@ def _disk_bytes(runner: Runner, found: Stored) -> float:
         return float(sum(file.stat().st_size for file in runner.graph.parent.glob("model.onnx*")))
     shipped: list[Path] = []
     if kind_of(runner.variant) == "pretrained" and not runner.variant.schemes:
-        from kit.architectures.pretrained import locate
-
-        args = runner.variant.architecture.args
-        shipped = weight_files(locate(args["source"], args.get("revision")))
-    return float(sum(file.stat().st_size for file in shipped)) or found.held_bytes
-
-
-def weight_files(folder: Path) -> list[Path]:
-    """Returns the files that transformers reads a model folder's weights from, if there are any.
-
-    Safetensors before pickles, one file before its shards: a folder may hold several formats.
-    """
-    for name in ("model.safetensors", "pytorch_model.bin"):
-        if (folder / name).is_file():
-            return [folder / name]
-        index = folder / f"{name}.index.json"
-        if index.is_file():
-            shards = read_object(index).get("weight_map")
-            names = sorted(set(shards.values())) if isinstance(shards, dict) else []
-            return [folder / shard for shard in names]
-    return []
+        shipped = weight_files(locate(runner.variant.architecture.args["source"]))
+    return float(sum(file.stat().st_size for file in shipped)) or found.disk_bytes

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Annotated, Any
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 from pydantic import Field
@@ -15,7 +15,11 @@ from kit.measurements.bench import CorruptionRef, Raw, TaskRef
 from kit.registry import register_measurement
 from kit.runner import Padding, Runner
 from kit.spec import Ref, SpecError
+from kit.tasks.task import Task
 from kit.workers import report
+
+if TYPE_CHECKING:
+    from datasets import Dataset
 
 Positive = Annotated[int, Field(ge=1)]
 
@@ -46,13 +50,13 @@ def Quality(
         args["corruption"] = corruption
     if limit is None:
         kind = registry.tasks.get(registry.tasks.canonical(task).name).traits["kind"]
-        limit = presets.preset()["items" if kind == "classification" else "documents"]
+        limit = presets.preset()["documents" if kind == "language" else "items"]
     return Ref("quality", task=task, split=split, limit=limit, **args)
 
 
 @register_measurement(
     where="worker",
-    artifacts=("classification", "tokens"),
+    artifacts=tuple(registry.QUALITY.values()),
     version=1,
     seconds=15.0,
     adds=("features",),
@@ -72,17 +76,18 @@ def quality(
     max_bytes: Positive = 1024,
     corruption: CorruptionRef = None,
 ) -> Raw:
-    """Predictions item by item: logits of a classifier, log-likelihoods of a language model.
+    """Predictions item by item: logits, numbers, or log-likelihoods of a language model.
 
     Args:
         runner: the variant, ready.
         task: the data.
         split: which part.
         limit: the first n items by content hash.
-        batch_size: items a batch; changes only rounding.
+        batch_size: items a batch. It changes only rounding, but where a scheme takes its scale
+            over the batch, as `dynamic_int8` does: answers then depend on what shares their batch.
         threads: of the worker; one, so that the number of workers never changes a table.
         padding: of texts, to the longest of their `batch` or to the `length` at which they are cut
-            (language models: to `context`); changes only rounding.
+            (language models: to `context`). It changes as much as `batch_size` does.
         features: also saves the pooled hidden vectors.
         context: language models: tokens a window holds.
         stride: language models: how far the window moves; what overlaps is context only.
@@ -91,38 +96,98 @@ def quality(
     """
     data = tasks.load(task)
     rows = data.split(split, limit)
-    columns = {"item": np.asarray(rows["id"]), "cluster": np.asarray(rows["cluster"])}
     examples = examples_of(data, rows, corruption)
+    items = {"item": np.asarray(rows["id"]), "cluster": np.asarray(rows["cluster"])}
     if data.kind == "language":
         if runner.model.kind != "causal":
             raise SpecError(f"{task.name} asks for a language model; {runner.variant.name} is none")
         texts = [_cut(text, max_bytes) for text in examples]
         width = context if padding == "length" else 1
-        tokens = _token_columns(runner, texts, batch_size, context, stride, width)
+        scored = _score_texts(runner, texts, batch_size, context, stride, width)
         protocol = {"context": context, "stride": stride, "max_bytes": max_bytes}
-        return Raw("tokens", {**columns, **tokens}, {"protocol": protocol})
+        return Raw("tokens", {**items, **scored}, {"protocol": protocol})
     if runner.model.kind == "causal":
         raise SpecError(f"{task.name} asks for a classifier; {runner.variant.name} gives tokens")
-    columns["label"] = np.asarray(rows["label"], np.int64)
+    answers = _answer(runner, examples, batch_size, padding, features=features)
+    if not np.isfinite(answers["logits"]).all():
+        raise ValueError(f"{runner.variant.name} gave NaN or infinite logits on {split}")
+    info = _checked(runner, data, answers["logits"].shape, len(examples))
+    if data.kind == "regression":
+        answers["prediction"] = answers.pop("logits")[:, 0].astype(np.float64)
+    known = _known(data, rows)
+    return Raw(registry.QUALITY[data.kind], {**items, **known, **answers}, info)
+
+
+LABELS: Mapping[str, type[np.generic]] = {
+    "classification": np.int64,
+    "multi_label": np.int64,
+    "regression": np.float64,
+}
+"""Kind of task -> of what type its labels are."""
+
+
+def _known(data: Task, rows: Dataset) -> dict[str, np.ndarray]:
+    """Returns what the data say of each item: label, rating where they have one, groups."""
+    columns = {"label": np.asarray(rows["label"], LABELS[data.kind])}
     if "valence" in rows.column_names:
         columns["valence"] = np.asarray(rows["valence"], np.float64)
-    columns |= {f"group:{name}": np.asarray(rows[name]).astype(str) for name in data.groups}
+    return columns | {f"group:{name}": np.asarray(rows[name]).astype(str) for name in data.groups}
+
+
+def _answer(
+    runner: Runner, examples: list[Any], batch_size: int, padding: Padding, *, features: bool
+) -> dict[str, np.ndarray]:
+    """Returns a model's outputs as `logits` [n, columns], `features` where asked for, and `cut`.
+
+    `cut` says of each text whether the model read less than all of it; it is left out where there
+    is no window.
+    """
+    columns = {}
     if features:
         found = runner.predict_with_features(examples, batch_size, padding)
         columns["logits"], columns["features"] = found
     else:
         columns["logits"] = runner.predict(examples, batch_size, padding)
-    if not np.isfinite(columns["logits"]).all():
-        raise ValueError(f"{runner.variant.name} gave NaN or infinite logits on {split}")
-    if columns["logits"].shape != (len(examples), len(data.labels)):
+    cut = runner.cut(examples)
+    return columns if cut is None else columns | {"cut": np.asarray(cut, bool)}
+
+
+def _checked(runner: Runner, data: Task, shape: tuple[int, ...], n: int) -> dict[str, Any]:
+    """Returns what is to be known of a model's outputs, after a look at their shape.
+
+    Of a classification the model may answer with labels that the task lacks: their columns follow
+    the task's, and count as answers that are wrong.
+
+    Args:
+        runner: the variant.
+        data: the task.
+        shape: of the outputs.
+        n: items.
+
+    Returns:
+        `rated` (False: scores are no probabilities) and `labels` (names of the outputs where they
+        are more than the task's, and of several labels an item), nothing of a regression.
+
+    Raises:
+        SpecError: other outputs than the task has labels (or one, of a regression).
+    """
+    labels = data.labels
+    if data.kind == "classification" and runner.model.labels[: len(labels)] == labels:
+        labels = runner.model.labels
+    wanted = (n, len(labels) or 1)
+    if shape != wanted:
+        what = f"the labels {', '.join(labels)}" if labels else "one number an item"
         raise SpecError(
-            f"{runner.variant.name} gave logits of shape {columns['logits'].shape}; expected "
-            f"{(len(examples), len(data.labels))} for the labels {', '.join(data.labels)}"
+            f"{runner.variant.name} gave logits of shape {shape}; expected {wanted} for {what}"
         )
-    return Raw("classification", columns, {"rated": runner.model.probabilities is not False})
+    if data.kind == "regression":
+        return {}
+    rated = {"rated": runner.model.probabilities is not False}
+    named = data.kind == "multi_label" or len(labels) > len(data.labels)
+    return {**rated, "labels": list(labels)} if named else rated
 
 
-def _token_columns(
+def _score_texts(
     runner: Runner, texts: list[str], batch_size: int, context: int, stride: int, width: int
 ) -> dict[str, np.ndarray]:
     """Scores documents by windows of `context` tokens that move by `stride`.

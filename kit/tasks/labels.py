@@ -94,7 +94,7 @@ def unlabelled(
     labels: Sequence[Any] | None,
     no_label: Sequence[Any] | None,
 ) -> set[Key]:
-    """Returns the labels that stand for no label.
+    """Returns the labels that stand for no label, told by the labels of the task itself.
 
     They are those that are stated. Where none is, -1 is one, but for three cases in which it is a
     class: `labels` names it, another label is negative too, or the labels are just -1 and 1. Where
@@ -111,9 +111,9 @@ def unlabelled(
         return stated
     found = {value for value in values if isinstance(value, int) and not isinstance(value, bool)}
     rest = found - {MARKER}
-    if MARKER not in found or key_of(MARKER) in named or min(rest, default=0) < 0 or rest == {1}:
+    if key_of(MARKER) in named or min(rest, default=0) < 0 or found == {MARKER, 1}:
         return set()
-    if rest == {0, 1} and labels is None:
+    if found == {MARKER, 0, 1} and labels is None:
         warnings.warn(
             f"task {task}: the labels are -1, 0 and 1, and -1 is taken for no label; where it is "
             "a class give labels=[-1, 0, 1], where it is not no_label=[-1]",

@@ -56,9 +56,7 @@ def read_table(where: str, given: Any) -> Table:
             raise SpecError(f"{where}: its parts do not go together: {reason(error)}") from error
     if not isinstance(given, datasets.Dataset):
         file = isinstance(given, str) and given.casefold().endswith(READABLE)
-        hint = (
-            f". A file: read it with pandas, or give its folder, {PREFIX}./folder" if file else ""
-        )
+        hint = ". Read the file with pandas, or give its folder as 'hf:./folder'" if file else ""
         raise SpecError(
             f"{where} is a {type(given).__name__}; expected a pandas DataFrame, a data set of "
             f"`datasets`, or 'hf:' and its name{hint}"

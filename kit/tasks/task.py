@@ -87,7 +87,7 @@ class Task:
     def shown_label(self, value: Any) -> str:
         """Returns a label as a reader is shown it: a class, all that an item has, or a number."""
         if self.kind == "classification":
-            return self.labels[value]
+            return self.labels[int(value)]
         if self.kind == "multi_label":
             return ", ".join(n for n, mark in zip(self.labels, value, strict=True) if mark)
         return f"{value:g}"
@@ -195,10 +195,12 @@ def _read_split(path: Path, labels: tuple[str, ...]) -> datasets.Dataset:
     import pyarrow.parquet
     from datasets.table import InMemoryTable
 
-    rows = datasets.Dataset(InMemoryTable(pyarrow.parquet.read_table(path)))
-    if labels and pyarrow.types.is_integer(rows.data.schema.field("label").type):
-        return rows.cast_column("label", datasets.ClassLabel(names=list(labels)))
-    return rows
+    table = pyarrow.parquet.read_table(path)
+    features = datasets.Features.from_arrow_schema(table.schema)
+    if labels:
+        features["label"] = datasets.ClassLabel(names=list(labels))
+        table = table.cast(features.arrow_schema)
+    return datasets.Dataset(InMemoryTable(table), info=datasets.DatasetInfo(features=features))
 
 
 def _write(folder: Path, ref: Ref, entry: registry.Entry) -> None:

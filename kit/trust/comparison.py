@@ -89,14 +89,14 @@ def _facts(before: Mapping[Any, Any] | None, after: Mapping[Any, Any] | None) ->
 def _kind(row: Mapping[Any, Any]) -> str:
     """Returns by which rule a row is judged."""
     name = row["metric"].removesuffix("_change")
-    artifact = metrics.get(name).traits["artifact"] if name in metrics.names() else ""
+    artifacts = metrics.get(name).traits["artifacts"] if name in metrics.names() else ()
     if row["unit"] == "bytes":
         return "bytes"
     if row["unit"] == "ratio":
         return "ratio"
     # a rate found over launches (the self-test's) is as much of the hour as they are
     of_launches = row["interval"] == "launches" or "launches=" in row["condition"]
-    timed = row["unit"] in _TIME_UNITS or artifact == "timing"
+    timed = row["unit"] in _TIME_UNITS or artifacts == ("timing",)
     return "time" if of_launches or timed else "quality"
 
 

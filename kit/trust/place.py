@@ -19,9 +19,9 @@ import psutil
 from filelock import FileLock, Timeout
 
 from kit import results
-from kit.registry import metrics
+from kit.registry import QUALITY, metrics
 
-EXACT = ("classification", "tokens", "features")
+EXACT = (*QUALITY.values(), "features")
 """Kinds of artifacts whose numbers have to come out equal; those of a timing never do."""
 _TOO_FEW = re.compile(r"\d+ calls; p\d+ needs \d+")
 """Why a percentile is undefined: how many calls a turn holds is the machine's load, no kill's."""
@@ -171,5 +171,5 @@ def _artifact(metric: str) -> str:
     """Returns the kind of artifact that a row was computed from."""
     name = metric.removesuffix("_change")
     if name in metrics.names():
-        return str(metrics.get(name).traits["artifact"])
+        return str(metrics.get(name).traits["artifacts"][0])
     return EXACT[0]  # flips and distances

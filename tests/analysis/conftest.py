@@ -100,3 +100,18 @@ def timed() -> Make:
         return Artifact(run, content_hash(run), "timing", columns, {})
 
     return make
+
+
+@pytest.fixture
+def predicted() -> Make:
+    """Makes an artifact of any kind of predictions from its columns; items number themselves."""
+
+    def make(
+        variant: Variant, kind: str, *, split: str = "test", info: Any = None, **columns: Any
+    ) -> Artifact:
+        items = np.arange(len(next(iter(columns.values())))).astype(str)
+        run = Run(variant, Ref("quality", task=Ref("toys"), split=split))
+        made = {"item": items, "cluster": items, **columns}
+        return Artifact(run, content_hash(run), kind, made, info or {})
+
+    return make

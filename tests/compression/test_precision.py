@@ -1,13 +1,16 @@
-"""bfloat16, and int8 by torchao."""
+"""bfloat16, float16, and int8 by torchao."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import pytest
 import torch
 from torch import nn
 
 from kit import registry
-from kit.compression.precision import bf16, torchao_int8
+from kit.compression.precision import bf16, fp16, torchao_int8
+from kit.compression.stored import stored
 
 
 @pytest.fixture
@@ -23,6 +26,36 @@ def test_bf16_is_a_copy_with_half_the_bytes(model: nn.Module) -> None:
     inputs = torch.randn(3, 32)
     torch.testing.assert_close(small(inputs.bfloat16()).float(), model(inputs), atol=0.05, rtol=0.1)
     assert registry.schemes.get("bf16").traits["dtype"] == "bfloat16"
+
+
+def test_fp16_is_a_copy_with_half_the_bytes_and_a_finer_grain(model: nn.Module) -> None:
+    small = fp16(model)
+    assert {parameter.dtype for parameter in small.parameters()} == {torch.float16}
+    assert {parameter.dtype for parameter in model.parameters()} == {torch.float32}
+    inputs = torch.randn(3, 32)
+    torch.testing.assert_close(small(inputs.half()).float(), model(inputs), atol=3e-3, rtol=1e-2)
+    assert stored(small).disk_bytes * 2 == stored(model).disk_bytes
+    assert registry.schemes.get("fp16").traits["runtimes"] == ("eager", "compiled")
+
+
+@pytest.mark.parametrize("scheme", [bf16, fp16])
+@pytest.mark.parametrize("name", ["Bert", "Llama"])
+def test_half_precision_runs_in_models_of_the_library(name: str, scheme: Any) -> None:
+    import transformers
+
+    size = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "pad_token_id": 0}
+    config = getattr(transformers, f"{name}Config")(vocab_size=48, intermediate_size=40, **size)
+    torch.manual_seed(0)
+    model = transformers.AutoModelForSequenceClassification.from_config(config).eval()
+    inputs = {
+        "input_ids": torch.arange(1, 13).view(2, 6),
+        "attention_mask": torch.ones(2, 6).long(),
+    }
+    with torch.no_grad():
+        exact, found = model(**inputs).logits, scheme(model)(**inputs).logits
+    tolerance = registry.schemes.get(scheme.__name__).traits["tolerance"]
+    assert found.dtype != exact.dtype
+    assert (found.float() - exact).abs().max() <= tolerance * exact.abs().max()
 
 
 def test_torchao_int8_is_a_copy_near_the_original(model: nn.Module) -> None:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable, Iterator
+from itertools import product
+from typing import Any
 
 import numpy as np
 import pytest
@@ -63,6 +66,148 @@ def test_an_error_is_at_most_half_a_step(weight: np.ndarray, bits: int) -> None:
     assert (np.abs(rounded - weight) <= step * 0.5001 + 1e-6).all()
 
 
+Rows = dict[str, Iterator[tuple[Any, ...]]]
+"""Name of a parameter -> an index for each output: that of all the weights it is made with."""
+every = slice(None)
+
+
+def first(count: int) -> Iterator[tuple[Any, ...]]:
+    """The first dimension counts the outputs."""
+    return ((output,) for output in range(count))
+
+
+def mixtral() -> tuple[nn.Module, Rows]:
+    from transformers import MixtralConfig
+    from transformers.models.mixtral.modeling_mixtral import MixtralSparseMoeBlock
+
+    config = MixtralConfig(hidden_size=6, intermediate_size=5, num_local_experts=3)
+    return MixtralSparseMoeBlock(config), {
+        "gate.weight": first(3),
+        "experts.gate_up_proj": product(range(3), range(10)),
+        "experts.down_proj": product(range(3), range(6)),
+    }
+
+
+def gpt_oss() -> tuple[nn.Module, Rows]:
+    from transformers import GptOssConfig
+    from transformers.models.gpt_oss.modeling_gpt_oss import GptOssExperts
+
+    config = GptOssConfig(hidden_size=6, intermediate_size=5, num_local_experts=3)
+    return GptOssExperts(config), {
+        "gate_up_proj": product(range(3), [every], range(10)),
+        "down_proj": product(range(3), [every], range(6)),
+    }
+
+
+def xlnet() -> tuple[nn.Module, Rows]:
+    from transformers import XLNetConfig
+    from transformers.models.xlnet.modeling_xlnet import XLNetRelativeAttention
+
+    heads = {name: product([every], range(2), range(3)) for name in "qkvr"}
+    return XLNetRelativeAttention(XLNetConfig(d_model=6, n_head=2)), {**heads, "o": first(6)}
+
+
+def conv1d() -> tuple[nn.Module, Rows]:
+    from transformers.pytorch_utils import Conv1D
+
+    return Conv1D(4, 9), {"weight": product([every], range(4))}
+
+
+def attention() -> tuple[nn.Module, Rows]:
+    module = nn.MultiheadAttention(6, 2, kdim=4, vdim=5)
+    names = ("q_proj_weight", "k_proj_weight", "v_proj_weight", "out_proj.weight")
+    return module, {name: first(6) for name in names}
+
+
+LAYERS: dict[str, Callable[[], tuple[nn.Module, Rows]]] = {
+    "Linear": lambda: (nn.Linear(9, 4), {"weight": first(4)}),
+    "Conv1D": conv1d,
+    "Conv1d": lambda: (nn.Conv1d(4, 6, 3, groups=2), {"weight": first(6)}),
+    "Conv2d": lambda: (nn.Conv2d(3, 5, (2, 3)), {"weight": first(5)}),
+    "LSTM": lambda: (
+        nn.LSTM(3, 4, proj_size=2),
+        {"weight_ih_l0": first(16), "weight_hh_l0": first(16), "weight_hr_l0": first(2)},
+    ),
+    "GRUCell": lambda: (nn.GRUCell(3, 4), {"weight_ih": first(12), "weight_hh": first(12)}),
+    "attention": lambda: (
+        nn.MultiheadAttention(6, 2),
+        {"in_proj_weight": first(18), "out_proj.weight": first(6)},
+    ),
+    "attention of three widths": attention,
+    "Mixtral": mixtral,
+    "gpt-oss": gpt_oss,
+    "XLNet": xlnet,
+}
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    st.sampled_from(sorted(LAYERS)),
+    st.integers(2, 8),
+    st.sampled_from([None, 8]),
+    st.integers(0, 2**32 - 1),
+)
+def test_every_layer_is_rounded_output_by_output(
+    layer: str, bits: int, group: int | None, seed: int
+) -> None:
+    module, rows = LAYERS[layer]()
+    generator = torch.Generator().manual_seed(seed)
+    for parameter in module.parameters():
+        parameter.data = torch.randn(parameter.shape, generator=generator)
+    rounded = round_weights(module, bits=bits, group=group)
+    expected = {name: value.numpy().copy() for name, value in module.state_dict().items()}
+    for name, indices in rows.items():
+        for index in indices:
+            row = expected[name][index]
+            expected[name][index] = naive(row.reshape(1, -1), bits, group).reshape(row.shape)
+    for name, value in rounded.state_dict().items():
+        np.testing.assert_allclose(value.numpy(), expected[name], atol=1e-5, err_msg=name)
+    assert set(rounded.stored_bits) == set(rows)
+
+
+def before(weight: torch.Tensor, bits: int, group: int | None) -> torch.Tensor:
+    """The formula that made the published tables, for a weight whose outputs come first."""
+    given = weight.detach().flatten(1)
+    size = group or given.shape[1]
+    padded = nn.functional.pad(given, (0, -given.shape[1] % size))
+    blocks = padded.reshape(len(given), -1, size)
+    scale = blocks.abs().amax(dim=-1, keepdim=True).clamp(min=1e-12) / (2 ** (bits - 1) - 1)
+    values = ((blocks / scale).round() * scale).reshape(len(given), -1)
+    return values[:, : given.shape[1]].reshape(weight.shape)
+
+
+@pytest.mark.parametrize(("bits", "group"), [(8, None), (3, None), (4, 32)])
+def test_linear_layers_and_convolutions_round_to_the_same_bits_as_ever(
+    bits: int, group: int | None
+) -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.Flatten(), nn.Linear(72, 4))
+    rounded = round_weights(model, bits=bits, group=group)
+    for at in (0, 3):
+        assert torch.equal(rounded[at].weight, before(model[at].weight, bits, group))
+    sizes = {"0.weight": 27, "3.weight": 72}
+    assert rounded.stored_bits == {n: bits + 16 / (group or size) for n, size in sizes.items()}
+
+
+def test_a_rounded_lstm_computes_with_the_rounded_weights() -> None:
+    torch.manual_seed(0)
+    lstm, inputs = nn.LSTM(3, 4), torch.randn(5, 1, 3)
+    rounded = round_weights(lstm, bits=2)
+    fresh = nn.LSTM(3, 4)
+    fresh.load_state_dict(rounded.state_dict())
+    torch.testing.assert_close(rounded(inputs)[0], fresh(inputs)[0])
+    assert not torch.allclose(rounded(inputs)[0], lstm(inputs)[0], atol=1e-3)
+
+
+def test_bits_of_a_stack_are_the_mean_of_its_matrices() -> None:
+    block, _ = mixtral()
+    shares = map_linear_weights(block, lambda weight: weight, bits=len)
+    assert shares.stored_bits["experts.gate_up_proj"] == 10
+    halved = map_linear_weights(block, lambda weight: weight * (weight > 0))
+    assert set(halved.stored_bits.values()) == {None}
+    assert float((halved.experts.down_proj != 0).float().mean()) < 1
+
+
 class Tied(nn.Module):
     """An output layer that shares its weight with the embedding."""
 
@@ -109,7 +254,9 @@ def test_a_scheme_of_the_user_by_map() -> None:
 
 
 def test_another_shape_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"0: expected a weight of shape \(4, 8\), got \(8, 4\)"):
+    with pytest.raises(
+        ValueError, match=r"0\.weight: expected a weight of shape \(4, 8\), got \(8, 4\)"
+    ):
         map_linear_weights(nn.Sequential(nn.Linear(8, 4)), lambda weight: weight.T)
 
 

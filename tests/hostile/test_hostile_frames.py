@@ -101,13 +101,16 @@ def test_any_cell_in_any_column(column: str) -> None:
     try_it()
 
 
-ARGUMENTS = ("text", "label", "groups", "cluster", "shifts", "far", "validation", "test", "labels")
+ARGUMENTS = (
+    *("text", "label", "kind", "groups", "cluster", "shifts", "far", "validation", "test"),
+    *("labels", "no_label", "contradictory"),
+)
 
 
 @pytest.mark.parametrize("argument", ARGUMENTS)
 def test_any_argument(argument: str) -> None:
     for value in CELLS:
-        if not (argument in ("cluster", "shifts", "labels") and value is None):
+        if not (argument in ("kind", "cluster", "shifts", "labels", "no_label") and value is None):
             task(toy_frame(90), **{argument: value})
 
 
@@ -132,7 +135,6 @@ FRAMES = {
     "no column": toy_frame(90)[[]],
     "labels alike in print": toy_frame(90).assign(label=[1, "1"] * 45),
     "empty label": toy_frame(90).assign(label=["", "a"] * 45),
-    "a label a row": toy_frame(90).assign(label=range(90)),
 }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from typing import Any
 
@@ -169,3 +170,64 @@ def test_sizes_come_from_the_preset_by_the_kind_of_task(toys: Ref, prose: Ref) -
     limits: list[Any] = [Quality(task).args["limit"] for task in (toys, prose)]
     assert limits == [64, 8]
     assert Quality(toys, limit=5).args["limit"] == 5
+
+
+def test_a_model_may_know_more_labels_than_the_task(
+    classifier: Runner, toys: Ref, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Their columns follow the task's and are named; others in their place are refused."""
+    monkeypatch.setattr(classifier, "predict", lambda texts, *_: np.zeros((len(texts), 3)))
+    for labels, fits in ((("0", "1", "maybe"), True), (("1", "0", "maybe"), False)):
+        model = dataclasses.replace(classifier.model, labels=labels)
+        monkeypatch.setattr(classifier, "model", model)
+        if fits:
+            raw = quality(classifier, task=toys, limit=4)
+            assert raw.info == {"rated": True, "labels": ["0", "1", "maybe"]}
+            assert raw.columns["logits"].shape == (4, 3)
+        else:
+            with pytest.raises(SpecError, match=r"shape \(4, 3\); expected \(4, 2\)"):
+                quality(classifier, task=toys, limit=4)
+
+
+def test_cut_texts_are_marked_where_there_is_a_window(
+    classifier: Runner, toys: Ref, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    windows = [lambda texts: np.array([len(text) > 20 for text in texts]), lambda texts: None]
+    monkeypatch.setattr(classifier, "cut", windows[0], raising=False)
+    raw = quality(classifier, task=toys, limit=9)
+    texts = tasks.load(toys).split("test", 9)["text"]
+    assert raw.columns["cut"].tolist() == [len(text) > 20 for text in texts]
+    monkeypatch.setattr(classifier, "cut", windows[1])
+    assert "cut" not in quality(classifier, task=toys, limit=9).columns
+
+
+def test_several_labels_and_numbers(
+    classifier: Runner, toys: Ref, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The columns of the other kinds of tasks, of which these data have another label."""
+    data = tasks.load(toys)
+    rng = np.random.default_rng(0)
+    size = len(data.split("test"))
+    for kind, labels, label, outputs in (
+        ("multi_label", ("a", "b", "c"), rng.integers(0, 2, (size, 3)), rng.normal(size=(size, 3))),
+        ("regression", (), rng.normal(size=size), rng.normal(size=(size, 1))),
+    ):
+        rows = data.split("test").remove_columns("label").add_column("label", label.tolist())
+        made = dataclasses.replace(data, kind=kind, labels=labels, data={"test": rows})
+        monkeypatch.setattr(tasks, "load", lambda _, made=made: made)
+        monkeypatch.setattr(classifier, "predict", lambda *_, outputs=outputs: outputs)
+        raw = quality(classifier, task=toys)
+        assert raw.kind == registry.QUALITY[kind] == kind
+        assert raw.columns["label"].tolist() == label.tolist()
+        if kind == "multi_label":
+            assert raw.columns["logits"].tolist() == outputs.tolist()
+            assert raw.info == {"rated": True, "labels": ["a", "b", "c"]}
+        else:
+            assert raw.columns["prediction"].tolist() == outputs[:, 0].tolist()
+            assert raw.columns["label"].dtype == raw.columns["prediction"].dtype == np.float64
+            assert "logits" not in raw.columns and raw.info == {}
+        assert "group:country" in raw.columns
+        wrong = np.zeros((size, 2))
+        monkeypatch.setattr(classifier, "predict", lambda *_, wrong=wrong: wrong)
+        with pytest.raises(SpecError, match="the labels a, b, c|for one number an item"):
+            quality(classifier, task=toys)

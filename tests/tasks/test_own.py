@@ -8,9 +8,11 @@ import cloudpickle
 import numpy as np
 import pandas as pd
 import pytest
+from texts import sentences
 
 from kit import registry
 from kit.spec import SpecError
+from kit.tasks.content import content_id
 from kit.tasks.own import task_from_frame, task_from_text
 from kit.tasks.task import describe, load
 
@@ -97,7 +99,7 @@ def test_rows_without_label_or_text_are_dropped_and_counted() -> None:
     frame.loc[1, "label"] = float("nan")
     frame.loc[2, "text"] = "  \n "
     frame.loc[3, "text"] = None
-    frame.loc[4, "text"] = frame.loc[5, "text"].upper()
+    frame.loc[4, "text"] = frame.loc[6, "text"].upper()
     task_from_frame("mine", frame)
     dropped = describe("mine")["dropped"]["mine"]
     assert dropped["without_label"] == 2 and dropped["empty"] == 2
@@ -141,7 +143,14 @@ def test_odd_texts_get_through() -> None:
         ({"labels": [0]}, "needs two or more"),
         ({"labels": [0, 0]}, "repeats one"),
         ({"labels": [0, 2]}, "label 1 is none of {'0': 0, '2': 1}"),
-        ({"validation": 0.6, "test": 0.6}, "sum below 1"),
+        ({"validation": 0.6, "test": 0.6}, "sum of at most 1"),
+        ({"text": ("text", "author", "country")}, "names 3 columns; expected one, or two"),
+        ({"text": ["text", "text"]}, "two others for pairs of texts"),
+        ({"text": ["text", "athor"]}, "Did you mean 'author'"),
+        ({"label": ["label"]}, "a list of two or more columns of 0 and 1"),
+        ({"groups": ["text_pair"]}, "may not be called 'text_pair'"),
+        ({"contradictory": "majority"}, "unknown contradictory= 'majority'"),
+        ({"kind": "span"}, "unknown kind of labelled task for mine 'span'"),
     ],
 )
 def test_mistakes_get_a_sentence(arguments: dict[str, Any], message: str) -> None:
@@ -155,14 +164,87 @@ def test_mistakes_get_a_sentence(arguments: dict[str, Any], message: str) -> Non
     [
         (reviews(label=1), "needs two or more"),
         (reviews().iloc[:0], "needs two or more"),
-        (reviews(3), "is empty; rows in each"),
-        (reviews(label=[1] + [0] * (COUNT - 1)), "one class|no item of"),
+        (reviews(3).assign(text="the same", label=[0, 1, 0]), "is empty; rows in each"),
         (reviews(label=[k / 7 + 0.1 for k in range(COUNT)]), "expected booleans, whole numbers"),
     ],
 )
 def test_data_that_make_no_task(frame: pd.DataFrame, message: str) -> None:
     with pytest.raises(SpecError, match=message):
         task_from_frame("mine", frame)
+
+
+def test_all_rows_are_test_for_a_finished_model() -> None:
+    shift = reviews(20, start=500)
+    ref = task_from_frame("mine", reviews(), shifts={"new": shift}, validation=0, test=1.0)
+    task = load(ref)
+    assert describe(ref)["sizes"] == {
+        "train": 0,
+        "validation": 0,
+        "test": COUNT,
+        "new": 20,
+        "new/validation": 0,
+    }
+    assert task.data["train"].features == task.data["test"].features
+    assert len(task.split("test")) == COUNT
+    with pytest.raises(SpecError, match="split 'train' of task mine is empty; items in each: .*60"):
+        task.split("train")
+
+
+def test_classes_may_be_absent_from_any_split() -> None:
+    intents = reviews(200, label=[f"intent {k % 77}" for k in range(200)])
+    assert len(load(task_from_frame("mine", intents, validation=0.1, test=0.8)).labels) == 77
+    two = reviews(label=["negative", "positive"] * (COUNT // 2))
+    order = ["negative", "neutral", "positive"]
+    task = load(task_from_frame("mine", two, labels=order))
+    assert task.labels == tuple(order) and task.absent == ["neutral"]
+    assert set(task.data["test"]["label"]) == {0, 2}
+    assert task.data["train"].features["label"].names == order
+    one = reviews(label=[1] + [0] * (COUNT - 1))
+    assert set(load(task_from_frame("mine", one)).data["test"]["label"]) <= {0, 1}
+
+
+def test_pairs_of_texts_are_a_task() -> None:
+    frame = reviews(COUNT).rename(columns={"text": "premise"})
+    frame["hypothesis"] = [f"claim {k * 104729} of {k}" for k in range(COUNT)]
+    task = load(task_from_frame("mine", frame, text=("premise", "hypothesis")))
+    assert task.pairs and task.modality == "text"
+    given = {(row.premise, row.hypothesis): row.label for row in frame.itertuples()}
+    for split, rows in task.data.items():
+        examples = task.examples(rows)
+        assert [given[pair] for pair in examples] == list(rows["label"]), split
+        assert [content_id(pair) for pair in examples] == list(rows["id"])
+        assert rows.column_names[:3] == ["id", "text", "text_pair"]
+    assert not load(task_from_frame("mine", reviews())).pairs
+
+
+def test_a_contrast_pair_is_kept_on_one_side() -> None:
+    base = sentences(40)
+    frame = pd.DataFrame(
+        {
+            "text": [f"{text} {end}" for text in base for end in ("good", "bad")],
+            "label": [1, 0] * 40,
+        }
+    )
+    task = load(task_from_frame("mine", frame))
+    assert describe("mine")["dropped"]["mine"]["near_duplicates"] == 0
+    sides = {text: name for name, rows in task.data.items() for text in rows["text"]}
+    assert len(sides) == 80
+    assert all(sides[f"{text} good"] == sides[f"{text} bad"] for text in base)
+
+
+def test_a_text_with_two_labels_is_counted_and_left_out_or_its_first_label_kept() -> None:
+    twice = pd.concat([reviews(), reviews(20).assign(label=1)], ignore_index=True)
+    task_from_frame("mine", twice)
+    dropped = describe("mine")["dropped"]["mine"]
+    assert (dropped["contradictory"], dropped["exact_duplicates"]) == (20, 10)
+    task = load(task_from_frame("mine", twice, contradictory="first"))
+    dropped = describe("mine")["dropped"]["mine"]
+    assert (dropped["contradictory"], dropped["exact_duplicates"]) == (10, 10)
+    label = dict(zip(reviews()["text"], reviews()["label"], strict=True))
+    for rows in task.data.values():
+        assert [label[text] for text in rows["text"]] == list(rows["label"])
+    task_from_frame("mine", reviews())
+    assert "contradictory" not in describe("mine")["dropped"]["mine"]
 
 
 def test_a_shift_may_hold_one_class_but_no_unknown_label() -> None:

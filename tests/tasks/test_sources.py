@@ -91,7 +91,10 @@ def test_texts_of_a_data_set_are_a_language_task() -> None:
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ("reviews.csv", "is a str; expected a pandas DataFrame, a data set"),
+        (
+            "reviews.csv",
+            "is a str; expected a pandas DataFrame, .*give its folder as 'hf:./folder'",
+        ),
         ("hf:", "'' could not be read: there is no name"),
         ("hf:./nowhere", "'./nowhere' could not be read: .*save_to_disk.*hf:./folder"),
         ("hf:nobody/nothing", "'nobody/nothing' could not be read"),
@@ -114,3 +117,39 @@ def test_parts_of_other_columns_do_not_go_together() -> None:
     other = datasets.Dataset.from_pandas(pd.DataFrame({"text": [1, 2], "label": ["a", "b"]}))
     with pytest.raises(SpecError, match="its parts do not go together"):
         kit.task_from_frame("mine", datasets.DatasetDict({"a": data_set(), "b": other}))
+
+
+@pytest.mark.parametrize(
+    ("encoding", "text", "message"),
+    [
+        ("latin-1", "caf\u00e9 ", "byte 0xe9 at offset 14, row 2.*'train.csv', encoding='latin-1'"),
+        ("utf-16", "", "byte 0xff at offset 0, row 1.*encoding='utf-16'"),
+    ],
+)
+def test_a_file_that_is_not_utf8_is_named_with_byte_and_row(
+    encoding: str, text: str, message: str, tmp_path: Path
+) -> None:
+    frame = toy_frame(9)[["text", "label"]]
+    frame.assign(text=text + frame["text"]).to_csv(
+        tmp_path / "train.csv", index=False, encoding=encoding, lineterminator="\n"
+    )
+    with pytest.raises(SpecError, match=message):
+        kit.task_from_frame("mine", f"hf:{tmp_path}")
+
+
+def test_labels_that_are_read_as_missing_are_told(tmp_path: Path) -> None:
+    frame = toy_frame(20).assign(label=["NA", "yes"] * 10)
+    frame.to_csv(tmp_path / "train.csv", index=False)
+    with pytest.raises(SpecError, match="10 of 20 rows have no label.*keep_default_na=False"):
+        kit.task_from_frame("mine", f"hf:{tmp_path}")
+    table = pd.read_csv(tmp_path / "train.csv", keep_default_na=False)
+    assert load(kit.task_from_frame("mine", table)).labels == ("NA", "yes")
+
+
+def test_an_unlabelled_part_of_a_folder_is_dropped_and_counted(tmp_path: Path) -> None:
+    toy_frame(60).to_csv(tmp_path / "train.csv", index=False)
+    toy_frame(20, 1).assign(label=-1).to_csv(tmp_path / "test.csv", index=False)
+    with pytest.warns(UserWarning, match="-1 is taken for no label"):
+        ref = kit.task_from_frame("mine", f"hf:{tmp_path}")
+    assert load(ref).labels == ("0", "1")
+    assert describe(ref)["dropped"]["mine"]["without_label"] == 20

@@ -3,9 +3,12 @@
 from kit.analysis.metrics import calibration as calibration
 from kit.analysis.metrics import classification as classification
 from kit.analysis.metrics import costs as costs
+from kit.analysis.metrics import multi_label as multi_label
 from kit.analysis.metrics import ood as ood
+from kit.analysis.metrics import rating as rating
 from kit.analysis.metrics import regression as regression
 from kit.analysis.metrics import resolution as resolution
 from kit.analysis.metrics import scaling as scaling
 from kit.analysis.metrics import selective as selective
+from kit.analysis.metrics import texts as texts
 from kit.analysis.metrics import unlabelled as unlabelled

@@ -48,7 +48,7 @@ def _confidence(logits: Array, label: Array) -> tuple[Array, Array]:
     return probabilities.max(axis=1), probabilities.argmax(axis=1) == label
 
 
-def _gap(bins: Array, said: Array, true: Array) -> float:
+def gap(bins: Array, said: Array, true: Array) -> float:
     """Returns the mean over items of the gap between what is said and what is true in their bin."""
     return float(np.abs(np.bincount(bins, true - said, minlength=BINS)).sum() / len(said))
 
@@ -60,14 +60,14 @@ def ece(logits: Array, label: Array) -> float:
     Bins are (a, b], the first with 0; Guo et al. 2017.
     """
     confidence, right = _confidence(logits, label)
-    return _gap(equal_width(confidence), confidence, right)
+    return gap(equal_width(confidence), confidence, right)
 
 
 @calibration_error(optional=True)
 def ece_equal_mass(logits: Array, label: Array) -> float:
     """Expected calibration error over 15 bins of equally many items (Nixon et al. 2019)."""
     confidence, right = _confidence(logits, label)
-    return _gap(equal_mass(confidence), confidence, right)
+    return gap(equal_mass(confidence), confidence, right)
 
 
 @calibration_error(optional=True)
@@ -75,7 +75,7 @@ def classwise_ece(logits: Array, label: Array) -> float:
     """Mean over the classes of the gap between their probability and share (Kull et al. 2019)."""
     probabilities, there = np.exp(log_softmax(logits)), one_hot(label, logits.shape[1])
     pairs = zip(probabilities.T, there.T, strict=True)
-    return float(np.mean([_gap(equal_width(said), said, true) for said, true in pairs]))
+    return float(np.mean([gap(equal_width(said), said, true) for said, true in pairs]))
 
 
 @calibration_error(

@@ -90,15 +90,30 @@ def top_k_accuracy(logits: Array, label: Array) -> Array:
     return np.asarray(larger.sum(axis=1) < TOP)
 
 
-@register_metric(artifact="classification", higher_is_better=True, unit="share", version=1)
+def decided(logits: Array, label: Array) -> tuple[Array, Array]:
+    """Returns which classes each item was given, and which it has, [n, classes] both.
+
+    Of a label an item [n] the class of the largest score is given; of several [n, classes] each
+    class whose probability, by the sigmoid of its score, is above one half.
+    """
+    if label.ndim == 2:
+        return logits > 0, label == 1
+    classes = logits.shape[1]
+    return one_hot(logits.argmax(axis=1), classes), one_hot(label, classes)
+
+
+@register_metric(
+    artifact=("classification", "multi_label"), higher_is_better=True, unit="share", version=1
+)
 def macro_f1(logits: Array, label: Array) -> Ratio:
     """Mean over the classes of the harmonic mean of precision and recall.
 
-    Classes that no item has and none was given are left out.
+    Over the classes that some item has: one that the model knows and the data lack is a wrong
+    answer to the items that were given it, and no class to be found.
     """
-    said = one_hot(logits.argmax(axis=1), logits.shape[1])
-    there = one_hot(label, logits.shape[1])
-    return Ratio(2.0 * (said & there), said.astype(np.float64) + there)
+    said, there = decided(logits, label)
+    counted = there.any(axis=0)
+    return Ratio(2.0 * (said & there), (said.astype(np.float64) + there) * counted)
 
 
 @register_metric(
@@ -138,6 +153,7 @@ def squared_errors(logits: Array, label: Array) -> Array:
     unit="score",
     version=1,
     needs_probabilities=True,
+    by_columns=True,
 )
 def brier(logits: Array, label: Array) -> Array:
     """Squared error of the probabilities (Brier 1950): 0..1 for two classes, 0..2 for more."""

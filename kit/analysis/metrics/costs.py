@@ -186,7 +186,7 @@ def _quantity(artifact: str, name: str, unit: str, about: str, **traits: Any) ->
         name=name,
         version=1,
         owner=(__name__, name),
-        artifact=artifact,
+        artifacts=(artifact,),
         unit=unit,
         where={"quantity": name},
         **settings,

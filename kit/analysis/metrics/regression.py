@@ -1,83 +1,74 @@
-"""How well a classifier's score follows a rating on a scale, where the data have one (`valence`).
-
-The score is the log-odds of the second of two classes. Its order is compared as it is; errors on
-the scale of the rating need a line from score to rating, fitted on the validation split.
-"""
+"""How well a model predicts a number on a scale."""
 
 from __future__ import annotations
 
-import math
 from functools import partial
 
 import numpy as np
 
-from kit.analysis.statistics import ranking
+from kit.analysis.metrics.rating import log_odds
+from kit.analysis.statistics import errors, ranking
 from kit.analysis.statistics.intervals import Array, Influence
 from kit.registry import register_metric
-from kit.spec import Undefined
 
-_of_rating = partial(register_metric, artifact="classification", version=1, columns=("valence",))
+UNIT = "label units"
+"""Errors are in whatever the task's labels are in."""
+
+_of_number = partial(register_metric, artifact="regression", version=1)
 
 
-def log_odds(logits: Array) -> Array:
-    """Returns the log-odds of the second of two classes [n].
+@_of_number(higher_is_better=False, unit=UNIT, graded=True)
+def rmse(label: Array, prediction: Array) -> Influence:
+    """Root mean square error: large errors weigh most."""
+    return errors.root_mean_square(label - prediction)
+
+
+@_of_number(higher_is_better=False, unit=UNIT, by_group=True)
+def mae(label: Array, prediction: Array) -> Array:
+    """Mean absolute error."""
+    return np.asarray(np.abs(label - prediction))
+
+
+@_of_number(higher_is_better=True, unit="share")
+def r2(label: Array, prediction: Array) -> Influence:
+    """Share of the labels' variance that is explained; below 0, worse than their mean.
 
     Raises:
-        Undefined: there are not two classes.
+        Undefined: the label is the same for every item.
     """
-    if logits.shape[1] != 2:
-        raise Undefined(f"a score on a scale needs two classes; there are {logits.shape[1]}")
-    scores = logits.astype(np.float64)
-    return np.asarray(scores[:, 1] - scores[:, 0])
+    return errors.r_squared(label - prediction, label)
 
 
-def fit_line(logits: Array, valence: Array) -> tuple[float, float]:
-    """Returns slope and height of the line of least squares from log-odds to rating.
+@_of_number(higher_is_better=True, unit="correlation", bounds=(-1, 1))
+def pearson(label: Array, prediction: Array) -> Influence:
+    """Pearson's correlation of label and prediction: how near to a line they lie.
 
     Raises:
-        Undefined: the score is constant.
+        Undefined: one of them is constant.
     """
-    score = log_odds(logits)
-    if not score.std():
-        raise Undefined("on validation the score is the same for every item: no line")
-    slope = float(np.cov(score, valence, bias=True)[0, 1] / score.var())
-    return slope, float(valence.mean() - slope * score.mean())
+    return errors.pearson(label, prediction)
 
 
-def _missed(logits: Array, valence: Array, fitted: tuple[float, float]) -> Array:
-    """Returns rating less prediction [n]."""
-    return np.asarray(valence - fitted[0] * log_odds(logits) - fitted[1])
+@register_metric(
+    artifact=("classification", "regression"),
+    columns={"classification": ("valence",)},
+    higher_is_better=True,
+    unit="correlation",
+    bounds=(-1, 1),
+    version=1,
+)
+def spearman(
+    label: Array,
+    prediction: Array | None = None,
+    logits: Array | None = None,
+    valence: Array | None = None,
+) -> Influence:
+    """Spearman's rank correlation of label and prediction; of a classifier, of rating and log-odds.
 
-
-@_of_rating(higher_is_better=True, unit="correlation", bounds=(-1, 1))
-def spearman(logits: Array, valence: Array) -> Influence:
-    """Spearman's rank correlation of log-odds and rating."""
+    Raises:
+        Undefined: one of them is constant; a classifier of other than two classes.
+    """
+    if prediction is not None:
+        return ranking.spearman(prediction, label)
+    assert logits is not None and valence is not None
     return ranking.spearman(log_odds(logits), valence)
-
-
-@_of_rating(higher_is_better=False, unit="valence", fit=fit_line, optional=True)
-def mae(logits: Array, valence: Array, fitted: tuple[float, float]) -> Array:
-    """Mean absolute error of the rating that the score stands for."""
-    return np.abs(_missed(logits, valence, fitted))
-
-
-@_of_rating(higher_is_better=False, unit="valence", fit=fit_line, optional=True)
-def rmse(logits: Array, valence: Array, fitted: tuple[float, float]) -> Influence:
-    """Root mean square error of the rating that the score stands for."""
-    squares = _missed(logits, valence, fitted) ** 2
-    value = math.sqrt(squares.mean())
-    return Influence(value, (squares - value**2) / (2 * value) if value else squares)
-
-
-@_of_rating(higher_is_better=True, unit="share", fit=fit_line, optional=True)
-def r2(logits: Array, valence: Array, fitted: tuple[float, float]) -> Influence:
-    """Share of the rating's variance that the score explains; below 0, worse than the mean rating.
-
-    Raises:
-        Undefined: the rating is the same for every item.
-    """
-    squares, spread = _missed(logits, valence, fitted) ** 2, (valence - valence.mean()) ** 2
-    if not spread.any():
-        raise Undefined("the rating is the same for every item: no variance to explain")
-    left = float(squares.sum() / spread.sum())
-    return Influence(1 - left, (left * spread - squares) / spread.mean())

@@ -1,0 +1,61 @@
+"""What a model said of each item, in words, and whether it was right."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from kit.analysis.metrics.classification import decided, log_softmax
+from kit.analysis.statistics.intervals import Array
+from kit.spec import SpecError
+from kit.store import Artifact
+
+
+class Answers(NamedTuple):
+    """A model's answers.
+
+    Attributes:
+        said: the label given, or the labels, joined [n].
+        label: the item's own [n].
+        right: whether they are the same [n].
+        confidence: the model's probability of what it said [n].
+    """
+
+    said: Array
+    label: Array
+    right: Array
+    confidence: Array
+
+
+def answers(artifact: Artifact, labels: Sequence[str]) -> Answers:
+    """Returns what a run's model said.
+
+    Args:
+        artifact: predictions, of one label an item or of several.
+        labels: names of the task's labels; the run may know of more.
+
+    Raises:
+        SpecError: it has no labels, as a regression.
+    """
+    if artifact.kind not in ("classification", "multi_label"):
+        raise SpecError(
+            f"{artifact.run.variant.name} gives no labels but {artifact.kind}: "
+            "no answer is right or wrong"
+        )
+    logits, label = (np.asarray(artifact.columns[name]) for name in ("logits", "label"))
+    names = np.asarray(artifact.info.get("labels", labels))
+    said, there = decided(logits, label)
+    right = (said == there).all(axis=1)
+    if label.ndim == 1:
+        chosen = logits.argmax(axis=1)
+        sure = np.exp(log_softmax(logits))[np.arange(len(chosen)), chosen]
+        return Answers(names[chosen], names[label], right, sure)
+    sure = np.exp(-np.logaddexp(0, -np.abs(logits.astype(np.float64))).sum(axis=1))
+    return Answers(_joined(said, names), _joined(there, names), right, sure)
+
+
+def _joined(chosen: Array, names: Array) -> Array:
+    """Returns the names of the labels that each item has."""
+    return np.array([", ".join(names[row]) or "none" for row in chosen])

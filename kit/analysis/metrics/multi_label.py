@@ -1,0 +1,116 @@
+"""Quality of models that give an item any number of labels, each by the sigmoid of its score.
+
+A label is given where its probability is above one half. `macro_f1` is in `classification.py`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from functools import partial
+
+import numpy as np
+
+from kit.analysis.metrics.calibration import calibration_error, equal_width, gap
+from kit.analysis.metrics.classification import decided
+from kit.analysis.statistics import ranking
+from kit.analysis.statistics.intervals import Array, Influence, Ratio
+from kit.registry import register_metric
+from kit.spec import Undefined
+
+_of_labels = partial(register_metric, artifact="multi_label", version=1)
+
+
+def probabilities(logits: Array) -> Array:
+    """Returns the probability of each label [n, labels], in float64."""
+    from scipy.special import expit
+
+    return np.asarray(expit(logits.astype(np.float64)))
+
+
+@_of_labels(
+    higher_is_better=True, unit="share", interval="wilson", graded=True, by_group=True, flips=True
+)
+def subset_accuracy(logits: Array, label: Array) -> Array:
+    """Share of items whose labels are all right: those given and those not."""
+    said, there = decided(logits, label)
+    return np.asarray((said == there).all(axis=1))
+
+
+@_of_labels(higher_is_better=False, unit="share", by_group=True)
+def hamming_loss(logits: Array, label: Array) -> Array:
+    """Share of an item's labels that are wrong: given and not there, or there and not given."""
+    said, there = decided(logits, label)
+    return np.asarray((said != there).mean(axis=1))
+
+
+@_of_labels(higher_is_better=True, unit="share", graded=True)
+def micro_f1(logits: Array, label: Array) -> Ratio:
+    """Harmonic mean of precision and recall over all labels of all items at once.
+
+    Raises:
+        Undefined: no item has a label and none was given.
+    """
+    said, there = decided(logits, label)
+    return Ratio(2.0 * (said & there).sum(axis=1), said.sum(axis=1) + 1.0 * there.sum(axis=1))
+
+
+def _areas(logits: Array, label: Array) -> Iterator[Influence | Undefined]:
+    """Yields each label's area under the ROC curve, or why it has none."""
+    for scores, there in zip(logits.T, label.T == 1, strict=True):
+        try:
+            yield ranking.auroc(scores, there)
+        except Undefined as error:
+            yield error
+
+
+@_of_labels(higher_is_better=True, unit="AUROC", bounds=(0, 1))
+def label_auroc(
+    logits: Array, label: Array, labels: Sequence[str]
+) -> dict[str, Influence | Undefined]:
+    """Chance that an item with a label scores higher for it than one without, by label."""
+    each = zip(labels, _areas(logits, label), strict=True)
+    return {f"label={re.sub('[;=]', '_', name)}": area for name, area in each}
+
+
+@_of_labels(higher_is_better=True, unit="AUROC", bounds=(0, 1))
+def macro_auroc(logits: Array, label: Array) -> Influence:
+    """Mean over the labels of the chance that an item with the label scores above one without.
+
+    Labels that all items have, or none, are left out.
+
+    Raises:
+        Undefined: all labels are so.
+    """
+    each = [area for area in _areas(logits, label) if isinstance(area, Influence)]
+    if not each:
+        raise Undefined("every item has the same labels: nothing to tell apart")
+    influence = np.mean([area.influence for area in each], axis=0)
+    return Influence(float(np.mean([area.value for area in each])), influence)
+
+
+@_of_labels(higher_is_better=False, unit="nats", graded=True, needs_probabilities=True)
+def label_nll(logits: Array, label: Array) -> Array:
+    """Binary cross-entropy: negative log-likelihood of a label being there or not, mean over them.
+
+    As torch's `BCEWithLogitsLoss`.
+    """
+    scores = logits.astype(np.float64)
+    return np.asarray((np.logaddexp(0, scores) - label * scores).mean(axis=1))
+
+
+@_of_labels(higher_is_better=False, unit="score", needs_probabilities=True)
+def label_brier(logits: Array, label: Array) -> Array:
+    """Squared error of the probabilities (Brier 1950), mean over the labels: 0..1."""
+    return np.asarray(((probabilities(logits) - label) ** 2).mean(axis=1))
+
+
+@calibration_error(artifact="multi_label", graded=True)
+def label_ece(logits: Array, label: Array) -> float:
+    """Expected calibration error of all labels at once: mean gap of probability and share there.
+
+    Over 15 bins of equal width of the probability that the label is there; each label of each item
+    counts once.
+    """
+    said, there = probabilities(logits).ravel(), (label == 1).ravel()
+    return gap(equal_width(said), said, there)

@@ -1,0 +1,26 @@
+"""What became of the texts before a model read them."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from kit.analysis.statistics.intervals import Array, Bounded, wilson
+from kit.registry import QUALITY, register_metric
+
+
+@register_metric(
+    artifact=[kind for kind in QUALITY.values() if kind != "tokens"],
+    columns=("cut",),
+    higher_is_better=None,
+    unit="share",
+    interval="own",
+    version=1,
+)
+def texts_cut(cut: Array, cluster: Array) -> Bounded:
+    """Share of texts longer than the model's window, whose rest it did not read.
+
+    A property of texts and tokenizer: it brings its interval itself, and so is set against no
+    baseline.
+    """
+    names, codes = np.unique(cluster, return_inverse=True)
+    return Bounded(float(cut.mean()), wilson(cut, codes, len(names)), len(cut))
