@@ -132,3 +132,105 @@ def save_tokenizer(folder: Path, words: Sequence[str], reading: str, **settings:
         **settings,
     }
     (folder / "tokenizer_config.json").write_text(json.dumps(about), encoding="utf-8")
+
+
+SENTENCES = [
+    "The cat sat on the mat, and looked at another dog in some old garden.",
+    "It was not a good film: 42 of 100 liked it!",
+    "Anna said that nobody would ever read Überraschung or naïve café again.",
+    "low lower lowest, new newer newest, wide wider widest",
+] * 5
+
+
+def save_trained(kind: str, folder: Path) -> None:
+    """Saves a small tokenizer of a real algorithm, in the files that transformers reads.
+
+    Args:
+        kind: a name in `KINDS`.
+        folder: is made.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    settings = KINDS[kind](folder)
+    (folder / "tokenizer_config.json").write_text(json.dumps(settings), encoding="utf-8")
+
+
+def _wordpiece(folder: Path) -> dict[str, Any]:
+    from tokenizers import BertWordPieceTokenizer
+
+    made = BertWordPieceTokenizer(lowercase=True)
+    made.train_from_iterator(SENTENCES, vocab_size=120, show_progress=False)
+    made.save(str(folder / "tokenizer.json"))
+    return {"tokenizer_class": "BertTokenizer", "do_lower_case": True, **_roles("bert")}
+
+
+def _vocabulary_file(folder: Path) -> dict[str, Any]:
+    from tokenizers import BertWordPieceTokenizer
+
+    made = BertWordPieceTokenizer(lowercase=False)
+    made.train_from_iterator(SENTENCES, vocab_size=120, show_progress=False)
+    made.save_model(str(folder))
+    return {"tokenizer_class": "BertTokenizer", "do_lower_case": False, **_roles("bert")}
+
+
+def _byte_level(folder: Path) -> dict[str, Any]:
+    made = _bytes()
+    made.save(str(folder / "tokenizer.json"))
+    return {"tokenizer_class": "GPT2Tokenizer", **_roles("gpt")}
+
+
+def _merges_file(folder: Path) -> dict[str, Any]:
+    _bytes(*READINGS["roberta"].specials).save_model(str(folder))
+    return {"tokenizer_class": "RobertaTokenizer", **_roles("roberta")}
+
+
+def _bytes(*specials: str) -> Any:
+    from tokenizers import ByteLevelBPETokenizer
+
+    made = ByteLevelBPETokenizer()
+    tokens = list(specials or READINGS["gpt"].specials)
+    made.train_from_iterator(SENTENCES, 330, show_progress=False, special_tokens=tokens)
+    return made
+
+
+def _bpe(folder: Path) -> dict[str, Any]:
+    from tokenizers import Tokenizer, models, pre_tokenizers, processors, trainers
+
+    made = Tokenizer(models.BPE(unk_token="<unk>"))
+    made.pre_tokenizer = pre_tokenizers.Whitespace()
+    tokens = list(READINGS["roberta"].specials)
+    trainer = trainers.BpeTrainer(vocab_size=120, special_tokens=tokens, show_progress=False)
+    made.train_from_iterator(SENTENCES, trainer)
+    made.post_processor = processors.TemplateProcessing(
+        single="<s> $A </s>", special_tokens=[("<s>", 0), ("</s>", 2)]
+    )
+    made.save(str(folder / "tokenizer.json"))
+    return {"tokenizer_class": "PreTrainedTokenizerFast", **_roles("roberta")}
+
+
+def _unigram(folder: Path) -> dict[str, Any]:
+    from tokenizers import SentencePieceUnigramTokenizer, processors
+
+    made = SentencePieceUnigramTokenizer()
+    tokens = list(READINGS["t5"].specials)
+    made.train_from_iterator(
+        SENTENCES, 120, show_progress=False, special_tokens=tokens, unk_token="<unk>"
+    )
+    made.post_processor = processors.TemplateProcessing(
+        single="$A </s>", special_tokens=[("</s>", 1)]
+    )
+    made.save(str(folder / "tokenizer.json"))
+    return {"tokenizer_class": "PreTrainedTokenizerFast", **_roles("t5")}
+
+
+def _roles(reading: str) -> dict[str, str]:
+    return {f"{role}_token": token for role, token in READINGS[reading].roles.items()}
+
+
+KINDS = {
+    "wordpiece": _wordpiece,
+    "vocab.txt alone": _vocabulary_file,
+    "bpe": _bpe,
+    "byte-level": _byte_level,
+    "vocab.json and merges.txt": _merges_file,
+    "unigram": _unigram,
+}
