@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -183,7 +183,8 @@ def _make_vision(ref: Ref, entry: registry.Entry, task: Task | None) -> Model:
 
 
 def _make_predictor(ref: Ref, entry: registry.Entry, task: Task | None) -> Model:
-    task = _needed(ref, task, entry.traits.get("modality"))
+    kinds = [kind for kind in registry.QUALITY if kind != "language"]
+    task = _needed(ref, task, entry.traits.get("modality"), kinds)
     asked = inspect.signature(entry.function).parameters
     supplied: dict[str, Any] = {}
     if "train" in asked:
@@ -232,11 +233,18 @@ def _pretrained_shell(ref: Ref, task: Task | None) -> Model:
     )  # fmt: skip
 
 
-def _needed(ref: Ref, task: Task | None, modality: str | None = None) -> Task:
-    """Returns the task, which has labels and examples of the modality, where one is named."""
-    if task is None or (task.kind != "regression" and not task.labels):
-        what = "no task" if task is None else f"the task {task.ref.name}, which has no labels"
-        raise SpecError(f"{ref.name} was given {what}; expected a classification task")
+LEARNED = ("classification",)
+"""Kinds of task that kit's own training makes a head for."""
+
+
+def _needed(
+    ref: Ref, task: Task | None, modality: str | None = None, kinds: Sequence[str] = LEARNED
+) -> Task:
+    """Returns the task, of one of these kinds and of the modality, where one is named."""
+    if task is None or task.kind not in kinds:
+        what = "no task" if task is None else f"the task {task.ref.name}, of kind {task.kind}"
+        others = f" (or of kind {', '.join(kinds[1:])})" if kinds[1:] else ""
+        raise SpecError(f"{ref.name} was given {what}; expected a {kinds[0]} task{others}")
     if modality not in (None, task.modality):
         raise SpecError(
             f"{ref.name} reads {modality}s; the task {task.ref.name} holds {task.modality}s"
