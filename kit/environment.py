@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
 import platform
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from functools import cache
 from importlib import metadata
@@ -27,6 +28,8 @@ from kit.values import shown
 FEATURES = ("avx2", "avx512f", "avx512_bf16", "avx512_vnni", "avx_vnni", "amx_", "asimd", "bf16")
 PACKAGES = ("torch", "transformers", "onnxruntime", "torchao", "numpy")
 _PROC_CPUINFO = Path("/proc/cpuinfo")
+_PROC_CGROUP = Path("/proc/self/cgroup")
+_CGROUPS = Path("/sys/fs/cgroup")
 _SLOWER = 2.0  # a dtype whose matmul takes more than twice fp32's time is called slow
 _STEP_SECONDS = 0.3  # a matmul expected to take longer than this is not started
 
@@ -86,10 +89,61 @@ def _commit() -> str:
 
 
 def _threads() -> int:
-    """CPUs this process may use: fewer than the machine has inside a container or a job."""
-    with contextlib.suppress(AttributeError):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+    """CPUs this process may use: fewer than the machine has inside a container or a job.
+
+    Of a quota such as 1.5 CPUs the whole ones count, at least one: two threads would be stopped for
+    a part of every period, whatever they compute.
+    """
+    allowed = os.cpu_count() or 1
+    with contextlib.suppress(AttributeError):  # not on macOS
+        allowed = len(os.sched_getaffinity(0))
+    return max(1, math.floor(min(allowed, _quota())))
+
+
+def _quota() -> float:
+    """CPUs that control groups grant this process in each period; infinite where there is no limit.
+
+    The least over its group and all above it, of version 1 and 2 (`joblib.cpu_count` looks at the
+    topmost alone, which has no limit outside of containers, and rounds up). Inside a container a
+    group's path may be the host's, of which only the topmost group is seen.
+    """
+    found = [math.inf]
+    for group in _groups():
+        for read in (_quota_v1, _quota_v2):
+            with contextlib.suppress(OSError, ValueError):
+                found.append(read(group))
+    return min(found)
+
+
+def _groups() -> Iterator[Path]:
+    """Yields the folders of this process's groups that may limit its CPU, and of all above them."""
+    lines: list[str] = []
+    with contextlib.suppress(OSError):
+        lines = _PROC_CGROUP.read_text(encoding="utf-8", errors="replace").splitlines()
+    for line in lines:
+        _, _, rest = line.partition(":")
+        controllers, _, path = rest.partition(":")
+        if controllers and "cpu" not in controllers.split(","):
+            continue
+        parts = [part for part in path.split("/") if part not in ("", "..")]
+        for folder in {controllers, "cpu"} if controllers else {"", "unified"}:
+            for depth in range(len(parts) + 1):
+                yield _CGROUPS.joinpath(folder, *parts[:depth])
+
+
+def _quota_v2(group: Path) -> float:
+    quota, period = (group / "cpu.max").read_text(encoding="ascii").split()
+    return math.inf if quota == "max" else _share(quota, period)
+
+
+def _quota_v1(group: Path) -> float:
+    names = ("cpu.cfs_quota_us", "cpu.cfs_period_us")
+    return _share(*((group / name).read_text(encoding="ascii") for name in names))
+
+
+def _share(quota: str, period: str) -> float:
+    """Returns CPUs from microseconds; -1 is no limit."""
+    return int(quota) / int(period) if int(quota) > 0 and int(period) > 0 else math.inf
 
 
 @cache

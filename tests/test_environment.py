@@ -43,6 +43,67 @@ def test_machine_key_ignores_the_commit_and_notices_versions(monkeypatch):
     assert machine_key() != key
 
 
+@pytest.fixture
+def granted(monkeypatch, tmp_path):
+    """Threads on a machine of 12 CPUs with these control groups."""
+
+    def threads(groups):
+        (tmp_path / "proc").write_text(groups)
+        return environment._threads()
+
+    monkeypatch.setattr(environment, "_PROC_CGROUP", tmp_path / "proc")
+    monkeypatch.setattr(environment, "_CGROUPS", tmp_path / "fs")
+    monkeypatch.setattr(environment.os, "sched_getaffinity", lambda of: set(range(12)))
+    return threads
+
+
+def group(root, path, **files):
+    folder = root / path
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, text in files.items():
+        (folder / name.replace("cpu_", "cpu.")).write_text(f"{text}\n")
+
+
+@pytest.mark.parametrize(
+    ("quota", "expected"),
+    [("200000 100000", 2), ("150000 100000", 1), ("20000 100000", 1), ("max 100000", 12),
+     ("5000000 100000", 12), ("broken", 12)],
+)  # fmt: skip
+def test_threads_are_the_whole_cpus_of_a_quota(granted, tmp_path, quota, expected):
+    group(tmp_path / "fs", "", cpu_max=quota)
+    assert granted("0::/\n") == expected
+
+
+def test_the_least_quota_above_a_group_counts(granted, tmp_path):
+    group(tmp_path / "fs", "user.slice", cpu_max="300000 100000")
+    group(tmp_path / "fs", "user.slice/job", cpu_max="800000 100000")
+    group(tmp_path / "fs", "user.slice/other", cpu_max="100000 100000")
+    assert granted("0::/user.slice/job\n") == 3
+
+
+def test_quotas_of_version_1_and_of_both(granted, tmp_path):
+    cpu = tmp_path / "fs/cpu,cpuacct"
+    group(cpu, "", cpu_cfs_quota_us=-1, cpu_cfs_period_us=100_000)
+    group(cpu, "docker", cpu_cfs_quota_us=450_000, cpu_cfs_period_us=100_000)
+    group(tmp_path / "fs/memory", "docker", cpu_max="100000 100000")
+    hybrid = "4:memory:/docker\n3:cpu,cpuacct:/docker/a\n0::/docker\n"
+    assert granted(hybrid) == 4
+    group(tmp_path / "fs/unified", "docker", cpu_max="250000 100000")
+    assert granted(hybrid) == 2
+
+
+def test_inside_a_container_the_topmost_group_is_its_own(granted, tmp_path):
+    group(tmp_path / "fs/cpu", "", cpu_cfs_quota_us=200_000, cpu_cfs_period_us=100_000)
+    assert granted("2:cpu:/docker/of-the-host\n0::/../..\n") == 2
+
+
+def test_affinity_below_the_quota_counts(granted, monkeypatch, tmp_path):
+    monkeypatch.setattr(environment.os, "sched_getaffinity", lambda of: {3})
+    group(tmp_path / "fs", "", cpu_max="400000 100000")
+    assert granted("0::/\n") == 1
+    assert granted("") == 1
+
+
 def test_cpu_without_proc_uses_cpuinfo(monkeypatch, tmp_path):
     import cpuinfo
 

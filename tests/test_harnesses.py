@@ -6,6 +6,7 @@ import pytest
 from helpers import toy_task, toy_texts, toy_variant
 
 import kit
+from kit.analysis.noise_floor import repeats
 from kit.spec import Ref, SpecError, Variant
 
 pytestmark = pytest.mark.usefixtures("registries", "fresh_store")
@@ -30,8 +31,36 @@ def test_a_shift_study_has_every_split_and_null_models_untimed(toys: Ref) -> Non
     ]
     repeats = [each for each in settings if each != usual]
     assert repeats == [usual | how for how in kit.harnesses.REPEATS["text"]]
+    assert not [r for r in study.runs if r.variant.name == "majority" and _batch(r) == 1]
     with pytest.raises(SpecError, match="baseline 'base w4' is not among the variants"):
         kit.evaluate_shift([base], tasks=[toys], baseline=base.replace(schemes=["w4"]))
+
+
+def _batch(run: kit.Run) -> int | None:
+    return run.measurement.args.get("batch_size")
+
+
+def test_every_variant_is_judged_again_in_the_batches_that_are_timed(toys: Ref) -> None:
+    base = toy_variant(toys)
+    small = base.replace(schemes=["w4"])
+    for study, sizes in (
+        (kit.evaluate_shift([base, small], [toys], base, validation=False), {1}),
+        (
+            kit.evaluate_shift(
+                [base, small], [toys], base, measurements=[kit.Latency(toys, batch_sizes=(4, 32))]
+            ),
+            {1, 4},
+        ),
+        (kit.sweep_quantization(base, [toys], ["w4"], latency={"batch_sizes": (2, 4)}), {2, 4}),
+        (kit.evaluate_shift([base, small], [toys], base, splits=["later"]), {1}),
+        (kit.evaluate_shift([base, small], [toys], base, noise_floor=False), set()),
+    ):
+        again = repeats(study.runs)
+        found = {_batch(run) for run in again if run.variant == small}
+        assert found == sizes
+        asked = [run.measurement.args["split"] for run in study.runs if _batch(run)]
+        assert {main.measurement.args["split"] for main in again.values()} <= {asked[0]}
+        assert {_batch(main) for main in again.values()} <= {32}
 
 
 def test_splits_are_those_that_a_task_has(toys: Ref) -> None:
@@ -72,7 +101,12 @@ def test_a_shift_study_of_a_language_model(toys: Ref) -> None:
     table = kit.expand(study.run(executor="inline", on_error="raise"))
     assert (table.status == "ok").all()
     floor = table[table.metric == "noise_bits_per_byte"]
-    assert sorted(floor.varied) == ["batch_size", "batch_size", "padding", "threads"]
+    assert sorted(floor[floor.variant == "base"].varied) == [
+        *("batch_size", "batch_size", "padding", "threads")
+    ]
+    assert list(floor[floor.variant == "base w4"].condition) == [
+        "batch_size=1;context=256;max_bytes=1024;stride=128;varied=batch_size"
+    ]
     assert (floor.value.abs() < 1e-4).all()
     changed = table[table.metric == "bits_per_byte_change"]
     assert set(changed.split) == {"test", "validation"} and "typos" in set(changed.corruption)

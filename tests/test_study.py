@@ -308,3 +308,19 @@ def test_several_labels_an_item_go_through_a_study(registries: None) -> None:
     assert set(flips["label"]) <= {"nice", "seven", "nice, seven", "none"}
     with pytest.raises(SpecError, match="b gives multi_label; such a curve needs one class"):
         kit.curves.reliability(study, ["b"], "test")
+
+
+def test_a_repeat_stands_in_for_no_run_that_failed(toys: Ref) -> None:
+    """The rows are the same with and without a noise floor, and its items are not shown."""
+    rule = Variant(Ref("toy_rule"), kit.Training(toys), name="rule")
+    main, again = (Run(rule, kit.Quality(toys, **how)) for how in ({}, {"batch_size": 1}))
+    kit.Study("both", [again], rule).run(executor="inline", on_error="raise")
+    store.save_failure(build.run_ids([main])[main], "rule: no pad token", "", undefined=False)
+    plain, both = kit.Study("both", [main], rule), kit.Study("both", [main, again], rule)
+    table = both.table()
+    assert set(table[table.metric == "accuracy"].note) == {"rule: no pad token"}
+    assert set(table.status) == {"error"}
+    known = plain.table()
+    assert table.drop(columns="machine").equals(known.drop(columns="machine"))
+    with pytest.raises(SpecError, match="no predictions of 'rule' on 'test' are done"):
+        both.predictions("rule")

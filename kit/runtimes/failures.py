@@ -17,10 +17,11 @@ _NOISE = re.compile(r"\x1b\[[0-9;]*m|^\[ONNXRuntimeError\] : \d+ : \w+ : |(?<=\.
 
 def cause(error: BaseException) -> str:
     """Returns the first line of what an error comes from: wrappers say how to report it instead."""
-    seen = {id(error)}
-    while (deeper := error.__cause__) is not None and id(deeper) not in seen and str(deeper):
-        seen.add(id(deeper))
-        error = deeper
+    seen: list[BaseException] = []
+    while error not in seen:
+        seen.append(error)
+        deeper = getattr(error, "inner_exception", None) or error.__cause__  # dynamo's, Python's
+        error = deeper if deeper is not None and str(deeper) else error
     said = _NOISE.sub("", str(error).strip().partition("\n")[0].strip())
     return reason(RuntimeError(said)) if said else type(error).__name__
 

@@ -43,6 +43,45 @@ def test_picks_the_fastest_that_passes() -> None:
     assert set(found.details.verdict) == {"pass", "fail"}
 
 
+def flips(name: str, counts: dict[int, int], varied: str = "batch_size") -> Any:
+    """Items of 200 that a variant answers otherwise in batches of these sizes."""
+    for size, count in counts.items():
+        text = results.condition(batch_size=size, varied=varied)
+        about = {"seed": "0", "task": "toys", "split": "test", "unit": "items", "n": 200}
+        yield results.row(variant=name, metric="noise_flips", condition=text, value=count, **about)
+
+
+def test_a_pick_whose_answers_depend_on_the_batch_is_said_to() -> None:
+    good = [*rows("int8", 2.6, {"test": (0.0, 0.005)})]
+    told = "at batch_size=1, 9 of 200 items on test are right or wrong otherwise than in the"
+    found = recommend(table(good, flips("int8", {1: 9, 8: 12}), flips("base", {1: 1, 8: 1})))
+    assert (found.verdict, found.choice) == ("pick", "int8")
+    assert f"Its answers depend on the batch: {told} batches that were judged." in str(found)
+    doubtful = rows("int8", 2.6, {"test": (-0.004, 0.02)})
+    assert told in str(recommend(table(doubtful, flips("int8", {1: 9}))))
+    sizes = [
+        results.row(variant=name, seed="0", metric="disk_bytes", unit="bytes", value=value)
+        for name, value in (("base", 90e6), ("int8", 23e6))
+    ]
+    on_disk = recommend(table(good, sizes, flips("int8", {1: 9, 8: 12})), "disk")
+    assert "at batch_size=8, 12 of 200 items" in str(on_disk)
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        [*flips("int8", {1: 0})],
+        [*flips("int8", {8: 9})],  # not where it is recommended
+        [*flips("int8", {1: 2}), *flips("base", {1: 2})],  # no more than rounding
+        [*flips("w2", {1: 9})],
+        [*flips("int8", {1: 9}, varied="padding")],
+    ],
+)
+def test_of_answers_that_do_not_depend_on_the_batch_nothing_is_said(more: Any) -> None:
+    good = rows("int8", 2.6, {"test": (0.0, 0.005)})
+    assert "batch" not in str(recommend(table(good, more))).replace("at batch_size=1 (95%", "")
+
+
 def test_undecided_says_how_many_items_and_what_is_known() -> None:
     found = recommend(table(rows("int8", 2.6, {"test": (-0.004, 0.02), "amazon": (0.0, 0.01)})))
     assert (found.verdict, found.choice) == ("undecided", "base")

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnxruntime
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from kit.architectures.modules import Classifier
 from kit.compression.onnx import dynamic_int8
 from kit.runtimes.eager import eager
 from kit.runtimes.onnx import export, onnx
+from kit.spec import Undefined
 
 
 @pytest.fixture(scope="module")
@@ -62,3 +66,95 @@ def test_dynamic_int8_writes_a_near_graph_with_int8_weights(
     expected = eager(model)(batches[0]).numpy()
     found = onnx(output, 1)(batches[0])
     assert 0 < np.abs(found - expected).max() < 0.1 * np.abs(expected).max() + 0.02
+
+
+def classifier(kind: str) -> nn.Module:
+    """A classifier of transformers, random and tiny, that gives its logits."""
+    import transformers
+
+    usual = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
+    usual |= {"vocab_size": 40, "intermediate_size": 32}
+    of_xlnet = {"d_model": 16, "n_layer": 1, "n_head": 2, "d_inner": 32, "vocab_size": 40}
+    made: dict[str, Callable[[], Any]] = {
+        "longformer": lambda: transformers.LongformerConfig(
+            **usual, attention_window=8, max_position_embeddings=64, sep_token_id=2
+        ),
+        "xlnet": lambda: transformers.XLNetConfig(**of_xlnet),
+        "mixtral": lambda: transformers.MixtralConfig(
+            **usual, num_key_value_heads=2, num_local_experts=2, pad_token_id=0
+        ),
+        "funnel": lambda: transformers.FunnelConfig(
+            block_sizes=[1, 1], d_model=16, n_head=2, d_head=8, d_inner=32, vocab_size=40
+        ),
+    }
+    torch.manual_seed(0)
+    model = transformers.AutoModelForSequenceClassification.from_config(made[kind]())
+
+    class Logits(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.model = model
+
+        def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+            found: Tensor = self.model(input_ids=input_ids, attention_mask=attention_mask).logits
+            return found
+
+    return Logits().eval()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("kind", "said"),
+    [
+        ("longformer", "torch.onnx cannot export this model: Could not guard on data-dependent"),
+        ("xlnet", "torch.onnx cannot export this model: Cannot find a compatible OpOverload"),
+        ("mixtral", "torch.onnx cannot export this model: No ONNX function found for"),
+        ("funnel", "works for inputs of 2 x 16 alone; with 3 x 11 it fails: Got invalid dimensio"),
+    ],
+)
+def test_what_cannot_be_exported_is_refused_in_a_sentence_and_nothing_is_printed(
+    kind: str, said: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    ids = torch.arange(1, 33).reshape(2, 16)
+    model = classifier(kind)
+    capfd.readouterr()
+    with pytest.raises(Undefined) as caught:
+        export(model, {"input_ids": ids, "attention_mask": torch.ones_like(ids)}, tmp_path / "m")
+    assert said in (text := str(caught.value))
+    assert len(text) < 400 and text.isprintable() and "[96m" not in text
+    assert caught.value.__cause__ is not None
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_graph_that_answers_otherwise_than_its_module_is_refused(tmp_path: Path) -> None:
+    class Other(nn.Module):
+        def forward(self, input_ids: Tensor) -> Tensor:
+            return input_ids[:, :2].float() + (0 if torch.compiler.is_exporting() else 1)
+
+    ids = torch.arange(1, 33).reshape(2, 16)
+    with pytest.raises(Undefined, match=r"answers otherwise than the model on inputs of 3 x 11"):
+        export(Other(), {"input_ids": ids}, tmp_path / "model.onnx")
+
+
+def idle_seconds(forward: Callable[[Any], Any], inputs: dict[str, Tensor]) -> float:
+    """CPU that a process burns in the 0.15 s after a call, its first 10 ms aside."""
+    spent = []
+    for _ in range(7):
+        forward(inputs)
+        time.sleep(0.01)
+        start = time.process_time()
+        time.sleep(0.14)
+        spent.append(time.process_time() - start)
+    return float(np.median(spent))
+
+
+def test_threads_end_with_the_call(
+    model: Classifier, batches: list[dict[str, Tensor]], graph: Path
+) -> None:
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(2)
+        for forward in (onnx(graph, 2), eager(model)):
+            assert idle_seconds(forward, batches[0]) < 0.005
+    finally:
+        torch.set_num_threads(before)
