@@ -7,7 +7,7 @@ closely or does not. It stays, on the same side of a split.
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Sequence
-from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias, TypeVar
 
 from kit.tasks.content import Example, normalize
 
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+T = TypeVar("T")
 Contradictory: TypeAlias = Literal["drop", "first"]
 SHINGLE = 5
 NEAR = 0.8
@@ -30,11 +31,31 @@ class Alike(NamedTuple):
 
     Attributes:
         duplicates: bool [n], True where an item should be dropped.
-        contrasts: places of two items that stay, alike but for a little and the label.
+        contrasts: places of two items of one source that stay, alike but for a little and the
+            label: enough of them to connect all that are.
     """
 
     duplicates: NDArray[np.bool_]
     contrasts: list[tuple[int, int]]
+
+
+class Groups:
+    """Keys that are joined to groups, each known by its smallest key."""
+
+    def __init__(self) -> None:
+        self._above: dict[Any, Any] = {}
+
+    def first(self, key: Any) -> Any:
+        """Returns the smallest key of a key's group."""
+        while (above := self._above.get(key, key)) != key:
+            self._above[key] = self._above.get(above, above)
+            key = above
+        return key
+
+    def join(self, one: Any, other: Any) -> None:
+        """Makes the groups of two keys one."""
+        small, large = sorted((self.first(one), self.first(other)))
+        self._above[large] = small
 
 
 def shingles(example: Example) -> NDArray[np.uint32]:
@@ -90,7 +111,10 @@ def contradictions(
 
 
 def near_duplicates(
-    examples: Sequence[Example], labels: Sequence[Hashable] | None = None, threshold: float = NEAR
+    examples: Sequence[Example],
+    labels: Sequence[Hashable] | None = None,
+    sources: Sequence[int] | None = None,
+    threshold: float = NEAR,
 ) -> Alike:
     """Finds every item that is nearly the same as an earlier one of its label that stays.
 
@@ -99,6 +123,7 @@ def near_duplicates(
     Args:
         examples: in order of preference: of two alike, the earlier stays.
         labels: of the items; those with another label are contrasts. None: there are no labels.
+        sources: of the items; one where not given.
         threshold: Jaccard similarity of five-character runs from which two texts are alike.
 
     Source: Broder, On the resemblance and containment of documents, 1997; the threshold is that of
@@ -111,7 +136,7 @@ def near_duplicates(
     lsh = MinHashLSH(num_perm=BANDS[0] * BANDS[1], params=BANDS)
     empty = MinHash(num_perm=BANDS[0] * BANDS[1], hashfunc=int)
     marked = np.zeros(len(examples), dtype=bool)
-    contrasts = []
+    groups, contrasts = Groups(), []
     for row, example in enumerate(examples):
         signature = empty.copy()
         hashes = shingles(example)
@@ -121,27 +146,24 @@ def near_duplicates(
         same = {k for k in found if labels is None or labels[k] == labels[row]}
         marked[row] = any(similarity(example, examples[k]) >= threshold for k in same)
         if not marked[row]:
-            others = (k for k in found if k not in same)
-            contrasts += [(k, row) for k in others if similarity(example, examples[k]) >= threshold]
             lsh.insert(row, signature, check_duplication=False)
+            for k in sorted(k for k in found if k not in same):
+                beside = sources is None or sources[k] == sources[row]
+                apart = beside and groups.first(k) != groups.first(row)  # one of a group will do
+                if apart and similarity(example, examples[k]) >= threshold:
+                    contrasts.append((k, row))
+                    groups.join(k, row)
     return Alike(marked, contrasts)
 
 
-def joined(clusters: Sequence[str], contrasts: Iterable[tuple[int, int]]) -> list[str]:
+def joined(clusters: Sequence[T], contrasts: Iterable[tuple[int, int]]) -> list[T]:
     """Returns clusters of which those of two contrasting items are one, under the first name.
 
     Args:
         clusters: of the items.
         contrasts: places of two items.
     """
-    above = {name: name for name in clusters}
-
-    def root(name: str) -> str:
-        while above[name] != name:
-            name = above[name]
-        return name
-
+    groups = Groups()
     for one, other in contrasts:
-        first, second = sorted((root(clusters[one]), root(clusters[other])))
-        above[second] = first
-    return [root(name) for name in clusters]
+        groups.join(clusters[one], clusters[other])
+    return [groups.first(name) for name in clusters]

@@ -163,15 +163,11 @@ def _without_near_copies(pool: pd.DataFrame, counts: dict[str, dict[str, int]]) 
     Where a contrast lies in another source, each keeps its cluster: a shift is no side of a split.
     """
     labels = _labels(pool) if "label" in pool else None
-    near, contrasts = near_duplicates(examples_in(pool), labels)
-    _count(counts, pool.loc[near, "source"], "near_duplicates")
     source = pool["source"].tolist()
-    within = [(one, other) for one, other in contrasts if source[one] == source[other]]
-    for place in sorted({source[one] for one, _ in within}):
-        pairs = [pair for pair in within if source[pair[0]] == place]
-        merged = joined(pool["cluster"].tolist(), pairs)
-        pool = pool.assign(cluster=pool["cluster"].where(pool["source"] != place, merged))
-    return pool[~near]
+    near, contrasts = near_duplicates(examples_in(pool), labels, source)
+    _count(counts, pool.loc[near, "source"], "near_duplicates")
+    named = list(zip(source, pool["cluster"].tolist(), strict=True))
+    return pool.assign(cluster=[cluster for _, cluster in joined(named, contrasts)])[~near]
 
 
 def _cleaned(frame: pd.DataFrame, counts: dict[str, int]) -> pd.DataFrame:
