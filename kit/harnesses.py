@@ -18,8 +18,8 @@ Named = str | Ref
 NULL_MODEL_KINDS = ("predictor",)
 _ALWAYS: tuple[dict[str, Any], ...] = ({"batch_size": 1}, {"batch_size": 8}, {"threads": 2})
 REPEATS = {"image": _ALWAYS, "text": (*_ALWAYS, {"padding": "length"})}
-"""What changes no more than rounding, by modality: the flips of such repeats are the floor under
-all flips."""
+"""Of the baseline, by modality: what changes no more than rounding. The flips of such repeats are
+the floor under all flips."""
 
 
 def evaluate_shift(
@@ -54,8 +54,9 @@ def evaluate_shift(
         validation: also predicts the validation parts, on which temperatures, conformal sets and
             detectors are fitted; without them these have no rows.
         features: also keeps hidden vectors, for the detectors `mahalanobis` and `knn`.
-        noise_floor: predicts the test split again with other batches, threads and padding, so that
-            flips which nothing but rounding makes are known.
+        noise_floor: predicts the first split again, with other batches, threads and padding by the
+            baseline, so that flips which nothing but rounding makes are known; in batches of one,
+            and in those that are timed, by every other variant, whose answers may depend on them.
         limit: items a split, the first by content hash; the preset's number where not given.
         seeds: seeds of each trained variant, from 0.
         measurements: asked of every variant that is no null model, such as `Latency(task)`.
@@ -88,16 +89,20 @@ def evaluate_shift(
             left_out[f"{ref.name} of {task.name}"] = reason
         else:
             runs += [Run(v, Quality(task, "test", limit, ref, **keeping[v])) for v in found]
+    real = [v for v in found if build.kind_of(v) not in NULL_MODEL_KINDS]
+    batches = _batches({1}, measurements)
     for task in refs:
         if noise_floor:
+            ways = {v: batches for v in real} | {base: [*REPEATS[modality(task)], *batches]}
             runs += [
-                Run(base, Quality(task, "test", limit, **keeping[base] | how))
-                for how in REPEATS[modality(task)]
+                Run(variant, Quality(task, split, limit, **keeping[variant] | how))
+                for split in asked[task][:1]
+                for variant, hows in ways.items()
+                for how in hows
             ]
         if build.gives_features(base):
             size = limit or presets.preset()["items"] or 500
             runs += [Run(base, Features(task, s, size)) for s in _test_splits(task)]
-    real = [v for v in found if build.kind_of(v) not in NULL_MODEL_KINDS]
     runs += [Run(variant, measurement) for measurement in measurements for variant in real]
     return Study(name, runs, base, left_out)
 
@@ -115,6 +120,9 @@ def sweep_quantization(
     name: str = "quantization",
 ) -> Study:
     """Every scheme on every runtime where it works: quality, time and memory against the base.
+
+    The first split is predicted again in batches of the sizes that are timed, since a variant's
+    answers may depend on them, as dynamic int8's do: `noise_flips` says how many.
 
     Simulated schemes run on eager alone and are not timed. Combinations that cannot work, and bf16
     where this machine multiplies it more slowly than fp32, are left out and listed by `plan()`;
@@ -152,6 +160,8 @@ def sweep_quantization(
                 variants.append(variant)
     refs = [registry.tasks.canonical(task) for task in tasks]
     asked = _splits_of(refs, splits)
+    timed = Latency(refs[0], **(latency or {}))
+    batches = _batches(set(), [timed])
     runs = []
     for variant in dict.fromkeys(variants):
         for task in refs:
@@ -159,7 +169,9 @@ def sweep_quantization(
                 runs += [Run(seeded, Quality(task, split, limit)) for split in asked[task]]
         runs.append(Run(variant, Memory(refs[0])))
         if not any(_trait(ref, "simulated") for ref in variant.schemes):
-            runs.append(Run(variant, Latency(refs[0], **(latency or {}))))
+            runs.append(Run(variant, timed))
+        for task, how in itertools.product(refs, batches):
+            runs += [Run(variant, Quality(task, s, limit, **how)) for s in asked[task][:1]]
     return Study(name, runs, base, left_out)
 
 
@@ -275,6 +287,13 @@ def _seeded(variants: Iterable[Variant], seeds: int) -> list[Variant]:
         for variant in variants
         for extra in range(seeds if build.is_trained(variant) else 1)
     ]
+
+
+def _batches(sizes: set[int], measurements: Iterable[Ref]) -> list[dict[str, Any]]:
+    """Returns the arguments of repeats in batches of these sizes and of those that are timed."""
+    asked = map(registry.measurements.canonical, measurements)
+    timed = [each.args.get("batch_sizes", ()) for each in asked]
+    return [{"batch_size": size} for size in sorted(sizes.union(*timed))]
 
 
 def _splits_of(tasks: Sequence[Ref], splits: Sequence[str] | None) -> dict[Ref, list[str]]:

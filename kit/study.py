@@ -293,10 +293,14 @@ class Study:
         Raises:
             SpecError: no such variant, or no such predictions are done.
         """
+        from kit.analysis.noise_floor import repeats
+
         known = {run.variant.name for run in self.runs}
         if name not in known:
             raise SpecError(registry.suggest(name, known, "variant"))
-        for run, run_id in sorted(self.ids().items(), key=lambda pair: pair[0].variant.seed):
+        again = repeats(self.runs)  # these stand in for no run that failed
+        ids = {run: run_id for run, run_id in self.ids().items() if run not in again}
+        for run, run_id in sorted(ids.items(), key=lambda pair: pair[0].variant.seed):
             args = run.measurement.args
             asked = args.get("split") == split and args.get("corruption") == corruption
             right = run.variant.name == name and asked and seed in (None, run.variant.seed)

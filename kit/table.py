@@ -55,7 +55,7 @@ def rows_of(
         for run, known in failures.items()
     }
     related = Related(artifacts, {run: known["message"] for run, known in lost.items()})
-    again = {other.run for _, other in repeats(artifacts)}
+    again = repeats(ids)
     samples = [related.sample(each) for each in artifacts if each.run not in again]
     rows = [
         row
@@ -64,11 +64,14 @@ def rows_of(
         if row["baseline"] or not _is_second_timing(sample.artifact.run, baseline)
     ]
     rows += compare(samples, baseline, names)
-    rows += distances(artifacts) + noise_floor(artifacts)
-    for run, known in lost.items():
-        status = "undefined" if known["undefined"] else "error"
+    why = {
+        run: ("undefined" if known["undefined"] else "error", known["message"])
+        for run, known in lost.items()
+    }
+    rows += distances(artifacts) + noise_floor(artifacts, again, why)
+    for run in [run for run in lost if run not in again]:
         sample = related.sample(store.Artifact(run, ids[run], artifact_kind(run), {}))
-        rows += missing(sample, names, status, known["message"])
+        rows += missing(sample, names, *why[run])
     return adjust(_one_a_key(rows))
 
 

@@ -147,7 +147,7 @@ class Worker:
             else:
                 name, message, trace = content
                 if name in _AS_THEY_ARE:
-                    raise _AS_THEY_ARE[name](message)
+                    raise _AS_THEY_ARE[name](message) from WorkerError(trace)
                 cause = "out of memory: " if _NO_MEMORY.search(f"{name} {message}") else ""
                 raise WorkerError(f"{cause}{name}: {message}", trace)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from helpers import toy_texts, toy_variant
+from helpers import toy_task, toy_texts, toy_variant
 
 import kit
 from kit.spec import Ref, SpecError, Variant
@@ -44,6 +44,18 @@ def test_splits_are_those_that_a_task_has(toys: Ref) -> None:
     study = kit.evaluate_shift([rule], [toys, prose], rule, splits=["later"], validation=False)
     asked = {(r.measurement.args["task"].name, r.measurement.args["split"]) for r in study.runs}
     assert ("toys", "later") in asked and (prose.name, "later") not in asked
+
+
+@pytest.mark.usefixtures("registries")
+def test_splits_that_hold_nothing_are_not_asked_for(toys: Ref) -> None:
+    whole = toy_task("whole", validation=0, test=1.0)
+    rule = Variant(Ref("toy_rule"))
+    study = kit.evaluate_shift([rule], [whole], rule, noise_floor=False)
+    assert {run.measurement.args["split"] for run in study.runs} == {"test", "later"}
+    rows = study.run(executor="inline", on_error="raise")
+    assert set(rows[rows.metric == "accuracy"].status) == {"ok"}
+    with pytest.raises(SpecError, match="unknown split 'validation'. There are: later, test"):
+        kit.evaluate_shift([rule], [whole], rule, splits=["validation"])
 
 
 def test_a_shift_study_of_a_language_model(toys: Ref) -> None:

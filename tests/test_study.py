@@ -223,6 +223,15 @@ def test_flips_are_the_items_that_changed(toys: Ref) -> None:
         study.flips("rule 4x")
 
 
+def test_a_reader_is_shown_both_texts_of_a_pair(toys: Ref, called: list[int]) -> None:
+    frame = toy_frame(40)
+    frame["claim"] = [f"claim {n * 7919}" for n in range(40)]
+    pairs = kit.task_from_frame("pairs", frame, text=("text", "claim"), validation=0, test=1)
+    study = study_of(toys, {})
+    shown = study.examples(pairs, "test")
+    assert set(shown.values()) == {f"{row.text} \u00b6 {row.claim}" for row in frame.itertuples()}
+
+
 def test_wrong_splits_and_short_trainings_are_told(toys: Ref) -> None:
     base = toy_variant(toys)
     with pytest.raises(SpecError, match="Did you mean 'test'"):

@@ -87,7 +87,7 @@ def recommend(
     baseline = judgements[0].baseline
     gains = _gains(records(table), objective, at if objective == "latency" else "", baseline)
     details["gain"] = [gains[row.variant].factor for row in judgements]
-    words = _Words(objective, at, metric, baseline)
+    words = _Words(objective, at, metric, baseline, _batch_flips(records(table), baseline))
     return Recommendation(*_decide(judgements, gains, words), details)
 
 
@@ -116,6 +116,30 @@ def _gains(rows: list[Row], objective: str, at: str, baseline: str) -> dict[str,
     return gains
 
 
+class _Flips(NamedTuple):
+    """Items that a variant has right, or wrong, in the judged batches and not in these."""
+
+    variant: str
+    batch_size: Any
+    task: str
+    split: str
+    items: float
+    n: int
+
+
+def _batch_flips(rows: list[Row], baseline: str) -> list[_Flips]:
+    """Returns each variant's flips by size of the batch, where above the baseline's."""
+    found = [
+        _Flips(row["variant"], size, row["task"], row["split"], row["value"], row["n"])
+        for row in rows
+        if row["metric"] == "noise_flips" and row["status"] == "ok"
+        for varied, size in [map(parse_condition(row["condition"]).get, ("varied", "batch_size"))]
+        if varied == "batch_size"
+    ]
+    usual = {one[1:4]: one.items for one in found if one.variant == baseline}
+    return [one for one in found if one.items > usual.get(one[1:4], 0)]
+
+
 def _smaller(base: Row, ours: Row) -> Gain:
     """Bytes against bytes; where both have intervals these must not overlap."""
     shown = ours["value"] < base["value"] and not ours["ci_high"] >= base["ci_low"]
@@ -130,6 +154,7 @@ class _Words:
     at: str
     metric: str
     baseline: str
+    flips: list[_Flips]
 
     def gain(self, gain: Gain) -> str:
         place = f" at {self.at}" if self.objective == "latency" else ""
@@ -139,6 +164,19 @@ class _Words:
     def limit(self, row: Judgement) -> str:
         lost = "nothing" if row.worst >= 0 else f"at most {amount(-row.worst, row.unit)}"
         return f"{lost} on {_place(row)} ({row.n:,} items)"
+
+    def batch(self, name: str) -> str:
+        """Says how a variant's answers depend on the batch; at the size recommended, if any is."""
+        size = parse_condition(self.at).get("batch_size") if self.objective == "latency" else None
+        mine = [f for f in self.flips if f.variant == name and size in (None, f.batch_size)]
+        if not mine:
+            return ""
+        worst = max(mine, key=lambda flips: flips.items / flips.n)
+        return (
+            f" Its answers depend on the batch: at batch_size={worst.batch_size}, "
+            f"{worst.items:.0f} of {worst.n:,} items on {worst.split} are right or wrong otherwise "
+            "than in the batches that were judged."
+        )
 
 
 def _place(row: Judgement) -> str:
@@ -183,7 +221,7 @@ def _decide(
             tail += f" Cheaper still, but not to be judged with these data: {', '.join(better)}."
         text = (
             f"Pick {best}: it is {words.gain(gains[best])}, and with 95% confidence on each its "
-            f"{words.metric} loses {limits}.{tail}"
+            f"{words.metric} loses {limits}.{words.batch(best)}{tail}"
         )
         return "pick", best, text
     if doubtful:
@@ -195,7 +233,7 @@ def _decide(
         text = (
             f"Undecided: {best} is {words.gain(gains[best])}, but these data cannot tell whether "
             f"its {words.metric} holds. {doubts}{says} If you can live with that, take it; if "
-            f"not, keep {words.baseline} until you have more items.{tail}"
+            f"not, keep {words.baseline} until you have more items.{words.batch(best)}{tail}"
         )
         return "undecided", words.baseline, text
     place = f" at {words.at}" if words.objective == "latency" else ""

@@ -184,20 +184,23 @@ def _make_vision(ref: Ref, entry: registry.Entry, task: Task | None) -> Model:
 
 def _make_predictor(ref: Ref, entry: registry.Entry, task: Task | None) -> Model:
     task = _needed(ref, task, entry.traits.get("modality"))
-    supplied = {}
-    if "train" in inspect.signature(entry.function).parameters:
+    asked = inspect.signature(entry.function).parameters
+    supplied: dict[str, Any] = {}
+    if "train" in asked:
         supplied["train"] = task.split("train")
+    if "classes" in asked and task.labels:
+        supplied["classes"] = len(task.labels)
     predict = entry.function(**supplied, **ref.args)
     probe = "a" if task.image_shape is None else np.zeros(task.image_shape, np.uint8)
     scores = predict([probe])
-    if getattr(scores, "shape", None) != (1, len(task.labels)):
+    answers = task.labels or ("prediction",)
+    if getattr(scores, "shape", None) != (1, len(answers)):
         raise SpecError(
             f"{ref.name} returned scores of shape {getattr(scores, 'shape', None)} for one "
-            f"{task.modality}; expected (1, {len(task.labels)}) for the labels "
-            + ", ".join(task.labels)
+            f"{task.modality}; expected (1, {len(answers)}) for " + ", ".join(answers)
         )
     rated = bool(entry.traits.get("probabilities", False))
-    return Model(predict, "predictor", None, task.labels, rated)
+    return Model(predict, "predictor", None, answers, rated)
 
 
 def _make_pretrained(ref: Ref, entry: registry.Entry, task: Task | None) -> Model:
@@ -231,7 +234,7 @@ def _pretrained_shell(ref: Ref, task: Task | None) -> Model:
 
 def _needed(ref: Ref, task: Task | None, modality: str | None = None) -> Task:
     """Returns the task, which has labels and examples of the modality, where one is named."""
-    if task is None or not task.labels:
+    if task is None or (task.kind != "regression" and not task.labels):
         what = "no task" if task is None else f"the task {task.ref.name}, which has no labels"
         raise SpecError(f"{ref.name} was given {what}; expected a classification task")
     if modality not in (None, task.modality):

@@ -30,8 +30,9 @@ MULTIPLIES: Mapping[str, tuple[int, ...]] = {
 }
 """Operations that multiply activations by weights, and which of their inputs those are."""
 
-KEEPS = frozenset({"Cast", "DequantizeLinear", "Identity", "Reshape", "Transpose", "Unsqueeze"})
-"""Operations whose first input comes out with the same numbers."""
+PICKS = frozenset({"Gather", "GatherND"})
+KEEPS = PICKS | {"Cast", "DequantizeLinear", "Identity", "Reshape", "Transpose", "Unsqueeze"}
+"""Operations that give numbers of their first input as they are, all or some of them."""
 
 
 @register_scheme(stage="exported", version=1, tolerance=0.5)
@@ -83,8 +84,9 @@ def _no_advice() -> Iterator[None]:
 def stored_graph(graph: Path, *, compressed: bool) -> Stored:
     """Returns what the matrices of a graph take, scales and zero points included.
 
-    An initializer is a matrix where an operation multiplies by it; one that is also looked up is
-    an embedding. Bytes are those of the graph's files.
+    An initializer is a matrix where an operation multiplies by it; one of two dimensions that is
+    also looked up is an embedding, one of three that is looked up holds the experts of a mixture.
+    Bytes are those of the graph's files.
 
     Args:
         graph: the ONNX file.
@@ -95,14 +97,20 @@ def stored_graph(graph: Path, *, compressed: bool) -> Stored:
     loaded = onnx.load(str(graph), load_external_data=False).graph
     held = {tensor.name: tensor for tensor in loaded.initializer}
     made = {name: node for node in loaded.node for name in node.output}
-    looked_up = {_origin(node.input[0], made) for node in loaded.node if node.op_type == "Gather"}
+    tables = {_origin(node.output[0], made) for node in loaded.node if node.op_type in PICKS}
     found = {
         _origin(node.input[place], made)
         for node in loaded.node
         for place in MULTIPLIES.get(node.op_type, ())
         if place < len(node.input)
     }
-    names = [n for n in held if n in found - looked_up and len(held[n].dims) > 1]
+    first = {_origin(node.input[0], made) for node in loaded.node if node.op_type == "MatMul"}
+    names = [
+        name
+        for name, tensor in held.items()
+        if (len(tensor.dims) == 2 and name in found - tables)
+        or (len(tensor.dims) > 2 and name in found | first & tables)
+    ]
     counts = {name: prod(held[name].dims) for name in names}
     bits = {name: _bits(name, held) / max(counts[name], 1) for name in names}
     total = sum(counts.values())

@@ -8,6 +8,8 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from kit.registry import register_runtime
+from kit.runtimes.failures import cause
+from kit.spec import Undefined
 from kit.store import store_root
 
 if TYPE_CHECKING:
@@ -19,7 +21,8 @@ def compiled(model: nn.Module) -> Callable[[Mapping[str, Tensor]], Tensor]:
     """`torch.compile` with inductor, for any batch and length.
 
     Kernels are kept in the store, so that a second process does not compile them again; tracing is
-    repeated, so a batch of one shares the trace of all others (half of the seconds).
+    repeated, so a batch of one shares the trace of all others (half of the seconds). A call raises
+    `Undefined` where the model cannot be compiled.
     """
     os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(store_root() / "inductor"))
     import torch
@@ -43,6 +46,9 @@ def compiled(model: nn.Module) -> Callable[[Mapping[str, Tensor]], Tensor]:
                     torch._dynamo.mark_static(tensor, list(range(free, tensor.ndim)))
                 first = False
             stack.enter_context(torch.no_grad())
-            return logits(compiled_model(**inputs))
+            try:
+                return logits(compiled_model(**inputs))
+            except torch._dynamo.exc.TorchDynamoException as error:
+                raise Undefined(f"torch.compile cannot take this model: {cause(error)}") from error
 
     return forward

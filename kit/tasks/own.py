@@ -100,7 +100,7 @@ def task_from_frame(
     """
     check_name(name, "the name of a task")
     far, groups = listed(name, "far", far), group_columns(name, groups)
-    if contradictory not in ("drop", "first"):
+    if not isinstance(contradictory, str) or contradictory not in ("drop", "first"):
         raise SpecError(registry.suggest(contradictory, ("drop", "first"), "contradictory="))
     sources = {name: frame, **shift_tables(name, shifts, far)}
     where = {source: f"task {name}, frame {source!r}" for source in sources}

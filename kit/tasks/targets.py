@@ -45,7 +45,7 @@ def read_labels(
     Raises:
         SpecError: no such kind, or labels that do not make it.
     """
-    if kind is not None and kind not in KINDS:
+    if kind is not None and not (isinstance(kind, str) and kind in KINDS):
         raise SpecError(suggest(kind, KINDS, f"kind of labelled task for {given.task}"))
     _refuse_unsupported(given)
     several = len(given.names) > 1

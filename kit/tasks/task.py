@@ -62,7 +62,7 @@ class Task:
     @property
     def pairs(self) -> bool:
         """Whether its items are pairs of texts."""
-        return "text_pair" in self.data["test"].column_names
+        return any("text_pair" in rows.column_names for rows in self.data.values())
 
     @property
     def absent(self) -> list[str]:

@@ -58,6 +58,54 @@ def test_flops_are_the_products() -> None:
         flops_per_token(make_model(Ref("ngram"), None, seed=0).module, {"input_ids": ids})
 
 
+def test_flops_of_a_mixture_are_those_of_the_experts_that_run() -> None:
+    from transformers import MixtralConfig, MixtralForCausalLM
+
+    size = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 1, "vocab_size": 48}
+    heads = {"num_attention_heads": 2, "num_key_value_heads": 1, "head_dim": 16}
+    model = MixtralForCausalLM(MixtralConfig(**size, **heads, num_local_experts=4, use_cache=False))
+    before = model.get_experts_implementation()
+    attention = 2 * (2 * 32 * 32 + 2 * 32 * 16) + 2 * 2 * 32 * 8  # over 8 tokens
+    experts = 2 * (2 * 3 * 32 * 64)  # two of four run
+    expected = attention + 2 * 32 * 4 + experts + 2 * 32 * 48
+    ids = torch.arange(8).view(1, 8)
+    got = flops_per_token(model, {"input_ids": ids})
+    assert got - expected == pytest.approx(0, abs=100)  # the rotary angles
+    assert model.get_experts_implementation() == before
+    assert all(parameter.requires_grad for parameter in model.parameters())
+
+
+def test_flops_where_a_layer_is_given_a_parameter() -> None:
+    class Positions(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.table = nn.Embedding(8, 8)
+            self.layer = nn.Linear(8, 8)
+
+        def forward(self, input_ids: torch.Tensor) -> torch.Tensor:
+            return self.table(input_ids) @ self.layer(self.table.weight).T
+
+    found = flops_per_token(Positions(), {"input_ids": torch.zeros(1, 8, dtype=torch.int64)})
+    assert found == 2 * 8 * 8 + 2 * 8 * 8
+
+
+def test_tables_that_are_no_embedding_layer_are_left_out() -> None:
+    module = nn.Sequential(nn.Linear(8, 8))
+    module.position_embeddings = nn.Parameter(torch.zeros(1, 20, 8))
+    assert count_parameters(module) == (160 + 72, 72)
+
+
+def test_a_packed_layer_has_the_parameters_it_multiplies_by() -> None:
+    class Packed(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.in_features, self.out_features = 8, 4
+            self.register_buffer("qweight", torch.zeros(4, 4, dtype=torch.uint8))
+            self.scales = nn.Parameter(torch.ones(4))
+
+    assert count_parameters(nn.Sequential(Packed(), nn.Linear(4, 2))) == (32 + 10, 32 + 10)
+
+
 def test_state_that_is_not_known() -> None:
     with pytest.raises(Undefined, match="no method state_bytes"):
         state_bytes(nn.Linear(2, 2), 10)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datasets
 import numpy as np
 import pytest
 from datasets import Dataset
@@ -36,3 +37,11 @@ def test_a_number_gives_the_mean() -> None:
 def test_an_empty_training_split_is_told() -> None:
     with pytest.raises(SpecError, match="split 'train', which is empty"):
         majority(Dataset.from_dict({"label": []}))
+
+
+def test_the_majority_knows_classes_that_are_absent() -> None:
+    label = datasets.ClassLabel(names=["a", "b", "c"])
+    features = datasets.Features({"label": label})
+    rows = Dataset.from_dict({"label": [0, 1, 1]}, features=features)
+    expected = np.log(np.array([2, 3, 1]) / 6)
+    np.testing.assert_allclose(majority(rows)(["x", "y"]), [expected, expected], rtol=1e-6)

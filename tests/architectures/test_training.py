@@ -1,10 +1,12 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import datasets
 import pytest
 import torch
 from torch import nn
@@ -201,6 +203,23 @@ def test_what_is_refused(language: Task, training: MakeTraining, tmp_path: Path)
         train(peeks, language, training(length=100_000), seed=0, folder=tmp_path)
     with pytest.raises(SpecError, match=r"needs Budget\(epochs"):
         ClassifierFeed(language, TEXTS, training(), 0)
+
+
+def test_a_task_that_a_classifier_cannot_learn_from_is_refused(
+    reviews: Task, training: MakeTraining, tmp_path: Path
+) -> None:
+    def attempt(task: Task, message: str) -> None:
+        model = Model(nn.Linear(1, 2), "classifier", ByteTokenizer())
+        given = training(budget=Budget(epochs=1))
+        with pytest.raises(SpecError, match=message):
+            train(model, task, given, seed=0, folder=tmp_path)
+
+    absent = dataclasses.replace(reviews, labels=(*reviews.labels, "neutral"))
+    attempt(absent, r"split 'train' has no item of \['neutral'\]: every class needs some")
+    attempt(dataclasses.replace(reviews, kind="regression"), "is a regression task; kit trains")
+    for split in ("train", "validation"):
+        data = datasets.DatasetDict({**reviews.data, split: reviews.data[split].select([])})
+        attempt(dataclasses.replace(reviews, data=data), f"split '{split}' of task toy is empty")
 
 
 def test_ngram_counts_the_same_tokens(

@@ -305,6 +305,37 @@ def test_the_clean_examples_are_the_tasks(toys: Ref) -> None:
 
 
 @pytest.mark.usefixtures("registries")
+def test_both_texts_of_a_pair_are_corrupted_each_by_draws_of_its_own() -> None:
+    words = [f"{n * 7919} remarkable {n * 104729} sentences {n * n * 31}" for n in range(60)]
+    frame = toy_frame(60).assign(text=words)
+    frame["claim"] = frame["text"]
+    data = tasks.load(kit.task_from_frame("pairs", frame, text=("text", "claim")))
+    rows, ref = data.split("test"), Ref("typos", severity=3)
+    before, after = data.examples(rows), examples_of(data, rows, ref)
+    assert [pair[0] for pair in after] == corrupted(rows["text"], rows["id"], ref)
+    assert all(isinstance(pair, tuple) and len(pair) == 2 for pair in after)
+    assert any(pair[1] != old[1] for pair, old in zip(after, before, strict=True))
+    assert any(one != other for one, other in after), "the two texts have the same faults"
+    table = kit.corrupted_examples("pairs", ["capitals"], severities=[5], n=2)
+    assert [text.upper() for text in table.before[0]] == list(table.after[0])
+
+
+@pytest.mark.usefixtures("registries")
+def test_a_label_is_shown_by_its_kind() -> None:
+    frame = toy_frame(60).assign(
+        score=[n / 8 for n in range(60)], loud=[n % 3 == 0 for n in range(60)]
+    )
+    kit.task_from_frame("scores", frame, label="score", kind="regression")
+    kit.task_from_frame("marks", frame, label=["label", "loud"])
+    shown = {
+        name: set(kit.corrupted_examples(name, ["capitals"], severities=[1], n=20).label)
+        for name in ("scores", "marks")
+    }
+    assert shown["scores"] <= {f"{n / 8:g}" for n in range(60)}
+    assert shown["marks"] == {"", "label", "loud", "label, loud"}
+
+
+@pytest.mark.usefixtures("registries")
 def test_images_are_corrupted_as_the_task_gives_them() -> None:
     def squares() -> Any:
         frame = pd.DataFrame({"pixels": [[5 * at % 256] * 36 for at in range(40)]})

@@ -19,7 +19,7 @@ from kit.spec import SpecError
 
 
 class Small(nn.Module):
-    """An embedding, two layers, a recurrent one, and an output that shares the embedding."""
+    """An embedding and two linear layers."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -61,27 +61,52 @@ def test_int8_counts_scales_and_zero_points(graph: Path, tmp_path: Path) -> None
     assert bits == pytest.approx(8 + 2 * (32 + 8) / weights)
 
 
+def made(path: Path, nodes: list[Any], size: list[int], **held: np.ndarray) -> Path:
+    """Writes a graph from `x`, of a shape, to `y`, with weights by name."""
+    inputs = [helper.make_tensor_value_info("x", TensorProto.FLOAT, size)]
+    outputs = [helper.make_tensor_value_info("y", TensorProto.FLOAT, None)]
+    weights = [numpy_helper.from_array(value, name) for name, value in held.items()]
+    graph = helper.make_graph(nodes, "made", inputs, outputs, weights)
+    opset = [helper.make_opsetid("", 18)]
+    onnx.save(helper.make_model(graph, opset_imports=opset, ir_version=9), path)
+    return path
+
+
+def random(*shape: int) -> np.ndarray:
+    return np.random.default_rng(0).normal(size=shape).astype(np.float32)
+
+
 def test_a_matrix_that_stays_float_is_named(tmp_path: Path) -> None:
-    rng = np.random.default_rng(0)
-    kernel, layer = (rng.normal(size=size).astype(np.float32) for size in ((4, 2, 3), (6, 5)))
     nodes = [
         helper.make_node("Einsum", ["x", "kernel"], ["h"], equation="bd,dnh->bnh"),
         helper.make_node("Reshape", ["h", "shape"], ["flat"]),
         helper.make_node("MatMul", ["flat", "layer"], ["y"]),
     ]
-    held = [
-        numpy_helper.from_array(kernel, "kernel"),
-        numpy_helper.from_array(layer, "layer"),
-        numpy_helper.from_array(np.array([-1, 6]), "shape"),
-    ]
-    inputs = [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["b", 4])]
-    outputs = [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["b", 5])]
-    made = helper.make_graph(nodes, "made", inputs, outputs, held)
-    model = helper.make_model(made, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
-    onnx.save(model, tmp_path / "float.onnx")
-    found = stored_graph(compressed(tmp_path / "float.onnx", tmp_path), compressed=True)
+    held = {"kernel": random(4, 2, 3), "layer": random(6, 5), "shape": np.array([-1, 6])}
+    graph = made(tmp_path / "float.onnx", nodes, [7, 4], **held)
+    found = stored_graph(compressed(graph, tmp_path), compressed=True)
     assert found.notes == ["not compressed, at 32 bits: kernel"]
     assert found.bits_per_weight == pytest.approx((32 * 24 + 8 * 30 + 5 * 40) / 54)
+
+
+@pytest.mark.parametrize(
+    ("pick", "bits", "notes"),
+    [
+        ("GatherND", 32, ["not compressed, at 32 bits: experts"]),
+        ("Gather", 8 + 40 / 60, []),  # which the quantizer knows: a scale for the whole table
+    ],
+)
+def test_experts_that_are_looked_up_are_matrices(
+    pick: str, bits: float, notes: list[str], tmp_path: Path
+) -> None:
+    nodes = [
+        helper.make_node(pick, ["experts", "which"], ["chosen"]),
+        helper.make_node("MatMul", ["chosen", "x"], ["y"]),
+    ]
+    which = np.array([[0], [2]] if pick == "GatherND" else [0, 2])
+    graph = made(tmp_path / "float.onnx", nodes, [4, 1], experts=random(3, 5, 4), which=which)
+    found = stored_graph(compressed(graph, tmp_path), compressed=True)
+    assert (found.bits_per_weight, found.notes) == (pytest.approx(bits), notes)
 
 
 def test_the_users_own_logging_is_as_before(

@@ -1,0 +1,42 @@
+"""What a library says when it cannot take a model, as one sentence."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import re
+import warnings
+from collections.abc import Iterator
+
+from kit.values import reason
+
+# colours, ONNX Runtime's code of the error, and a last sentence that announces what is left out
+_NOISE = re.compile(r"\x1b\[[0-9;]*m|^\[ONNXRuntimeError\] : \d+ : \w+ : |(?<=\.) [^.]*:$")
+
+
+def cause(error: BaseException) -> str:
+    """Returns the first line of what an error comes from: wrappers say how to report it instead."""
+    seen = {id(error)}
+    while (deeper := error.__cause__) is not None and id(deeper) not in seen and str(deeper):
+        seen.add(id(deeper))
+        error = deeper
+    said = _NOISE.sub("", str(error).strip().partition("\n")[0].strip())
+    return reason(RuntimeError(said)) if said else type(error).__name__
+
+
+@contextlib.contextmanager
+def quietly() -> Iterator[None]:
+    """Keeps what libraries print, log and warn of off the screen; a failure is an error."""
+    off = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)
+    try:
+        with (
+            contextlib.redirect_stdout(io.StringIO()),
+            contextlib.redirect_stderr(io.StringIO()),
+            warnings.catch_warnings(),
+        ):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(off)
