@@ -114,7 +114,6 @@ def likelihoods(folder: Path, given: Sequence[str], model: Any = None) -> list[n
 
 OUTPUTS: dict[str, dict[str, tuple[int, ...]]] = {
     **dict.fromkeys(["Linear", "Conv1d", "Conv2d", "QuantLinear"], {"weight": (0,)}),
-    "NonDynamicallyQuantizableLinear": {"weight": (0,)},
     "Conv1D": {"weight": (1,)},
     "GptOssExperts": {"gate_up_proj": (0, 2), "down_proj": (0, 2)},
     "JetMoeParallelExperts": {"weight": (0, 1)},
@@ -137,7 +136,7 @@ def rounded(model: Any, bits: int = 4) -> Any:
     seen = {id(part.weight) for part in parts if isinstance(part, torch.nn.Embedding)}
     levels = 2 ** (bits - 1) - 1
     for part in parts:
-        for name, outputs in _outputs(type(part).__name__).items():
+        for name, outputs in _outputs(type(part)).items():
             weight = getattr(part, name)
             if id(weight) in seen:
                 continue
@@ -149,9 +148,12 @@ def rounded(model: Any, bits: int = 4) -> Any:
     return copied
 
 
-def _outputs(kind: str) -> dict[str, tuple[int, ...]]:
-    usual = EXPERTS if kind.endswith("Experts") else ROUTER if kind.endswith("Router") else {}
-    return OUTPUTS.get(kind, usual)
+def _outputs(kind: type) -> dict[str, tuple[int, ...]]:
+    known = [OUTPUTS[each.__name__] for each in kind.__mro__ if each.__name__ in OUTPUTS]
+    usual = [EXPERTS] * kind.__name__.endswith("Experts") + [ROUTER] * kind.__name__.endswith(
+        "Router"
+    )
+    return next(iter(known + usual), {})
 
 
 @contextlib.contextmanager
