@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
-import threading
-import time
 from functools import partial
 from typing import Any
 
@@ -12,7 +9,6 @@ import numpy as np
 import pytest
 from helpers import toy_variant
 
-import kit
 from kit import registry
 from kit.analysis.score import score
 from kit.busyness import busy
@@ -206,27 +202,3 @@ def test_a_busy_machine_is_waited_for_and_noted(toys: Ref, monkeypatch: pytest.M
     assert any(text.startswith("waiting for quiet: others use ") for text in said)
     assert raw.info["notes"][0].startswith("others used up to ")
     assert raw.columns["foreign"].max() > pairs.BUSY_SHARE
-
-
-def test_a_side_has_come_to_rest_when_its_turn_ends(
-    toys: Ref, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Its threads would spin on in the other side's turn."""
-    spinning = pairs.REST_SECONDS / 2
-
-    class Spins:
-        def __call__(self) -> None:
-            self.ends = time.perf_counter() + spinning
-            threading.Thread(target=self._spin).start()
-
-        def _spin(self) -> None:
-            while time.perf_counter() < self.ends:
-                pass
-
-    timer = Timer(Variant(Ref("toy_rule"), kit.Training(toys)), toys, 1, [Call(1, "task")], ["a"])
-    timer.warm_up()
-    timer._cycles = [itertools.repeat(Spins())]
-    timer.turn(0)
-    before = time.process_time()
-    time.sleep(0.02)
-    assert time.process_time() - before < spinning / 2

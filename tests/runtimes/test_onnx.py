@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -134,27 +133,3 @@ def test_a_graph_that_answers_otherwise_than_its_module_is_refused(tmp_path: Pat
     ids = torch.arange(1, 33).reshape(2, 16)
     with pytest.raises(Undefined, match=r"answers otherwise than the model on inputs of 3 x 11"):
         export(Other(), {"input_ids": ids}, tmp_path / "model.onnx")
-
-
-def idle_seconds(forward: Callable[[Any], Any], inputs: dict[str, Tensor]) -> float:
-    """CPU that a process burns in the 0.15 s after a call, its first 10 ms aside."""
-    spent = []
-    for _ in range(7):
-        forward(inputs)
-        time.sleep(0.01)
-        start = time.process_time()
-        time.sleep(0.14)
-        spent.append(time.process_time() - start)
-    return float(np.median(spent))
-
-
-def test_threads_end_with_the_call(
-    model: Classifier, batches: list[dict[str, Tensor]], graph: Path
-) -> None:
-    before = torch.get_num_threads()
-    try:
-        torch.set_num_threads(2)
-        for forward in (onnx(graph, 2), eager(model)):
-            assert idle_seconds(forward, batches[0]) < 0.005
-    finally:
-        torch.set_num_threads(before)
