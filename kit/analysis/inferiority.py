@@ -115,6 +115,8 @@ def _changes(table: pd.DataFrame, metric: str, *, groups: bool) -> dict[tuple[st
     names = sorted({row["baseline"] for row in rows})
     if len(names) != 1:
         found = f"several baselines ({', '.join(names)})" if names else f"no {metric}_change rows"
+        known = {m.removesuffix("_change") for m in table["metric"] if m.endswith("_change")}
+        found += f" (of {', '.join(sorted(known))} there are)" if known and not names else ""
         raise ValueError(
             f"the table has {found}; non-inferiority needs one metric against one baseline"
         )
