@@ -16,6 +16,7 @@ from kit.architectures.deployed import DeployedTexts
 from kit.architectures.head import Head, head_of
 from kit.architectures.preprocessing import Images, Preprocessor, Texts
 from kit.architectures.tokenizers import ByteTokenizer, HFTokenizer, Tokenizer
+from kit.entries import positional
 from kit.spec import Ref, SpecError
 
 if TYPE_CHECKING:
@@ -185,7 +186,7 @@ def _make_vision(ref: Ref, entry: registry.Entry, task: Task | None) -> Model:
 def _make_predictor(ref: Ref, entry: registry.Entry, task: Task | None) -> Model:
     kinds = [kind for kind in registry.QUALITY if kind != "language"]
     task = _needed(ref, task, entry.traits.get("modality"), kinds)
-    asked = inspect.signature(entry.function).parameters
+    asked = positional(entry.function)
     supplied: dict[str, Any] = {}
     if "train" in asked:
         supplied["train"] = task.split("train")
@@ -198,7 +199,7 @@ def _make_predictor(ref: Ref, entry: registry.Entry, task: Task | None) -> Model
     if getattr(scores, "shape", None) != (1, len(answers)):
         raise SpecError(
             f"{ref.name} returned scores of shape {getattr(scores, 'shape', None)} for one "
-            f"{task.modality}; expected (1, {len(answers)}) for " + ", ".join(answers)
+            f"{task.modality}; expected (1, {len(answers)}) for the labels " + ", ".join(answers)
         )
     rated = bool(entry.traits.get("probabilities", False))
     return Model(predict, "predictor", None, answers, rated)
