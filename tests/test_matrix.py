@@ -46,14 +46,18 @@ UNLIKE_ALONE = ("canine", "convbert", "fnet", "nystromformer", "reformer", "yoso
 They mix positions without a mask: a Fourier transform, convolutions, hashes."""
 
 WITHOUT_GRAPH = (
-    *("canine", "funnel", "jamba", "qwen3_5_text", "mamba", "rwkv"),  # length is the example's
-    *("longformer", "reformer", "minimax", "qwen3_next"),  # shapes that depend on the data
+    *("canine", "funnel", "jamba", "mamba", "rwkv"),  # its length is the example's
+    *("qwen3_5_text", "qwen3_next"),  # the same
+    *("longformer", "reformer", "minimax"),  # shapes that depend on the data
     *("mbart", "plbart"),  # a batch of one fails
     *("deepseek_v2", "falcon_alibi"),  # complex numbers; an operation in bfloat16
-    *("xlnet", "helium"),  # a float less an integer; NaN where there is padding
+    "xlnet",  # a float less an integer
     "mamba2",  # multiples of its chunk alone
 )
-"""What cannot be exported, or gives a graph that answers otherwise."""
+"""What cannot be exported, or gives a graph that takes no other inputs."""
+
+WITHOUT_GRAPH_OF_BATCHES = ("helium",)
+"""Whose graph gives NaN where there is padding."""
 
 WINDOW = 48
 """Tokens at which the matrix's tokenizers cut; the longest texts have more."""
@@ -161,9 +165,9 @@ def outcomes(tried: Variant, task: Ref, ask: Callable[[Runner, int], np.ndarray]
 
 def refuses(name: str, way: str, size: int) -> bool:
     """Says whether kit has to refuse a classifier."""
-    if size > 1 and name in UNLIKE_ALONE:
-        return True
-    return WAYS[way][0] == "onnx" and name in WITHOUT_GRAPH
+    without = WITHOUT_GRAPH + WITHOUT_GRAPH_OF_BATCHES * (size > 1)
+    graph = WAYS[way][0] == "onnx" and name in without
+    return graph or (size > 1 and name in UNLIKE_ALONE)
 
 
 def check(numbers: Any, expected: np.ndarray, refused: bool) -> str:
