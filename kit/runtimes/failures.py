@@ -11,8 +11,12 @@ from collections.abc import Iterator
 
 from kit.values import reason
 
-# colours, ONNX Runtime's code of the error, and a last sentence that announces what is left out
-_NOISE = re.compile(r"\x1b\[[0-9;]*m|^\[ONNXRuntimeError\] : \d+ : \w+ : |(?<=\.) [^.]*:$")
+# colours, ONNX Runtime's code of the error and place in its source, and a last sentence that
+# announces what is left out
+_NOISE = re.compile(
+    r"\x1b\[[0-9;]*m|^\[ONNXRuntimeError\] : \d+ : \w+ : |(?<=\.) [^.]*:$"
+    r"|/onnxruntime_src/\S+ [^()]*\([^()]*\) "
+)
 
 
 def cause(error: BaseException) -> str:

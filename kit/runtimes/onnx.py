@@ -56,7 +56,7 @@ def export(model: nn.Module, inputs: Mapping[str, Tensor], path: Path) -> None:
     as the module does.
 
     Args:
-        model: module in fp32; its attention is set to the eager form for the export.
+        model: module in fp32; its attention and its experts are set to forms that can be exported.
         inputs: example inputs by name, [batch, length] or pixels, with batch and length above 1.
         path: the file to write.
 
@@ -71,9 +71,10 @@ def export(model: nn.Module, inputs: Mapping[str, Tensor], path: Path) -> None:
 
     module = copy.deepcopy(model).eval()
     for part in module.modules():
-        choose_attention = getattr(part, "set_attn_implementation", None)
-        if callable(choose_attention) and getattr(part, "config", None) is not None:
-            choose_attention("eager")
+        for kind, form in {"attn": "eager", "experts": "batched_mm"}.items():
+            choose = getattr(part, f"set_{kind}_implementation", None)
+            if callable(choose) and getattr(part, "config", None) is not None:
+                choose(form)
     names = [torch.export.Dim("batch", min=1), torch.export.Dim("length", min=1)]
     dimensions = {
         name: dict(enumerate(names[: free_dimensions(tensor)])) for name, tensor in inputs.items()
