@@ -306,7 +306,7 @@ def expand(frame: pd.DataFrame) -> pd.DataFrame:
     frame = pd.concat([frame, parts], axis=1)
     frame["higher_is_better"] = [_direction(metric) for metric in frame.metric]
     frame["shift"] = [_shift(*names) for names in zip(frame.task, frame.split, strict=True)]
-    frame["simulated"] = [_simulated(schemes) for schemes in frame.schemes]
+    frame["simulated"] = [is_simulated(schemes) for schemes in frame.schemes]
     return frame
 
 
@@ -349,7 +349,8 @@ def _shift(task: str, split: str) -> str | None:
     return None if shifts is None else shifts.get(split.removesuffix("/validation"), "")
 
 
-def _simulated(schemes: str) -> bool | None:
+def is_simulated(schemes: str) -> bool | None:
+    """Says whether one of a row's schemes is simulated; None where one is not registered here."""
     from kit import registry
 
     aliases = registry.schemes.aliases()

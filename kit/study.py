@@ -60,7 +60,10 @@ class Study:
         for run in self.runs:
             variant = run.variant.replace(seed=0, name="any")
             if named.setdefault(run.variant.name, variant) != variant:
-                raise SpecError(f"two variants of {self.name!r} are named {run.variant.name!r}")
+                raise SpecError(
+                    f"two variants of {self.name!r} are named {run.variant.name!r}; give one "
+                    "of them another, Variant(..., name=...)"
+                )
 
     def _complete(self, run: Run) -> Run:
         """Fills in the baseline as the other side of a timing."""

@@ -72,6 +72,8 @@ def verify(
         found = _kept("deployed", plain, task, sizes, lambda examples: _against_deployed(
             runner if runner and runner.variant == plain else Runner(plain, threads, task),
             examples, sizes))  # fmt: skip
+        if np.isnan(found.difference):
+            raise Undefined(f"{variant.name}: {found.says}")
         if found.says or not found.difference <= TOLERANCE:
             alone = "" if max(sizes) == 1 else "; batch_size=1 asks for answers without padding"
             says = found.says or (
@@ -174,7 +176,7 @@ def _against_deployed(runner: Runner, examples: Sequence[Any], sizes: set[int]) 
             found = outputs if outputs.ndim == 1 else outputs[: len(ours[k])]  # of its own tokens
             expected = deployed.outputs(examples[k], runner.length)
             if not np.isfinite(expected).all():
-                return Finding(np.inf, f"transformers itself gives NaN for {_text(examples[k])}")
+                return Finding(np.nan, f"transformers itself gives NaN for {_text(examples[k])}")
             largest = max(largest, _difference(found, expected))
     return Finding(largest)
 

@@ -130,7 +130,9 @@ def test_a_faithful_variant_scores_what_it_scores_when_deployed(
 def test_tokens_read_otherwise_are_found_and_said(
     folder: Path, task: Ref, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(deployed, "window", lambda config, tokenizer: 20)  # a mistake of kit's
+    monkeypatch.setattr(
+        deployed, "window", lambda config, tokenizer, asked: 20
+    )  # a mistake of kit's
     variant = Variant(f"hf:{folder}", name="mine")
     with pytest.raises(Undefined, match=r"it reads .* as 20 tokens, transformers as \d+"):
         verify(variant, task)
@@ -174,6 +176,7 @@ def test_check_tries_a_folder_before_a_study_does(folder: Path, task: Ref) -> No
         assert found["can be read"].message == "a classifier model that reads 48 tokens"
         assert "the model has 512 positions" not in str(found)
     assert "are cut at 48 tokens" in found["sees whole texts"].message
+    assert found["answers with"].message == "neg, pos"
 
 
 def test_the_plan_says_what_is_cut_and_what_will_fail(

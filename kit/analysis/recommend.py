@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from kit.analysis.inferiority import Judgement, amount, non_inferior, records
-from kit.results import parse_condition
+from kit.results import is_simulated, parse_condition
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -69,8 +69,7 @@ def recommend(
 
     Args:
         table: of a study, or from `kit.load`.
-        objective: `latency` (by the timed speed-up, so simulated schemes never win), `memory`,
-            `disk`.
+        objective: `latency` (by the timed speed-up), `memory`, `disk`; simulated schemes win none.
         at: part of the condition at which latency counts.
         margin: largest acceptable loss on the `test` split, in the metric's unit.
         shift_margin: the same for every other split; validation splits are left out.
@@ -109,6 +108,7 @@ def _gains(rows: list[Row], objective: str, at: str, baseline: str) -> dict[str,
             ours = [row for row in ours if row["baseline"] == baseline]
             found = [Gain(r["value"], r["ci_low"], r["ci_high"], r["ci_low"] > 1) for r in ours]
         else:
+            ours = [row for row in ours if not is_simulated(row["schemes"])]
             base = [row for row in here if row["variant"] == baseline]
             found = [_smaller(b, row) for b in base for row in ours]
         if found:

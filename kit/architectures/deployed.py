@@ -178,15 +178,25 @@ def deployed_texts(config: Any, tokenizer: HFTokenizer, source: str) -> Deployed
     )
 
 
-def window(config: Any, tokenizer: HFTokenizer) -> int | None:
+def window(config: Any, tokenizer: HFTokenizer, asked: int | None = None) -> int | None:
     """Returns the tokens that a model reads at once, None where there is no limit.
 
-    The least of what the tokenizer says (`model_max_length`) and of the positions that the model
-    has.
+    Args:
+        config: transformers' configuration of the model.
+        tokenizer: the model's.
+        asked: what is wanted instead of the least of what the tokenizer says (`model_max_length`)
+            and of the positions that the model has.
 
     Raises:
-        SpecError: that is no token.
+        SpecError: that is more than the model has positions, or leaves no token of a text.
     """
+    if asked is not None:
+        most, added = positions(config), tokenizer.library.num_special_tokens_to_add()
+        if asked > (most or asked):
+            raise SpecError(f"length={asked}: the model has {most} positions; expected fewer")
+        if tokenizer.special and asked <= added:
+            raise SpecError(f"length={asked}: the tokenizer adds {added}; expected more")
+        return asked
     said = tokenizer.library.model_max_length
     limits = [int(one) for one in (said, positions(config)) if one is not None and one < UNLIMITED]
     if limits and min(limits) < 1:

@@ -104,9 +104,9 @@ def head_of(
             f"{source} gives each label a probability of its own, which do not add up to one of "
             f"the task's; labels={dict(mapping)} maps several to one"
         )
-    head = Head(tuple(columns), task.labels, _rated(problem))
     if task.kind == "multi_label":
-        return head
+        return Head(tuple(columns), task.labels)
+    head = Head(tuple(columns), task.labels, _rated(problem))
     others = [k for k, name in enumerate(names) if name not in mapping]
     return replace(
         head,
@@ -163,19 +163,39 @@ def _unmapped(
     absent: Sequence[str],
     source: str,
 ) -> str:
-    wanted, example = dict(enumerate(task_labels)), dict(zip(names, range(len(task_labels))))  # noqa: B905
-    lacks = f": none of them stands for {', '.join(map(repr, absent))}" if absent else ""
-    few = len(names) < len(task_labels)
+    """Says what does not match, and the mapping as far as names tell it: a guess could be wrong."""
+    wanted = dict(enumerate(task_labels))
+    known = {folded(name) for name in names}
+    wrong = [f"{given!r} is none of its labels" for given in mapping if folded(given) not in known]
+    wrong += [
+        f"{number} is no number of the task's labels"
+        for number in mapping.values()
+        if number is not None and number not in wanted
+    ]
+    wrong += [f"none of them stands for {', '.join(map(repr, absent))}"] if absent else []
+    told = f"labels={dict(mapping)}: " if mapping else ""
     advice = (
         f"The model has {len(names)} labels, the task {len(task_labels)}: it cannot answer the rest"
-        if few
-        else f"Expected, for instance, labels={example}, or None for an answer that is to be "
-        "impossible; what is not named is an answer of its own, and wrong"
+        if len(names) < len(task_labels)
+        else "Expected, of each label, the number of the task's that it stands for: labels={"
+        + ", ".join(f"{name!r}: {_number(name, task_labels)}" for name in names)
+        + "}; None makes an answer impossible, and what is not named is one of its own, and wrong"
     )
     return (
-        f"{source} has the labels {', '.join(names)}; labels={dict(mapping)} maps them to the "
-        f"task's {wanted}{lacks}. {advice}"
+        f"{source} has the labels {', '.join(names)}; the task's are {wanted}. "
+        f"{told}{'; '.join(wrong)}. {advice}"
     )
+
+
+def _number(name: str, task_labels: Sequence[str]) -> str:
+    """Returns the number of the only label that begins as a name does, or is its beginning."""
+    given = folded(name)
+    alike = [
+        number
+        for number, label in enumerate(map(folded, task_labels))
+        if given.startswith(label) or label.startswith(given)
+    ]
+    return str(alike[0]) if len(alike) == 1 else "..."
 
 
 def folded(name: str) -> str:

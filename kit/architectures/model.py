@@ -223,7 +223,7 @@ def _pretrained_shell(ref: Ref, task: Task | None) -> Model:
     folder.check_folder(place)
     config = deployed.config_of(place)
     tokenizer = HFTokenizer(folder.tokenizer_folder(place), special=kind != "causal")
-    window = ref.args.get("length") or deployed.window(config, tokenizer)
+    window = deployed.window(config, tokenizer, ref.args.get("length"))
     if kind == "causal":
         return Model(None, kind, tokenizer, window=window)
     head = head_of(config.to_dict(), task, ref.args.get("labels"), source.short_name)

@@ -88,9 +88,9 @@ def pretrained(ref: Ref, task: Ref | None) -> Iterator[Test]:
     assert isinstance(model.tokenizer, HFTokenizer)
     tokenizer = model.tokenizer
     limit = "texts of any length" if model.window is None else f"{model.window:,} tokens"
-    yield "can be read", lambda: f"a {model.kind} model that reads {limit}"
+    yield "can be read", lambda: f"{_loaded(ref, data)} that reads {limit}"
     if model.head is not None:
-        yield "answers with", lambda: ", ".join(model.labels)
+        yield "answers with", lambda: _answers(ref, model)
     if data is not None and model.texts is not None:
         yield "sees whole texts", lambda: _cut_share(model, data)
     yield (
@@ -103,9 +103,28 @@ def pretrained(ref: Ref, task: Ref | None) -> Iterator[Test]:
     )
 
 
+def _loaded(ref: Ref, data: Task | None) -> str:
+    from kit.architectures.model import make_model
+
+    return f"a {make_model(ref, data, seed=0).kind} model"
+
+
+def _answers(ref: Ref, model: Model) -> str:
+    """Says which of the model's outputs each answer is made of."""
+    from kit.architectures.folder import locate, read_config
+    from kit.architectures.head import label_names
+
+    assert model.head is not None
+    names = label_names(read_config(locate(ref.args["source"])))
+    pairs = zip(model.labels, model.head.columns, strict=True)
+    made = {label: " + ".join(names[k] for k in columns) for label, columns in pairs}
+    return ", ".join(n if n in ("", to) else f"{n} as {to}" for to, n in made.items() if n)
+
+
 def _cut_share(model: Model, data: Task) -> str:
     assert model.texts is not None
-    examples = [each for split in data.data for each in data.examples(data.split(split, MOST_READ))]
+    splits = [split for split, rows in data.data.items() if len(rows)]
+    examples = [each for split in splits for each in data.examples(data.split(split, MOST_READ))]
     cut = [row.cut for row in model.texts.encode(examples, model.window)]
     return f"{sum(cut):,} of {len(cut):,} are cut at {model.window} tokens"
 

@@ -338,5 +338,5 @@ def _wait_for_quiet(driver: Driver, limit: float) -> None:
         share = foreign.share()
         if share is None or share <= BUSY_SHARE:
             return
-        left = deadline - time.monotonic()
+        left = max(0.0, deadline - time.monotonic())
         driver.progress(f"waiting for quiet: others use {share:.0%}, {left:.0f} s left")

@@ -226,7 +226,8 @@ def _write(folder: Path, ref: Ref, entry: registry.Entry) -> None:
     for place, frame in enumerate(frames.values()):
         path = folder / _file_name(place)
         if frame.empty:  # it has no types of its own
-            frame.reindex(columns=schema.names).to_parquet(path, index=False, schema=schema)
+            empty = frame.reindex(columns=schema.names).astype(object)
+            empty.to_parquet(path, index=False, schema=schema)
         else:
             frame.to_parquet(path, index=False)
     card = {

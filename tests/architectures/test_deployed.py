@@ -115,6 +115,16 @@ def test_a_text_is_cut_at_the_models_own_window(
     assert disagree == any("texts are cut there" in each for each in remarks(config, saved))
 
 
+@pytest.mark.parametrize(("asked", "says"), [(65, "has 64 positions"), (2, "expected more")])
+def test_a_length_that_cannot_be_read_is_refused(
+    tmp_path: Path, save_tokenizer: Any, asked: int, says: str
+) -> None:
+    saved = tokenizer(tmp_path, save_tokenizer)
+    assert window(BertConfig(max_position_embeddings=64), saved, 3) == 3
+    with pytest.raises(SpecError, match=says):
+        window(BertConfig(max_position_embeddings=64), saved, asked)
+
+
 def test_a_window_of_nothing_is_refused(tmp_path: Path, save_tokenizer: Any) -> None:
     saved = tokenizer(tmp_path, save_tokenizer, model_max_length=0)
     with pytest.raises(SpecError, match="model_max_length is 0"):

@@ -79,6 +79,7 @@ def test_a_multi_label_model_gives_no_softmax_probabilities() -> None:
     assert made(["toxic", "insult"], ["insult", "toxic"], **problem).probabilities is False
     head = made(["toxic", "insult", "rude"], ["insult", "toxic"], kind="multi_label", **problem)
     assert head(np.array([[1.0, 2.0, 3.0]])).tolist() == [[2.0, 1.0]]
+    assert head.probabilities is None, "a sigmoid of each is one"
     with pytest.raises(SpecError, match="gives one label a text"):
         made(["toxic", "insult"], ["insult", "toxic"], kind="multi_label")
 
@@ -96,6 +97,15 @@ def test_names_that_differ_in_unicode_form_are_the_same() -> None:
     name = unicodedata.normalize("NFD", "négatif")
     assert made(["positif", "négatif"], [name, "positif"]).columns == ((1,), (0,))
     assert made(["positif", "négatif"], ["a", "b"], {name: 0, "positif": 1}).columns[0] == (1,)
+
+
+def test_what_is_suggested_is_never_a_wrong_guess() -> None:
+    with pytest.raises(SpecError, match=r"labels=\{'NEGATIVE': 0, 'neutral': 1, 'POSITIVE': 2\}"):
+        made(NAMES, ["neg", "neu", "pos"])
+    with pytest.raises(SpecError, match=r"'NEG' is none of its labels.*'POSITIVE': 2"):
+        made(NAMES, ["negative", "neutral", "positive"], {"NEG": 0})
+    with pytest.raises(SpecError, match=r"7 is no number of the task's.*'neutral': \.\.\."):
+        made(NAMES, ["bad", "good"], {"neutral": 7})
 
 
 @pytest.mark.parametrize(

@@ -79,9 +79,6 @@ def classifier(kind: str) -> nn.Module:
             **usual, attention_window=8, max_position_embeddings=64, sep_token_id=2
         ),
         "xlnet": lambda: transformers.XLNetConfig(**of_xlnet),
-        "mixtral": lambda: transformers.MixtralConfig(
-            **usual, num_key_value_heads=2, num_local_experts=2, pad_token_id=0
-        ),
         "funnel": lambda: transformers.FunnelConfig(
             block_sizes=[1, 1], d_model=16, n_head=2, d_head=8, d_inner=32, vocab_size=40
         ),
@@ -107,7 +104,6 @@ def classifier(kind: str) -> nn.Module:
     [
         ("longformer", "torch.onnx cannot export this model: Could not guard on data-dependent"),
         ("xlnet", "torch.onnx cannot export this model: Cannot find a compatible OpOverload"),
-        ("mixtral", "torch.onnx cannot export this model: No ONNX function found for"),
         ("funnel", "works for inputs of 2 x 16 alone; with 3 x 11 it fails: Got invalid dimensio"),
     ],
 )

@@ -216,3 +216,14 @@ def test_tokens_with_tags_are_told() -> None:
     frame = pd.DataFrame({"tokens": [["EU", "rejects"]] * 9, "ner_tags": [[3, 0]] * 9})
     with pytest.raises(SpecError, match=r"'tokens' holds .*\(token classification\) are not supp"):
         task_from_frame("mine", frame, text="tokens", label="ner_tags")
+
+
+def test_a_task_of_several_labels_may_be_all_test() -> None:
+    marks = {"a": [k % 2 for k in range(COUNT)], "b": [k % 3 == 0 for k in range(COUNT)]}
+    data = task(columns=marks, label=["a", "b"], validation=0, test=1.0)
+    assert {split: len(rows) for split, rows in data.data.items()} == {
+        "train": 0,
+        "validation": 0,
+        "test": COUNT,
+    }
+    assert sorted(map(tuple, data.split("test")["label"]))[0] == (0, 0)
