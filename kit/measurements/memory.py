@@ -32,7 +32,7 @@ def Memory(task: str | Ref, **args: Any) -> Ref:
     return Ref("memory", task=task, **args)
 
 
-@register_measurement(where="fresh", artifacts=("memory",), version=2, seconds=10.0)
+@register_measurement(where="fresh", artifacts=("memory",), version=3, seconds=10.0)
 def memory(
     runner: Runner,
     *,

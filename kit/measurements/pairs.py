@@ -28,6 +28,8 @@ from kit.spec import Ref, Undefined, Variant
 TURN_SECONDS = 0.15
 SHORT_CALL_SECONDS = 0.05
 """Where calls are shorter, the first of a turn is discarded: caches and threads wake up in it."""
+REST_SECONDS = 0.01
+"""After a turn, outside of what is timed: threads that still spin (OpenMP's, up to 4 ms) stop."""
 WARM_SECONDS = 2.0
 """After which a warm-up ends, though not every call was made: on a busy machine calls take long."""
 MIN_ROUNDS = 5
@@ -168,7 +170,7 @@ class Timer:
         return self._began, phases, warm
 
     def turn(self, number: int) -> list[float]:
-        """Returns the seconds of the calls of one turn."""
+        """Returns the seconds of the calls of one turn, at whose end this side has come to rest."""
         cycle = self._cycles[number]
         seconds: list[float] = []
         start = now = time.perf_counter()
@@ -177,6 +179,7 @@ class Timer:
             next(cycle)()
             now = time.perf_counter()
             seconds.append(now - before)
+        time.sleep(REST_SECONDS)
         if len(seconds) > 1 and min(seconds) < SHORT_CALL_SECONDS:
             return seconds[1:]
         return seconds

@@ -39,7 +39,7 @@ def _guess(args: Mapping[str, Any]) -> float:
     return float(args["launches"] * (15 + 2.4 * kinds * args["seconds"]))
 
 
-@register_measurement(where="driver", artifacts=("selftest",), version=1, seconds=_guess)
+@register_measurement(where="driver", artifacts=("selftest",), version=2, seconds=_guess)
 def self_test(
     driver: Driver,
     *,

@@ -114,6 +114,17 @@ def test_texts_are_filled_to_a_length(toys: Ref) -> None:
     assert [call.args[0]["input_ids"].shape for call in timer._calls[1][1]][:2] == [(1, 7), (1, 24)]
 
 
+def test_a_side_has_come_to_rest_when_its_turn_ends(
+    toys: Ref, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    timer = Timer(toy_variant(toys), toys, 1, [Call(1, "task")], ["super 1"])
+    timer.warm_up()
+    rests: list[float] = []
+    monkeypatch.setattr(pairs.time, "sleep", rests.append)
+    assert sum(timer.turn(0)) > 0
+    assert rests == [pairs.REST_SECONDS]
+
+
 def test_what_answers_wrongly_is_not_timed(toys: Ref, registries: None) -> None:
     def wrong(model: Any) -> Any:
         model.eval()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -129,3 +130,15 @@ def test_a_graph_that_answers_otherwise_than_its_module_is_refused(tmp_path: Pat
     ids = torch.arange(1, 33).reshape(2, 16)
     with pytest.raises(Undefined, match=r"answers otherwise than the model on inputs of 3 x 11"):
         export(Other(), {"input_ids": ids}, tmp_path / "model.onnx")
+
+
+def test_a_session_rests_when_its_call_has_ended(
+    batches: list[dict[str, Tensor]], graph: Path
+) -> None:
+    forward, idle = onnx(graph, 2), []
+    for _ in range(5):
+        forward(batches[0])
+        before = time.process_time()
+        time.sleep(0.05)
+        idle.append(time.process_time() - before)
+    assert min(idle) < 0.005  # threads that spin on burn 0.025
