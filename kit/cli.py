@@ -127,29 +127,57 @@ def check(
     task: Annotated[
         str,
         typer.Option(
-            help="Of a model: the task to try it on; a name, or hf:./folder of a table with the "
-            "columns text and label.",
+            help="Of a model: the task to try it on; a name, or hf:./folder of a table.",
         ),
     ] = "",
+    text: Annotated[
+        list[str] | None,
+        typer.Option(help="The table's column of texts, else text; twice for pairs."),
+    ] = None,
+    label: Annotated[
+        list[str] | None,
+        typer.Option(help="The table's column of labels, else label; several for a label each."),
+    ] = None,
+    labels: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="MODEL=TASK",
+            help="A label of the model's and the task's that it stands for, by name or number.",
+        ),
+    ] = None,
 ) -> None:
     """Run the contract tests of what is registered under a name, or of a model's folder."""
     with _told():
         from kit.checks import check as run_checks
 
-        found = run_checks(name, _task(task))
+        ref = Ref(name, labels=dict(map(_label, labels))) if labels else name
+        found = run_checks(ref, _task(task, text or ["text"], label or ["label"]))
         rows = [[what, "passed" if good else "FAILED", message] for what, good, message in found]
         _print_table(name, ["check", "", "message"], rows)
         if not all(good for _, good, _ in found):
             raise typer.Exit(1)
 
 
-def _task(name: str) -> Ref | None:
+def _label(given: str) -> tuple[str, int | str]:
+    """Returns both sides of `NEGATIVE=0`."""
+    name, equals, meant = given.rpartition("=")
+    if not (name and equals and meant):
+        raise SpecError(f"--labels {given}: expected MODEL=TASK, such as NEGATIVE=neg")
+    return name, int(meant) if meant.isdecimal() else meant
+
+
+def _task(name: str, text: list[str], label: list[str]) -> Ref | None:
     """Returns the task of a name, or of a table that is registered for this command alone."""
     if not name.startswith("hf:"):
         return registry.tasks.canonical(name) if name else None
     from kit.tasks import task_from_frame
 
-    return task_from_frame("given", name)
+    return task_from_frame(
+        "given",
+        name,
+        text=text[0] if len(text) == 1 else text,
+        label=label[0] if len(label) == 1 else label,
+    )
 
 
 @app.command()

@@ -11,6 +11,7 @@ import importlib
 import inspect
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from kit.source import source_hash
@@ -130,6 +131,9 @@ class Registry:
         self._load()
         if name in self._entries:
             return self._entries[name]
+        for prefix in self._prefixes:
+            if Path(name).is_dir():
+                raise SpecError(f"{name!r} is a folder: the {self.kind} in it is {prefix + name!r}")
         raise SpecError(suggest(name, [*self._entries, *self._aliases], self.kind))
 
     def register(

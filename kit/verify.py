@@ -22,7 +22,7 @@ from kit.runner import Runner
 from kit.spec import Ref, Undefined, Variant, content_hash
 from kit.values import shown
 
-VERSION = 3
+VERSION = 4
 """Raised when other examples are tried or other differences allowed."""
 TOLERANCE = 1e-3
 """Share of the largest output that rounding may change; a scheme may allow more."""
@@ -65,17 +65,17 @@ def verify(
         Undefined: a difference is larger than rounding and the schemes explain, or not finite:
             quality and time of a wrong answer are worth nothing.
     """
-    sizes = {1, min(batch_size, TRIED)}
+    padded = batch_size > 1
     largest = 0.0
     if kind_of(variant) == "pretrained":
         plain = bare(variant)
-        found = _kept("deployed", plain, task, sizes, lambda examples: _against_deployed(
+        found = _kept("deployed", plain, task, padded, lambda examples: _against_deployed(
             runner if runner and runner.variant == plain else Runner(plain, threads, task),
-            examples, sizes))  # fmt: skip
+            examples, padded))  # fmt: skip
         if np.isnan(found.difference):
             raise Undefined(f"{variant.name}: {found.says}")
         if found.says or not found.difference <= TOLERANCE:
-            alone = "" if max(sizes) == 1 else "; batch_size=1 asks for answers without padding"
+            alone = "; batch_size=1 asks for answers without padding" if padded else ""
             says = found.says or (
                 f"its outputs differ by {found.difference:.2g} of the largest{alone}"
             )
@@ -85,10 +85,10 @@ def verify(
             )
         largest = found.difference
     if variant.runtime.name != "eager" and kind_of(variant) != "predictor":
-        found = _kept("eager", variant, task, sizes, lambda examples: _against_eager(
+        found = _kept("eager", variant, task, padded, lambda examples: _against_eager(
             runner or Runner(variant, threads, task),
             Runner(bare(variant, stage(variant, "torch")), threads, task, reference=True),
-            examples, sizes))  # fmt: skip
+            examples, padded))  # fmt: skip
         traits = [registry.schemes.get(ref.name).traits for ref in variant.schemes]
         tolerance = max([TOLERANCE, *(each["tolerance"] for each in traits)])
         if not found.difference <= tolerance:
@@ -104,12 +104,12 @@ def _kept(
     against: str,
     variant: Variant,
     task: Ref | None,
-    sizes: set[int],
+    padded: bool,
     measure: Callable[[Sequence[Any]], Finding],
 ) -> Finding:
     """Returns what was found before of the same content on this machine, or finds it."""
     used = registry.uses(variant), task and registry.tasks.get(task.name).version
-    about = against, VERSION, variant, task, used, sorted(sizes), environment.machine_key()
+    about = against, VERSION, variant, task, used, padded, environment.machine_key()
     key = content_hash("verify", *about)
     return Finding(*store.memo(key, lambda: measure(tried(task))))
 
@@ -136,17 +136,15 @@ def _size(example: Any) -> int:
     return sum(map(len, example)) if isinstance(example, tuple) else len(example)
 
 
-def _against_eager(
-    runner: Runner, eager: Runner, examples: Sequence[Any], sizes: set[int]
-) -> Finding:
+def _against_eager(runner: Runner, eager: Runner, examples: Sequence[Any], padded: bool) -> Finding:
     differences = []
-    for some in _batches(len(examples), sizes):
+    for some in _batches(len(examples), padded):
         inputs = eager.inputs([examples[k] for k in some])
         differences.append(_difference(runner.forward(inputs), eager.forward(inputs)))
     return Finding(max(differences))
 
 
-def _batches(count: int, sizes: set[int]) -> list[list[int]]:
+def _batches(count: int, padded: bool) -> list[list[int]]:
     """Returns the places of the examples whose outputs are compared, a list a batch.
 
     One of middle length alone, since a batch of one takes paths of its own; and with the shortest
@@ -154,13 +152,15 @@ def _batches(count: int, sizes: set[int]) -> list[list[int]]:
     """
     middle = count // 2
     together = sorted({0, middle, count - 1})
-    return [[middle], together if max(sizes) > 1 else [count - 1]]
+    return [[middle], together if padded else [count - 1]]
 
 
-def _against_deployed(runner: Runner, examples: Sequence[Any], sizes: set[int]) -> Finding:
+def _against_deployed(runner: Runner, examples: Sequence[Any], padded: bool) -> Finding:
     """Compares a runner's tokens and outputs with transformers' own, text by text."""
     source = runner.variant.architecture.args["source"]
     deployed = pretrained.Deployment(locate(source), pretrained.kind_of(source))
+    if wrong := deployed.broken():  # in rows that no text tried here may read
+        return Finding(np.nan, wrong)
     ours = _tokens(runner, examples)
     length = _cut_of_deployed(runner)
     for example, ids in zip(examples, ours, strict=True):
@@ -170,7 +170,7 @@ def _against_deployed(runner: Runner, examples: Sequence[Any], sizes: set[int]) 
         if ids != theirs:
             return Finding(np.inf, _other_tokens(example, ids, theirs))
     largest = 0.0
-    for some in _batches(len(examples), sizes):
+    for some in _batches(len(examples), padded):
         answers = runner.forward(runner.inputs([examples[k] for k in some]))
         for k, outputs in zip(some, answers, strict=True):
             found = outputs if outputs.ndim == 1 else outputs[: len(ours[k])]  # of its own tokens

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -249,7 +250,9 @@ def test_arguments_come_by_a_ref_and_short_names_are_known() -> None:
     assert "no folder" in failed("hf:./nowhere")["can be made"]
 
 
-def test_unknown_and_ambiguous_names_are_told() -> None:
+def test_unknown_and_ambiguous_names_are_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with pytest.raises(SpecError, match="Did you mean 'llama'"):
         kit.check("lama")
     with pytest.raises(SpecError, match="kind 'scheme'"):
@@ -258,6 +261,10 @@ def test_unknown_and_ambiguous_names_are_told() -> None:
         kit.check("schemes/rund")
     with pytest.raises(SpecError, match="say measurements/latency or metrics/latency"):
         kit.check("latency")
+    (tmp_path / "mine").mkdir()
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SpecError, match="is a folder: the architecture in it is 'hf:./mine'"):
+        kit.check("./mine")
 
 
 def test_checking_leaves_nothing_behind() -> None:

@@ -179,6 +179,38 @@ def test_check_tries_a_folder_before_a_study_does(folder: Path, task: Ref) -> No
     assert found["answers with"].message == "neg, pos"
 
 
+def test_a_weight_that_is_no_number_is_found_where_no_text_reads_it(tmp_path: Path) -> None:
+    from safetensors.torch import load_file, save_file
+
+    file = save(tmp_path / "broken") / "model.safetensors"
+    weights = load_file(file)
+    name = next(name for name in weights if "word_embeddings" in name)
+    weights[name][-1, 0] = float("nan")
+    save_file(weights, file, {"format": "pt"})
+    with pytest.raises(Undefined, match=r"1 of the 1,024 weights of .*word_embeddings.* are no"):
+        verify(Variant(f"hf:{file.parent}"), None)
+
+
+def test_the_terminal_takes_labels_and_columns(tmp_path: Path) -> None:
+    from typer.testing import CliRunner
+
+    from kit.cli import app
+
+    model, data = save(tmp_path / "named", labels=("BAD", "FINE")), tmp_path / "data"
+    data.mkdir()
+    given = texts()
+    rows = [f"{text},{'pn'[k % 2]}" for k, text in enumerate(given)]
+    (data / "table.csv").write_text("\n".join(["body,mark", *rows]))
+    words = ["check", f"hf:{model}", "--task", f"hf:{data}", "--text", "body", "--label", "mark"]
+    refused = CliRunner().invoke(app, words)
+    assert (refused.exit_code, "'BAD'" in refused.output) == (1, True)
+    done = CliRunner().invoke(app, [*words, "--labels", "BAD=n", "--labels", "FINE=1"])
+    assert done.exit_code == 0, done.output
+    assert "BAD as n, FINE as p" in done.output
+    wrong = CliRunner().invoke(app, [*words, "--labels", "BAD"])
+    assert (wrong.exit_code, "such as NEGATIVE=neg" in wrong.output) == (2, True)
+
+
 def test_the_plan_says_what_is_cut_and_what_will_fail(
     folder: Path, task: Ref, tmp_path: Path
 ) -> None:

@@ -46,14 +46,16 @@ class Head:
     def _score(outputs: np.ndarray, columns: tuple[int, ...]) -> np.ndarray:
         if not columns:
             return np.zeros(len(outputs))
+        if len(columns) == 1:
+            return outputs[:, columns[0]]
         added: np.ndarray = np.logaddexp.reduce(outputs[:, list(columns)], axis=1)
-        return outputs[:, columns[0]] if len(columns) == 1 else added
+        return added
 
 
 def head_of(
     config: Mapping[str, Any],
     task: Task | None,
-    labels: Mapping[str, int | None] | None,
+    labels: Mapping[str, int | str | None] | None,
     source: str,
 ) -> Head:
     """Returns how a classifier's outputs answer a task.
@@ -61,9 +63,9 @@ def head_of(
     Args:
         config: the model's.
         task: without one, the answers are the model's own labels.
-        labels: the model's label names and the task's label each stands for, None for an answer
-            that is to be impossible; names that are equal but for case and Unicode form where not
-            given.
+        labels: the model's label names and the task's label each stands for, by name or number;
+            None for an answer that is to be impossible. Names that are equal but for case and
+            Unicode form where not given.
         source: for messages.
 
     Raises:
@@ -80,18 +82,7 @@ def head_of(
                 f"{task.ref.name} asks for one number"
             )
         return Head(((0,),), ("prediction",), False)
-    if not task.labels:
-        raise SpecError(f"{source} is a classifier; the task {task.ref.name} has no labels")
-    if problem == "regression":
-        raise SpecError(
-            f"{source} gives numbers (problem_type is regression); the task {task.ref.name} asks "
-            "for classes. A task of numbers is registered with kind='regression'"
-        )
-    if task.kind == "multi_label" and problem != MULTI_LABEL:
-        raise SpecError(
-            f"{source} gives one label a text; the task {task.ref.name} has several at once, and "
-            f"its problem_type in config.json is {shown(problem)}, not {MULTI_LABEL!r}"
-        )
+    _check_problem(task, problem, source)
     mapping = _mapping(names, task.labels, labels, source)
     if len(names) == 1 and task.kind == "classification":
         return _one_logit(names[0], task.labels, mapping, source)
@@ -115,6 +106,22 @@ def head_of(
     )
 
 
+def _check_problem(task: Task, problem: Any, source: str) -> None:
+    """Raises SpecError where a classifier answers another kind of question than a task asks."""
+    if not task.labels:
+        raise SpecError(f"{source} is a classifier; the task {task.ref.name} has no labels")
+    if problem == "regression":
+        raise SpecError(
+            f"{source} gives numbers (problem_type is regression); the task {task.ref.name} asks "
+            "for classes. A task of numbers is registered with kind='regression'"
+        )
+    if task.kind == "multi_label" and problem != MULTI_LABEL:
+        raise SpecError(
+            f"{source} gives one label a text; the task {task.ref.name} has several at once, and "
+            f"its problem_type in config.json is {shown(problem)}, not {MULTI_LABEL!r}"
+        )
+
+
 def _rated(problem: Any) -> bool | None:
     return False if problem == MULTI_LABEL else None
 
@@ -122,19 +129,19 @@ def _rated(problem: Any) -> bool | None:
 def _mapping(
     names: Sequence[str],
     task_labels: Sequence[str],
-    labels: Mapping[str, int | None] | None,
+    labels: Mapping[str, int | str | None] | None,
     source: str,
 ) -> dict[str, int | None]:
     """Returns the task's label that each of the model's stands for, of those that do."""
+    by_name = {folded(label): number for number, label in enumerate(task_labels)}
     if labels is None:
-        by_name = {folded(label): number for number, label in enumerate(task_labels)}
         return {name: by_name[folded(name)] for name in names if folded(name) in by_name}
     by_form = {folded(name): name for name in names}
-    found = {}
-    for given, number in labels.items():
+    found: dict[str, int | None] = {}
+    for given, label in labels.items():
         name = given if given in names else by_form.get(folded(given))
-        right = number is None or 0 <= number < len(task_labels)
-        if name is None or not right:
+        number = by_name.get(folded(label), -1) if isinstance(label, str) else label
+        if name is None or (number is not None and not 0 <= number < len(task_labels)):
             raise SpecError(_unmapped(names, task_labels, dict(labels), [], source))
         found[name] = number
     return found
@@ -150,7 +157,7 @@ def _one_logit(
         raise SpecError(
             f"{source} has one output, {name}, which a sigmoid reads: it tells two labels apart, "
             f"and the task has {wanted}. Expected the label that a high score stands for, such as "
-            f"labels={ {name: 1} }"
+            f"labels={ {name: task_labels[1]} }"
         )
     columns = ((), (0,)) if positive == 1 else ((0,), ())
     return Head(columns, tuple(task_labels))
@@ -159,7 +166,7 @@ def _one_logit(
 def _unmapped(
     names: Sequence[str],
     task_labels: Sequence[str],
-    mapping: Mapping[str, int | None],
+    mapping: Mapping[str, int | str | None],
     absent: Sequence[str],
     source: str,
 ) -> str:
@@ -167,18 +174,19 @@ def _unmapped(
     wanted = dict(enumerate(task_labels))
     known = {folded(name) for name in names}
     wrong = [f"{given!r} is none of its labels" for given in mapping if folded(given) not in known]
+    asked = {*wanted, *map(folded, task_labels), None}
     wrong += [
-        f"{number} is no number of the task's labels"
-        for number in mapping.values()
-        if number is not None and number not in wanted
+        f"{shown(label)} is none of the task's"
+        for label in mapping.values()
+        if (folded(label) if isinstance(label, str) else label) not in asked
     ]
     wrong += [f"none of them stands for {', '.join(map(repr, absent))}"] if absent else []
     told = f"labels={dict(mapping)}: " if mapping else ""
     advice = (
         f"The model has {len(names)} labels, the task {len(task_labels)}: it cannot answer the rest"
         if len(names) < len(task_labels)
-        else "Expected, of each label, the number of the task's that it stands for: labels={"
-        + ", ".join(f"{name!r}: {_number(name, task_labels)}" for name in names)
+        else "Expected, of each label, the one of the task's that it stands for: labels={"
+        + ", ".join(f"{name!r}: {_likely(name, task_labels)}" for name in names)
         + "}; None makes an answer impossible, and what is not named is one of its own, and wrong"
     )
     return (
@@ -187,15 +195,15 @@ def _unmapped(
     )
 
 
-def _number(name: str, task_labels: Sequence[str]) -> str:
-    """Returns the number of the only label that begins as a name does, or is its beginning."""
+def _likely(name: str, task_labels: Sequence[str]) -> str:
+    """Returns the only label that begins as a name does, or is its beginning."""
     given = folded(name)
     alike = [
-        number
-        for number, label in enumerate(map(folded, task_labels))
-        if given.startswith(label) or label.startswith(given)
+        label
+        for label, form in ((label, folded(label)) for label in task_labels)
+        if given.startswith(form) or form.startswith(given)
     ]
-    return str(alike[0]) if len(alike) == 1 else "..."
+    return repr(alike[0]) if len(alike) == 1 else "..."
 
 
 def folded(name: str) -> str:

@@ -58,7 +58,7 @@ ADAPTED = {"SEQ_CLS": "classifier", "CAUSAL_LM": "causal"}
 def pretrained(
     *,
     source: Annotated[str, AfterValidator(ModelFolder)],
-    labels: Mapping[str, int | None] | None = None,
+    labels: Mapping[str, int | str | None] | None = None,
     length: Annotated[int, Field(ge=1)] | None = None,
 ) -> nn.Module:
     """A saved causal language model or sequence classifier; `hf:SOURCE` is short for it.
@@ -70,10 +70,10 @@ def pretrained(
         source: a folder that `save_pretrained` wrote, or `organization/name` on the model hub,
             with `@` and a branch, tag or commit where it is not the main branch. An adapter (PEFT)
             is merged into its base.
-        labels: the classifier's label names and the task's label that each stands for; None for an
-            answer that is to be impossible. Several may stand for one: their probabilities are
-            added. Names that are equal but for case need no map. A label that is not mapped is an
-            answer like any other, and wrong.
+        labels: the classifier's label names and the task's label, by name or number, that each
+            stands for; None for an answer that is to be impossible. Several may stand for one:
+            their probabilities are added. Names that are equal but for case need no map. A label
+            that is not mapped is an answer like any other, and wrong.
         length: tokens at which texts are cut; the model's own window where not given.
 
     Raises:
@@ -138,6 +138,13 @@ class Deployment:
             output = self._model(**{n: inputs[n] for n in inputs if n in self._takes})
         found: np.ndarray = output.logits[0].float().numpy()
         return found
+
+    def broken(self) -> str:
+        """Returns what is wrong with the weights themselves; '' where each is a number."""
+        for name, weights in self._model.named_parameters():
+            if wrong := weights.numel() - int(weights.isfinite().sum()):
+                return f"{wrong:,} of the {weights.numel():,} weights of {name} are no numbers"
+        return ""
 
     def _inputs(self, example: Any, length: int | None) -> Any:
         texts = example if isinstance(example, tuple) else (example,)

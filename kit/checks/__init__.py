@@ -7,6 +7,7 @@ own data. A test is a name and a function that raises what is wrong or returns a
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import NamedTuple
 
 from kit.checks import corruptions, data, models, tiny
@@ -63,6 +64,8 @@ def _find(ref: Ref) -> tuple[str, Ref]:
     """Returns the kind of what a Ref names, and the Ref without the kind before its name."""
     kind, slash, bare = ref.name.partition("/")
     kinds = [kind for kind, each in REGISTRIES.items() if ref.name in each]
+    if not kinds and Path(ref.name).is_dir():
+        REGISTRIES["architectures"].get(ref.name)  # raises, and says how it is named
     if slash and not kinds:
         if kind not in REGISTRIES:
             raise SpecError(suggest(kind, REGISTRIES, "kind"))

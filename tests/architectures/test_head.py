@@ -24,7 +24,7 @@ def task(labels: Sequence[str], kind: str = "classification") -> Task:
 def made(
     names: Sequence[str],
     labels: Sequence[str],
-    mapping: Mapping[str, int | None] | None = None,
+    mapping: Mapping[str, int | str | None] | None = None,
     kind: str = "classification",
     **config: Any,
 ) -> Head:
@@ -70,7 +70,9 @@ def test_one_output_is_read_by_a_sigmoid(positive: int) -> None:
 
 
 def test_one_output_whose_side_is_not_named_is_refused_with_what_works() -> None:
-    with pytest.raises(SpecError, match=r"one output, LABEL_0.*such as labels=\{'LABEL_0': 1\}"):
+    with pytest.raises(
+        SpecError, match=r"one output, LABEL_0.*as labels=\{'LABEL_0': 'yes'\}"
+    ):
         made(["LABEL_0"], ["no", "yes"])
 
 
@@ -93,6 +95,13 @@ def test_numbers_and_classes_are_not_confused() -> None:
         made(["LABEL_0"], ["no", "yes"], problem_type="regression")
 
 
+def test_the_tasks_label_is_meant_by_name_or_number() -> None:
+    by_name = made(NAMES, ["bad", "good"], {"NEGATIVE": "Bad", "neutral": None, "POSITIVE": "good"})
+    assert by_name == made(NAMES, ["bad", "good"], {"NEGATIVE": 0, "neutral": None, "POSITIVE": 1})
+    with pytest.raises(SpecError, match="'fine' is none of the task's"):
+        made(NAMES, ["bad", "good"], {"NEGATIVE": 0, "POSITIVE": "fine"})
+
+
 def test_names_that_differ_in_unicode_form_are_the_same() -> None:
     name = unicodedata.normalize("NFD", "négatif")
     assert made(["positif", "négatif"], [name, "positif"]).columns == ((1,), (0,))
@@ -100,11 +109,13 @@ def test_names_that_differ_in_unicode_form_are_the_same() -> None:
 
 
 def test_what_is_suggested_is_never_a_wrong_guess() -> None:
-    with pytest.raises(SpecError, match=r"labels=\{'NEGATIVE': 0, 'neutral': 1, 'POSITIVE': 2\}"):
+    with pytest.raises(
+        SpecError, match=r"labels=\{'NEGATIVE': 'neg', 'neutral': 'neu', 'POSITIVE': 'pos'\}"
+    ):
         made(NAMES, ["neg", "neu", "pos"])
-    with pytest.raises(SpecError, match=r"'NEG' is none of its labels.*'POSITIVE': 2"):
+    with pytest.raises(SpecError, match=r"'NEG' is none of its labels.*'POSITIVE': 'positive'"):
         made(NAMES, ["negative", "neutral", "positive"], {"NEG": 0})
-    with pytest.raises(SpecError, match=r"7 is no number of the task's.*'neutral': \.\.\."):
+    with pytest.raises(SpecError, match=r"7 is none of the task's.*'neutral': \.\.\."):
         made(NAMES, ["bad", "good"], {"neutral": 7})
 
 
