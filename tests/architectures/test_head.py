@@ -70,9 +70,7 @@ def test_one_output_is_read_by_a_sigmoid(positive: int) -> None:
 
 
 def test_one_output_whose_side_is_not_named_is_refused_with_what_works() -> None:
-    with pytest.raises(
-        SpecError, match=r"one output, LABEL_0.*as labels=\{'LABEL_0': 'yes'\}"
-    ):
+    with pytest.raises(SpecError, match=r"one output, LABEL_0.*as labels=\{'LABEL_0': 'yes'\}"):
         made(["LABEL_0"], ["no", "yes"])
 
 
