@@ -6,6 +6,7 @@ import contextlib
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -13,6 +14,8 @@ from typing import NamedTuple
 PROC_STAT = Path("/proc/stat")
 BUSY_SHARE = 0.1
 """Of all CPUs, taken by others; above it the machine is not called quiet."""
+BUSY = "busy"
+"""Marks a timing that lost launches to others, and asks for it anew: `study.run(redo="busy")`."""
 LONGEST = 3600.0
 """Seconds after which a process that keeps a core busy ends whatever happens."""
 
@@ -30,12 +33,16 @@ class ForeignLoad:
     The clock starts when the object is made. Ours are this process and all its descendants, those
     that ended included. Time stolen by the hypervisor counts as foreign.
 
+    Args:
+        alone: this process without its descendants is what is ours: it is read in microseconds.
+
         load = ForeignLoad()
         ...                    # what is being timed
         load.share()           # 0.03: others used 3% of all CPUs since then
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, alone: bool = False) -> None:
+        self._own = time.process_time if alone else _own_seconds
         self._start = self._read()
 
     def share(self) -> float | None:
@@ -53,8 +60,7 @@ class ForeignLoad:
             return None
         return Load(min(max((busy - own) / total, 0.0), 1.0), max(stolen / total, 0.0))
 
-    @staticmethod
-    def _read() -> tuple[float, float, float, float] | None:
+    def _read(self) -> tuple[float, float, float, float] | None:
         """Seconds so far, summed over CPUs: all, busy, of our own processes, stolen."""
         try:
             words = PROC_STAT.read_text(encoding="ascii").split("\n", 1)[0].split()
@@ -62,7 +68,7 @@ class ForeignLoad:
             return None
         # user nice system idle iowait irq softirq steal; guest time is part of user
         ticks = [int(word) / os.sysconf("SC_CLK_TCK") for word in words[1:9]]
-        return sum(ticks), sum(ticks) - ticks[3] - ticks[4], _own_seconds(), ticks[7]
+        return sum(ticks), sum(ticks) - ticks[3] - ticks[4], self._own(), ticks[7]
 
 
 def _own_seconds() -> float:

@@ -24,8 +24,8 @@ VARIABLE = "KIT_PRESET"
 #   "task" is the task's own lengths)
 # severities: of corruptions; corruptions, architectures: how many of those that a notebook lists
 #   (None: all)
-# selftest_launches, selftest_seconds, selftest_planted: of a variant against itself, and the
-#   slowdowns planted in it (fewer launches where they are slow or the machine is kept busy)
+# selftest_launches, selftest_seconds: of a variant against itself (fewer launches where they are
+#   slow or the machine is kept busy)
 # kills: of the crash test, over all its targets
 # wait: seconds that a launch waits for a quiet machine
 # schemes, runtimes: what a sweep combines
@@ -47,7 +47,6 @@ _PRESETS: Mapping[str, Mapping[str, Any]] = {
         "lengths": ("task",),
         "seconds": 0.3,
         "selftest_launches": 4,
-        "selftest_planted": (0.05,),
         "selftest_seconds": 0.1,
         "kills": 3,
         "severities": (3,),
@@ -73,7 +72,6 @@ _PRESETS: Mapping[str, Mapping[str, Any]] = {
         "lengths": ("task",),
         "seconds": 1.5,
         "selftest_launches": 32,
-        "selftest_planted": (0.02, 0.05),
         "selftest_seconds": 0.8,
         "kills": 200,
         "severities": (1, 3, 5),
@@ -99,7 +97,6 @@ _PRESETS: Mapping[str, Mapping[str, Any]] = {
         "lengths": ("task", 32, 128),
         "seconds": 3.0,
         "selftest_launches": 96,
-        "selftest_planted": (0.02, 0.05),
         "selftest_seconds": 1.5,
         "kills": 1000,
         "severities": (1, 2, 3, 4, 5),

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from kit import build, presets, registry, results, store, tasks
+from kit.busyness import BUSY
 from kit.corruptions import examples_of
 from kit.plan import failure, plan, state
 from kit.spec import Ref, Run, SpecError, Variant, content_hash
@@ -94,7 +95,7 @@ class Study:
         executor: str = "local",
         workers: int | None = None,
         on_error: str = "row",
-        redo: Iterable[str] = (),
+        redo: str | Iterable[str] = (),
         metrics: Iterable[str] = (),
         time_limit: float = 3600.0,
     ) -> pd.DataFrame:
@@ -104,7 +105,8 @@ class Study:
             executor: `local` (worker processes) or `inline` (this process, for debugging).
             workers: processes for quality runs; the preset's number where not given.
             on_error: `row` keeps a failure as an error row; `raise` raises it.
-            redo: names of variants or measurements to do anew.
+            redo: names of variants or measurements to do anew; `busy` for the timings in which
+                others kept the machine busy.
             metrics: names of registered metrics to add to the kit's own; loads no model.
             time_limit: seconds that one step of a run may take before it is an error row.
 
@@ -125,7 +127,7 @@ class Study:
         ):
             store.sweep()
             ids = self.ids()
-            self._forget(ids, list(redo))
+            self._forget(ids, {redo} if isinstance(redo, str) else set(redo))
             pending = {
                 run: run_id for run, run_id in ids.items() if state(run, run_id)[0] == "to do"
             }
@@ -155,13 +157,14 @@ class Study:
             print(f"\nstopped: {done} of {len(pending)} runs are kept; run again to go on")
             raise
 
-    def _forget(self, ids: Mapping[Run, str], redo: Sequence[str]) -> None:
-        known = {r.variant.name for r in ids} | {r.measurement.name for r in ids}
-        for name in redo:
-            if name not in known:
-                raise SpecError(registry.suggest(name, known, "variant or measurement to redo"))
+    def _forget(self, ids: Mapping[Run, str], redo: set[str]) -> None:
+        known = {r.variant.name for r in ids} | {r.measurement.name for r in ids} | {BUSY}
+        for name in redo - known:
+            raise SpecError(registry.suggest(name, known, "variant or measurement to redo"))
         for run, run_id in ids.items():
-            if {run.variant.name, run.measurement.name} & set(redo):
+            named = {run.variant.name, run.measurement.name} & redo
+            busy = BUSY in redo and store.has(run_id) and store.read_info(run_id).get(BUSY)
+            if named or busy:
                 store.delete(run_id)
 
     def table(self) -> pd.DataFrame:

@@ -226,17 +226,14 @@ def columns(kind: str, where: Mapping[str, Any]) -> dict[str, np.ndarray] | None
         "launch": count % 4,
         "side": np.where(count // 4 % 2, "baseline", "variant"),
         "condition": text,
-        "round": count // 8,
+        "turn": count // 8,
         "phase": np.full(len(count), "call"),
         "seconds": 0.01 + rng.random(len(count)) / 100,
         "foreign": 0.01 * (count % 4),
         "stolen": 0.001 * (count % 4),
         "switches": 10.0 * (count % 4),
     }
-    slow = np.where(count % 3, text, "batch_size=2;length=8;planted=0.05;threads=1")
-    known["selftest"] = known["timing"] | {"launch": count // 2 % 11, "condition": slow}
-    known["selftest"] |= {"side": np.where(count % 2, "baseline", "variant")}
-    known["selftest"] |= {"foreign": np.zeros(len(count))}
+    known["selftest"] = known["timing"]
     known["tokens"]["bytes"] = 5 * known["tokens"]["tokens"]
     if kind not in known:
         return None

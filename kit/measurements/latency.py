@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, SkipValidation
 
 from kit import build, environment, presets, tasks
-from kit.analysis.metrics.costs import launch_ratios
+from kit.analysis.metrics.timing import launch_ratios
 from kit.analysis.statistics.intervals import second_stage
+from kit.busyness import BUSY
 from kit.measurements import pairs
 from kit.measurements.bench import Bench, Columns, Driver, Raw, TaskRef
 from kit.registry import register_measurement
 from kit.spec import Ref, SpecError, Variant
+
+MOST_AGAIN = 1.5
+"""Times the launches that are asked for, on a machine that others keep busy."""
 
 
 def Latency(
@@ -69,7 +75,7 @@ def _guess(args: Mapping[str, Any]) -> float:
     return float(args["launches"] * (12 + timed))
 
 
-@register_measurement(where="driver", artifacts=("timing",), version=3, seconds=_guess)
+@register_measurement(where="driver", artifacts=("timing",), version=4, seconds=_guess)
 def latency(
     driver: Driver,
     *,
@@ -94,8 +100,8 @@ def latency(
         batch_sizes: examples a call.
         lengths: `"task"`, or tokens that each text is filled up to.
         threads: of each process.
-        launches: pairs of processes.
-        seconds: timed a launch, condition and side, in at least 5 rounds.
+        launches: pairs of processes that count, each with enough quiet rounds.
+        seconds: timed a launch, condition and side, in quiet rounds.
         wait: seconds that a launch waits for a quiet machine.
         until: half-width of the ratio's 95% interval, as a share, that is wanted in every
             condition. Stein's two-stage rule ("A two-sample test for a linear hypothesis whose
@@ -119,10 +125,14 @@ def latency(
     data = tasks.load(task)
     examples = data.examples(data.split(split, pairs.POOL))
     notes = []
-    for side in (driver.variant, against):
-        if side.runtime.name != "eager" or build.kind_of(side) == "pretrained":
-            with driver.worker(Bench, threads=threads) as worker:
-                difference = worker.call("verify", side, task, threads, max(batch_sizes))
+    unsure = [
+        side
+        for side in (driver.variant, against)
+        if side.runtime.name != "eager" or build.kind_of(side) == "pretrained"
+    ]
+    with driver.worker(Bench, threads=threads) if unsure else contextlib.nullcontext() as worker:
+        for side in unsure:
+            difference = worker.call("verify", side, task, threads, max(batch_sizes))
             if difference and side == driver.variant and side.runtime.name != "eager":
                 notes.append(f"output within {difference:.2g} of eager's largest logit")
     pairing = pairs.Pairing(
@@ -136,12 +146,27 @@ def latency(
     )
     wanted = _fixed(launches) if until is None else _two_stages(launches, until, most, notes)
     columns, more = pairs.launches(driver, pairing, wanted)
-    info = {"notes": [*notes, *more], "spent": pairs.spent(columns)}
+    info: dict[str, Any] = {"notes": [*notes, *more], "spent": pairs.spent(columns)}
+    if _lost(columns):
+        info[BUSY] = True
     return Raw("timing", columns, info if until is None else {**info, "first_launches": launches})
 
 
 def _fixed(count: int) -> Callable[[Columns], int]:
-    return lambda columns: count
+    """Returns the rule of so many launches that count, and at most half as many again in all."""
+
+    def wanted(columns: Columns) -> int:
+        if not columns:
+            return count
+        return min(count + _lost(columns), math.ceil(MOST_AGAIN * count))
+
+    return wanted
+
+
+def _lost(columns: Columns) -> int:
+    """Returns the launches that do not count in some condition: others kept the machine busy."""
+    made = len(set(columns["launch"]))
+    return max(made - len(ratios) for ratios in launch_ratios(columns).values())
 
 
 def _two_stages(first: int, until: float, most: int, notes: list[str]) -> Callable[[Columns], int]:

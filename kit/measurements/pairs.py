@@ -9,17 +9,19 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import math
 import random
 import resource
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from statistics import median
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from kit import environment, registry, results
+from kit.analysis.metrics.timing import MIN_ROUNDS, median_error
 from kit.busyness import BUSY_SHARE, ForeignLoad, busy
 from kit.measurements.bench import Columns, Driver
 from kit.runner import Runner
@@ -32,7 +34,12 @@ REST_SECONDS = 0.01
 """After a turn, outside of what is timed: threads that still spin (OpenMP's, up to 4 ms) stop."""
 WARM_SECONDS = 2.0
 """After which a warm-up ends, though not every call was made: on a busy machine calls take long."""
-MIN_ROUNDS = 5
+SETTLED = 0.01
+"""Standard error of a launch's log ratio, below which it is left to the spread between launches."""
+MOST_TIMES = 4
+"""Times the seconds asked for, after which a launch ends, settled and quiet or not."""
+AT_ONCE = 2
+"""Launches from which on both sides start at once; in those before, a start is measured alone."""
 POOL = 64
 """Examples that the calls of a condition go through, in turn."""
 SIDES = ("variant", "baseline")
@@ -46,12 +53,10 @@ class Call:
         batch_size: examples a call.
         length: `"task"` for the examples as they are, or a number of tokens that texts are filled
             up to.
-        planted: share by which the variant's side is slowed down on purpose, by a busy wait.
     """
 
     batch_size: int
     length: int | str
-    planted: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -64,7 +69,7 @@ class Pairing:
         examples: at most `POOL` of them.
         calls: what is timed, all in one launch.
         threads: of each process.
-        seconds: timed a launch, call and side, in at least `MIN_ROUNDS` rounds.
+        seconds: timed a launch, call and side, in at least `MIN_ROUNDS` quiet rounds.
         wait: seconds that a launch waits for a quiet machine.
         busy_cores: kept busy by processes that count as others'.
     """
@@ -85,7 +90,6 @@ class Pairing:
                 batch_size=call.batch_size,
                 length=call.length,
                 threads=self.threads,
-                planted=call.planted or None,
                 busy_cores=self.busy_cores or None,
             )
             for call in self.calls
@@ -101,6 +105,22 @@ def check_threads(threads: int) -> None:
         )
 
 
+class Turn(NamedTuple):
+    """What a turn of one side was: its calls, and what others did to it meanwhile.
+
+    Attributes:
+        seconds: of each call.
+        foreign: share of all CPUs that others took, stolen time included.
+        stolen: share that the hypervisor gave to other guests.
+        switches: how often a second a thread of this side lost its CPU to another process.
+    """
+
+    seconds: list[float]
+    foreign: float
+    stolen: float
+    switches: float
+
+
 class Timer:
     """The target of one side's worker: a runner and the inputs of every call.
 
@@ -108,7 +128,7 @@ class Timer:
         variant: this side.
         task: gives labels to a pretrained classifier.
         threads: of the process.
-        calls: what is timed; a planted share slows this side down.
+        calls: what is timed.
         examples: that the calls go through.
     """
 
@@ -134,7 +154,7 @@ class Timer:
             made = [lambda b=batch: self._runner.predict(b) for batch in batches]  # type: ignore[misc]
         else:
             made = [self._runner.timed(self._inputs(call, batch)) for batch in batches]
-        return [_slower(one, call.planted) for one in made] if call.planted else made
+        return made
 
     def _inputs(self, call: Call, batch: Sequence[Any]) -> Mapping[str, Any]:
         """Returns a batch of the examples as they are, or filled up to a number of tokens."""
@@ -155,7 +175,7 @@ class Timer:
         phases = {"import": self._runner.import_seconds, "load": self._runner.load_seconds}
         runtime = registry.runtimes.get(self._runner.variant.runtime.name)
         warm = []
-        for call, calls in self._calls:
+        for _, calls in self._calls:
             first = _seconds(calls[0])
             if "first_call" not in phases:
                 phases["first_call"] = first
@@ -163,50 +183,39 @@ class Timer:
                     phases["first_call"] = min(first, median(_seconds(calls[0]) for _ in "abc"))
                     phases["compile"] = first - phases["first_call"]
             others, spent = calls[1:], 0.0
-            while others and spent < WARM_SECONDS and not call.planted:  # that one is warm by then
+            while others and spent < WARM_SECONDS:
                 spent += _seconds(others.pop(0))
             warm.append((first, spent))
         self._cycles = [itertools.cycle(calls) for _, calls in self._calls]
         return self._began, phases, warm
 
-    def turn(self, number: int) -> list[float]:
-        """Returns the seconds of the calls of one turn, at whose end this side has come to rest."""
+    def turn(self, number: int) -> Turn:
+        """Makes the calls of one turn, at whose end this side has come to rest."""
         cycle = self._cycles[number]
         seconds: list[float] = []
+        lost, foreign = _switches(), ForeignLoad(alone=True)
         start = now = time.perf_counter()
         while not seconds or now - start < TURN_SECONDS:
             before = now
             next(cycle)()
             now = time.perf_counter()
             seconds.append(now - before)
+        load, lost = foreign.load(), _switches() - lost
         time.sleep(REST_SECONDS)
         if len(seconds) > 1 and min(seconds) < SHORT_CALL_SECONDS:
-            return seconds[1:]
-        return seconds
+            seconds = seconds[1:]
+        return Turn(seconds, *(load or (0.0, 0.0)), lost / (now - start))
 
-    def switches(self) -> int:
-        """Returns how often a thread of this process lost its CPU to another process so far."""
-        return resource.getrusage(resource.RUSAGE_SELF).ru_nivcsw
+
+def _switches() -> int:
+    """Returns how often a thread of this process lost its CPU to another process so far."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_nivcsw
 
 
 def _seconds(call: Callable[[], Any]) -> float:
     start = time.perf_counter()
     call()
     return time.perf_counter() - start
-
-
-def _slower(call: Callable[[], Any], share: float) -> Callable[[], Any]:
-    """Returns the call followed by a busy wait of a share of what it took."""
-
-    def slow() -> Any:
-        start = time.perf_counter()
-        answer = call()
-        ends = start + (time.perf_counter() - start) * (1 + share)
-        while time.perf_counter() < ends:
-            pass
-        return answer
-
-    return slow
 
 
 def launches(
@@ -220,8 +229,8 @@ def launches(
         wanted: tells from the columns so far (none at first) how many launches there should be.
 
     Returns:
-        Columns launch, side, condition, round, phase, seconds, foreign, stolen, switches and wall
-        (of the launch); and notes.
+        Columns launch, side, condition, turn, phase, seconds, foreign, stolen, switches (of the
+        call's turn) and wall (of the launch); and notes.
     """
     columns: dict[str, np.ndarray] = {}
     for number in itertools.count():
@@ -238,9 +247,11 @@ def launches(
             name: np.concatenate([columns[name], new[name]]) if columns else new[name]
             for name in new
         }
+    calls = columns["phase"] == "call"
+    share = float((columns["foreign"][calls] > BUSY_SHARE).mean())
     busiest = float(columns["foreign"].max())
-    note = f"others used up to {busiest:.0%} of the cores"
-    return columns, [note] if busiest > BUSY_SHARE else []
+    note = f"in {share:.0%} of the calls others used more than {BUSY_SHARE:.0%} of the cores"
+    return columns, [f"{note}, up to {busiest:.0%}"] if share >= 0.005 else []
 
 
 def spent(columns: Columns) -> dict[str, float]:
@@ -258,78 +269,92 @@ def spent(columns: Columns) -> dict[str, float]:
 
 
 def _one_launch(driver: Driver, pairing: Pairing, number: int) -> dict[str, np.ndarray]:
-    """Starts both sides one after the other, then gives them turns in random order."""
+    """Starts both sides, then gives them turns until each condition was timed enough."""
     began = time.perf_counter()
     _wait_for_quiet(driver, pairing.wait)
-    order, sides = random.Random(number), list(pairing.sides)
+    sides = list(pairing.sides)
     if number % 2:  # who starts second finds warmer files: each side is first as often
         sides.reverse()
+    alone = number < AT_ONCE
     records: list[_Record] = []
     with contextlib.ExitStack() as stack:
         stack.enter_context(busy(pairing.busy_cores))
-        foreign = ForeignLoad()
         workers = {}
         for side in sides:
-            calls = pairing.calls
-            if side != "variant":
-                calls = [replace(call, planted=0.0) for call in calls]
-            worker = driver.worker(
-                Timer, pairing.sides[side], pairing.task, pairing.threads, calls, pairing.examples,
-                threads=pairing.threads,
-            )  # fmt: skip
-            workers[side] = stack.enter_context(worker)
-            records += _started(workers[side], side, pairing.names())
-        before = {side: worker.call("switches") for side, worker in workers.items()}
-        start = time.perf_counter()
-        records += _turns(workers, pairing, order)
-        taken = time.perf_counter() - start
-        load = foreign.load()
-        after = {side: worker.call("switches") for side, worker in workers.items()}
-    switches = {side: (after[side] - before[side]) / taken for side in workers}
-    names = ("side", "condition", "round", "phase", "seconds")
+            workers[side] = stack.enter_context(
+                driver.worker(
+                    Timer,
+                    pairing.sides[side],
+                    pairing.task,
+                    pairing.threads,
+                    pairing.calls,
+                    pairing.examples,
+                    threads=pairing.threads,
+                )  # fmt: skip
+            )
+            if alone:
+                records += _started(workers[side], side, pairing.names())
+        for side in [] if alone else sides:
+            workers[side].call("warm_up")
+        order = random.Random(number)
+        for at, name in enumerate(pairing.names()):
+            records += _turns(workers, pairing.seconds, at, name, order)
+    names = _Record._fields
     made = dict(zip(names, map(np.array, zip(*records, strict=True)), strict=True))
     size = len(records)
-    return {
-        "launch": np.full(size, number),
-        **made,
-        "foreign": np.full(size, load.foreign if load else 0.0),
-        "stolen": np.full(size, load.stolen if load else 0.0),
-        "switches": np.array([switches[side] for side in made["side"]]),
-        "wall": np.full(size, time.perf_counter() - began),
-    }
+    wall = np.full(size, time.perf_counter() - began)
+    return {"launch": np.full(size, number), **made, "wall": wall}
 
 
-_Record = tuple[str, str, int, str, float]
-"""Side, condition, round, phase, seconds."""
+class _Record(NamedTuple):
+    side: str
+    condition: str
+    turn: int
+    phase: str
+    seconds: float
+    foreign: float = 0.0
+    stolen: float = 0.0
+    switches: float = 0.0
 
 
 def _started(worker: Any, side: str, names: Sequence[str]) -> Iterator[_Record]:
     """Warms a worker up; yields what its start was made of, and each kind's first calls."""
     began, phases, warm = worker.call("warm_up")
     phases["import"] += began - worker.started
-    yield from ((side, "", 0, phase, seconds) for phase, seconds in phases.items())
+    yield from (_Record(side, "", 0, phase, seconds) for phase, seconds in phases.items())
     for name, (first, others) in zip(names, warm, strict=True):
-        yield side, name, 0, "first_call", first
-        yield side, name, 0, "warm_up", others
+        yield _Record(side, name, 0, "first_call", first)
+        yield _Record(side, name, 0, "warm_up", others)
 
 
-def _turns(workers: Mapping[str, Any], pairing: Pairing, order: random.Random) -> Iterator[_Record]:
-    names = pairing.names()
-    spent = dict.fromkeys(itertools.product(range(len(names)), workers), 0.0)
+def _turns(
+    workers: Mapping[str, Any], seconds: float, at: int, name: str, order: random.Random
+) -> Iterator[_Record]:
+    """Yields the calls of one condition, in rounds of a turn a side.
+
+    Rounds go on until each side was timed `seconds` in quiet ones and their ratios have settled;
+    busy ones are kept, and counted as busy.
+    """
+    sides, ratios, spent, quiet = list(workers), [], 0.0, 0.0
     for number in itertools.count(1):
-        short = {
-            at
-            for (at, _), total in spent.items()
-            if total < pairing.seconds or number <= MIN_ROUNDS
-        }
-        due = [key for key in spent if key[0] in short]
-        if not due:
+        order.shuffle(sides)
+        turns: dict[str, Turn] = {side: workers[side].call("turn", at) for side in sides}
+        for side, turn in turns.items():
+            for one in turn.seconds:
+                yield _Record(side, name, number, "call", one, *turn[1:])
+        least = min(sum(turn.seconds) for turn in turns.values())
+        spent += least
+        if max(turn.foreign for turn in turns.values()) <= BUSY_SHARE:
+            quiet += least
+            variant, baseline = (median(turns[side].seconds) for side in SIDES)
+            ratios.append(math.log(baseline / variant))
+        timed = (
+            len(ratios) >= MIN_ROUNDS
+            and quiet >= seconds
+            and median_error(np.array(ratios)) <= SETTLED
+        )
+        if timed or (number >= MIN_ROUNDS and spent >= MOST_TIMES * seconds):
             return
-        order.shuffle(due)
-        for at, side in due:
-            calls = workers[side].call("turn", at)
-            spent[at, side] += sum(calls)
-            yield from ((side, names[at], number, "call", seconds) for seconds in calls)
 
 
 def _wait_for_quiet(driver: Driver, limit: float) -> None:

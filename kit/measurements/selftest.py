@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
@@ -28,18 +27,16 @@ def SelfTest(task: str | Ref, **args: Any) -> Ref:
         "threads": environment.machine()["threads"],
         "launches": preset["selftest_launches"],
         "seconds": preset["selftest_seconds"],
-        "planted": preset["selftest_planted"],
         "wait": preset["wait"],
     }
     return Ref("self_test", task=task, **(given | args))
 
 
 def _guess(args: Mapping[str, Any]) -> float:
-    kinds = len(args["batch_sizes"]) * (1 + len(args["planted"]))
-    return float(args["launches"] * (15 + 2.4 * kinds * args["seconds"]))
+    return float(args["launches"] * (12 + 4 * len(args["batch_sizes"]) * args["seconds"]))
 
 
-@register_measurement(where="driver", artifacts=("selftest",), version=2, seconds=_guess)
+@register_measurement(where="driver", artifacts=("selftest",), version=3, seconds=_guess)
 def self_test(
     driver: Driver,
     *,
@@ -51,13 +48,12 @@ def self_test(
     launches: Annotated[int, Field(ge=1)] = 32,
     seconds: Annotated[float, Field(gt=0)] = 1.0,
     wait: Annotated[float, Field(ge=0)] = 30.0,
-    planted: tuple[Annotated[float, Field(gt=0, lt=1)], ...] = (0.02, 0.05),
     busy_cores: Annotated[int, Field(ge=0)] = 0,
 ) -> Raw:
-    """Launches of a variant against itself, plain and with slowdowns planted in one side.
+    """Launches of a variant against itself.
 
-    A planted slowdown is real: a busy wait inside the variant's call. It is a condition of the same
-    launch, so that all conditions share the launch's luck as they would in a study.
+    A slowdown of one side shifts the log ratio of each launch by a constant, so that launches of
+    identical sides tell what of it would be found (`detection_rate`).
 
     Args:
         driver: opens the workers and keeps finished launches.
@@ -69,7 +65,6 @@ def self_test(
         launches: pairs of processes.
         seconds: timed a launch, condition and side.
         wait: seconds that a launch waits for a quiet machine.
-        planted: slowdowns, as shares.
         busy_cores: kept busy by other processes on purpose; then nothing is waited for.
 
     Raises:
@@ -77,12 +72,11 @@ def self_test(
     """
     pairs.check_threads(threads)
     data = tasks.load(task)
-    kinds = itertools.product(batch_sizes, (length,), (0.0, *planted))
     pairing = pairs.Pairing(
         sides=dict.fromkeys(pairs.SIDES, driver.variant),
         task=task,
         examples=data.examples(data.split(split, pairs.POOL)),
-        calls=[pairs.Call(*kind) for kind in kinds],
+        calls=[pairs.Call(size, length) for size in batch_sizes],
         threads=threads,
         seconds=seconds,
         wait=0.0 if busy_cores else wait,

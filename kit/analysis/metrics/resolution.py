@@ -2,18 +2,20 @@
 
 The launches of a self-test are dealt into groups of 4 and of 8, as a user's study would have them,
 and each group is judged as a study judges. How often identical sides are called different is the
-rate of false alarms; how often a slowdown that was planted is found, the power.
+rate of false alarms; how often they are called slower once their ratios are shifted by a slowdown,
+the power.
 """
 
 from __future__ import annotations
 
+import contextlib
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 
 import numpy as np
 
-from kit.analysis.metrics.costs import speedup
+from kit.analysis.metrics.timing import median_error, quiet_rounds, rounds
 from kit.analysis.statistics.intervals import (
     Array,
     Bounded,
@@ -21,10 +23,9 @@ from kit.analysis.statistics.intervals import (
     robust,
     second_stage,
     t_quantile,
+    wilson,
 )
-from kit.busyness import BUSY_SHARE
 from kit.registry import register_metric
-from kit.results import parse_condition
 from kit.spec import Undefined
 
 GROUPS = (4, 8)
@@ -35,7 +36,12 @@ PRECISIONS = (0.01, 0.02, 0.05)
 PARTITIONS, HALVES = 500, 200
 LEVEL = 0.05
 
-_own = partial(register_metric, artifact="selftest", interval="own", version=2)
+PLANTED = (0.02, 0.05)
+"""Slowdowns whose detection is asked for."""
+
+_own = partial(
+    register_metric, artifact="selftest", interval="own", version=3, where={"phase": "call"}
+)
 Rule = Callable[[Array], tuple[Array, Array]]
 """Orders of launches [m, n] to verdicts (-1 slower, 0 same, 1 faster) and launches each used."""
 
@@ -113,62 +119,73 @@ def _above(value: float, groups: float) -> float:
 
 
 def _loads(
-    launch: Array, side: Array, seconds: Array, phase: Array, foreign: Array
-) -> dict[str, tuple[Array, Array]]:
-    """Returns the log ratios and the variant's log seconds of quiet and of busy launches."""
-    calls = phase == "call"
-    if not calls.any():
-        return {}
-    launch, side, seconds, foreign = (x[calls] for x in (launch, side, seconds, foreign))
-    numbers, at = np.unique(launch, return_index=True)
-    ratios = np.log(speedup(launch, side, seconds))
-    mine = side == "variant"
-    times = np.log([np.median(seconds[mine & (launch == one)]) for one in numbers])
-    busy = foreign[at] > BUSY_SHARE
-    loads = {"machine_load=quiet": ~busy, "machine_load=busy": busy}
-    return {name: (ratios[one], times[one]) for name, one in loads.items() if one.any()}
+    launch: Array, side: Array, seconds: Array, turn: Array, foreign: Array
+) -> dict[str, Array]:
+    """Returns the log ratios of launches by the machine's load.
 
-
-def _planted(condition: Array) -> float:
-    return float(parse_condition(str(condition[0])).get("planted", 0.0))
+    The quiet ones are what a study counts. The busy ones are those whose rounds are busy for the
+    most part, with all of them: what a study would count that did not look.
+    """
+    table = rounds(launch, side, seconds, turn, foreign)
+    found = {}
+    with contextlib.suppress(Undefined):
+        quiet = quiet_rounds(table).groupby("launch")["speedup"].median()
+        found["machine_load=quiet"] = quiet.to_numpy()
+    mostly = table.groupby("launch")["busy"].transform("mean") > 0.5
+    if mostly.any():
+        busy = table[mostly].groupby("launch")["speedup"].median()
+        found["machine_load=busy"] = busy.to_numpy()
+    return found
 
 
 def _rates(
-    found: Callable[[Array], Array], loads: dict[str, tuple[Array, Array]]
+    found: Callable[[Array], Array], loads: Mapping[str, Array], planted: float = 0.0
 ) -> dict[str, Bounded]:
     rates = {}
-    for name, (ratios, _) in loads.items():
+    for name, ratios in loads.items():
+        slower = ratios - math.log1p(planted)
         for size in GROUPS:
-            if len(ratios) >= size:
-                rates[f"{name};launches={size}"] = _rate(ratios, _fixed(size), found, size)
-        if len(ratios) > FIRST:
-            rates[f"{name};until={UNTIL}"] = _rate(ratios, _sequential(UNTIL), found, 0)
+            if len(slower) >= size:
+                rates[f"{name};launches={size}"] = _rate(slower, _fixed(size), found, size)
+        if len(slower) > FIRST:
+            rates[f"{name};until={UNTIL}"] = _rate(slower, _sequential(UNTIL), found, 0)
     return rates
 
 
 @_own(higher_is_better=False, unit="share")
 def false_alarm_rate(
-    launch: Array, side: Array, seconds: Array, phase: Array, foreign: Array, condition: Array
+    launch: Array, side: Array, seconds: Array, turn: Array, foreign: Array
 ) -> dict[str, Bounded]:
     """Share of comparisons of a variant with itself that call it different; 0.05 is promised.
 
     The p-value is of a true rate of at most 5%.
     """
-    if _planted(condition):
-        return {}
-    return _rates(lambda verdicts: verdicts != 0, _loads(launch, side, seconds, phase, foreign))
+    return _rates(lambda verdicts: verdicts != 0, _loads(launch, side, seconds, turn, foreign))
 
 
 @_own(higher_is_better=True, unit="share")
 def detection_rate(
-    launch: Array, side: Array, seconds: Array, phase: Array, foreign: Array, condition: Array
+    launch: Array, side: Array, seconds: Array, turn: Array, foreign: Array
 ) -> dict[str, Bounded]:
-    """Share of comparisons that find the slowdown which was planted in the variant."""
-    if not _planted(condition):
-        return {}
-    loads = _loads(launch, side, seconds, phase, foreign)
-    rates = _rates(lambda verdicts: verdicts < 0, loads)
-    return {key: rate._replace(p_value=math.nan) for key, rate in rates.items()}
+    """Share of comparisons that find the variant slower where it is, by a share `planted`.
+
+    A slowdown shifts the log ratio of each launch of identical sides by a constant.
+    """
+    loads = _loads(launch, side, seconds, turn, foreign)
+    return {
+        f"{key};planted={planted}": rate._replace(p_value=math.nan)
+        for planted in PLANTED
+        for key, rate in _rates(lambda verdicts: verdicts < 0, loads, planted).items()
+    }
+
+
+@_own(higher_is_better=False, unit="share")
+def launch_spread(
+    launch: Array, side: Array, seconds: Array, turn: Array, foreign: Array
+) -> dict[str, Bounded]:
+    """By how much a launch's ratio to its twin differs from launch to launch (sd of the log)."""
+    loads = _loads(launch, side, seconds, turn, foreign)
+    return {name: _spread(ratios) for name, ratios in loads.items() if len(ratios) >= 3}
 
 
 def _spread(logs: Array) -> Bounded:
@@ -176,96 +193,49 @@ def _spread(logs: Array) -> Bounded:
     from scipy.stats import chi2
 
     n = len(logs)
-    if n < 3:
-        raise Undefined(f"{n} launches: no spread below 3")
     sd = float(np.std(logs, ddof=1))
     low, high = (sd * math.sqrt((n - 1) / chi2.ppf(p, n - 1)) for p in (0.975, 0.025))
     return Bounded(sd, Interval(float(low), float(high), "launches"), n)
 
 
 @_own(higher_is_better=False, unit="share")
-def launch_spread(
-    launch: Array, side: Array, seconds: Array, phase: Array, foreign: Array, condition: Array
-) -> dict[str, Bounded]:
-    """By how much a launch's ratio to its twin differs from launch to launch (sd of the log)."""
-    if _planted(condition):
-        return {}
-    loads = _loads(launch, side, seconds, phase, foreign)
-    return {name: _spread(ratios) for name, (ratios, _) in loads.items() if len(ratios) >= 3}
-
-
-@_own(higher_is_better=False, unit="share")
-def absolute_spread(
-    launch: Array, side: Array, seconds: Array, phase: Array, foreign: Array, condition: Array
-) -> dict[str, Bounded]:
-    """By how much the absolute time of the same launches differs (sd of the log)."""
-    if _planted(condition):
-        return {}
-    loads = _loads(launch, side, seconds, phase, foreign)
-    return {name: _spread(times) for name, (_, times) in loads.items() if len(times) >= 3}
-
-
-@_own(higher_is_better=False, unit="share")
 def call_spread(
-    launch: Array,
-    side: Array,
-    seconds: Array,
-    phase: Array,
-    foreign: Array,
-    round: Array,  # noqa: A002 (named as the column)
-    condition: Array,
+    launch: Array, side: Array, seconds: Array, turn: Array, foreign: Array
 ) -> dict[str, Bounded]:
-    """What `launch_spread` would be if launches were alike: the part that is a launch's few calls.
+    """What `launch_spread` would be if launches were alike: the part that is a launch's few rounds.
 
     Where it is near `launch_spread`, more seconds a launch help; where it is far below, only more
     launches do.
     """
-    calls = phase == "call"
-    if _planted(condition) or not calls.any():
+    table = quiet_rounds(rounds(launch, side, seconds, turn, foreign))
+    errors = np.array([median_error(np.asarray(x)) for _, x in table.groupby("launch")["speedup"]])
+    if len(errors) < 3:
         return {}
-    rng = np.random.default_rng(0)
-    launch, side, seconds, foreign, turn = (
-        x[calls] for x in (launch, side, seconds, foreign, round)
-    )
-    variances: dict[str, list[float]] = {"quiet": [], "busy": []}
-    for one in np.unique(launch):
-        here = launch == one
-        load = "busy" if foreign[here][0] > BUSY_SHARE else "quiet"
-        variance = _round_variance(side[here], seconds[here], turn[here], rng)
-        if math.isfinite(variance):
-            variances[load].append(variance)
-    found = {}
-    for load, each in variances.items():
-        if len(each) >= 3:
-            low, high, _, _ = robust(np.array(each), np.arange(len(each)), len(each))
-            bounds = Interval(math.sqrt(max(low, 0.0)), math.sqrt(high), "launches")
-            found[f"machine_load={load}"] = Bounded(math.sqrt(np.mean(each)), bounds, len(each))
-    return found
+    low, high, _, _ = robust(errors**2, np.arange(len(errors)), len(errors))
+    bounds = Interval(math.sqrt(max(low, 0.0)), math.sqrt(high), "launches")
+    value = math.sqrt(np.mean(errors**2))
+    return {"machine_load=quiet": Bounded(value, bounds, len(errors))}
 
 
-def _round_variance(side: Array, seconds: Array, turn: Array, rng: np.random.Generator) -> float:
-    """Returns the variance of a launch's log ratio, from random halves of its rounds.
-
-    A bootstrap would draw too few distinct calls for a median and give a third more.
-    """
-    ours, rounds = side == "variant", np.unique(turn)
-    n, half = len(rounds), len(rounds) // 2
-    squares = []
-    for _ in range(HALVES if half else 0):
-        first = np.isin(turn, rng.permutation(rounds)[:half])
-        parts = [first & ours, first & ~ours, ~first & ours, ~first & ~ours]
-        if all(part.any() for part in parts):
-            a, b, c, d = (math.log(np.median(seconds[part])) for part in parts)
-            squares.append((a - b - c + d) ** 2 / (n / half + n / (n - half)))
-    return float(np.mean(squares)) if squares else math.nan
+@_own(higher_is_better=False, unit="share")
+def busy_launches(
+    launch: Array, side: Array, seconds: Array, turn: Array, foreign: Array
+) -> dict[str, Bounded]:
+    """Share of launches that do not count, since others left them too few quiet rounds."""
+    table = rounds(launch, side, seconds, turn, foreign)
+    n, kept = table["launch"].nunique(), 0
+    with contextlib.suppress(Undefined):
+        kept = quiet_rounds(table)["launch"].nunique()
+    lost = np.arange(n) >= kept
+    return {"": Bounded(float(lost.mean()), wilson(lost, np.arange(n), n), n)}
 
 
 @_own(higher_is_better=False, unit="launches")
 def launches_needed(
-    launch: Array, side: Array, seconds: Array, phase: Array, foreign: Array, condition: Array
+    launch: Array, side: Array, seconds: Array, turn: Array, foreign: Array
 ) -> dict[str, Bounded]:
     """Launches after which the interval of a ratio reaches no further than a precision."""
-    spreads = launch_spread(launch, side, seconds, phase, foreign, condition)
+    spreads = launch_spread(launch, side, seconds, turn, foreign)
     found = {}
     for name, spread in spreads.items():
         for precision in PRECISIONS:
