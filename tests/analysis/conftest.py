@@ -89,12 +89,12 @@ def timed() -> Make:
         variant: Variant, against: Variant, ours: Any, theirs: Any, calls: int = 5
     ) -> Artifact:
         rows = [
-            (launch, side, "batch_size=1;length=32", "call", seconds)
+            (launch, side, "batch_size=1;length=32", turn, "call", seconds, 0.0)
             for launch, pair in enumerate(zip(ours, theirs, strict=True))
             for side, seconds in zip(("variant", "baseline"), pair, strict=True)
-            for _ in range(calls)
+            for turn in range(calls)
         ]
-        names = ("launch", "side", "condition", "phase", "seconds")
+        names = ("launch", "side", "condition", "turn", "phase", "seconds", "foreign")
         columns = {n: np.array(v) for n, v in zip(names, zip(*rows, strict=True), strict=True)}
         run = Run(variant, Ref("latency", against=against))
         return Artifact(run, content_hash(run), "timing", columns, {})

@@ -49,7 +49,7 @@ def test_two_launches_of_a_model_against_itself(toys: Ref) -> None:
     columns = {name: np.asarray(values) for name, values in raw.columns.items()}
     assert raw.kind == "timing"
     assert set(columns) == {
-        *("launch", "side", "condition", "round", "phase", "seconds"),
+        *("launch", "side", "condition", "turn", "phase", "seconds"),
         *("foreign", "stolen", "switches", "wall"),
     }
     assert len({len(values) for values in columns.values()}) == 1
@@ -65,7 +65,7 @@ def test_two_launches_of_a_model_against_itself(toys: Ref) -> None:
             assert sorted(firsts) == sorted([*CONDITIONS, ""])
             for condition in CONDITIONS:
                 chosen = mine & calls & (columns["condition"] == condition)
-                assert len(set(columns["round"][chosen])) >= 5
+                assert len(set(columns["turn"][chosen])) >= 5
                 assert columns["seconds"][chosen].sum() >= 0.05
     assert len(saved) == 2
 
@@ -121,7 +121,8 @@ def test_a_side_has_come_to_rest_when_its_turn_ends(
     timer.warm_up()
     rests: list[float] = []
     monkeypatch.setattr(pairs.time, "sleep", rests.append)
-    assert sum(timer.turn(0)) > 0
+    turn = timer.turn(0)
+    assert sum(turn.seconds) > 0 and 0 <= turn.foreign <= 1 and turn.switches >= 0
     assert rests == [pairs.REST_SECONDS]
 
 
@@ -147,6 +148,54 @@ def test_a_timing_alone_is_refused(toys: Ref) -> None:
     assert Latency(toys).args["launches"] == 1
 
 
+def made_up(
+    number: int, baseline: float, condition: str, foreign: float = 0.0
+) -> dict[str, np.ndarray]:
+    """A launch of five rounds, a call a side, whose variant takes 0.1 s."""
+    return {
+        "launch": np.full(10, number),
+        "side": np.tile(["variant", "baseline"], 5),
+        "condition": np.full(10, condition),
+        "turn": np.repeat(np.arange(1, 6), 2),
+        "phase": np.full(10, "call"),
+        "seconds": np.tile([0.1, baseline], 5),
+        "foreign": np.full(10, foreign),
+        "stolen": np.zeros(10),
+        "switches": np.zeros(10),
+        "wall": np.full(10, 5.0),
+    }
+
+
+def test_busy_launches_do_not_count_and_are_made_up_for(
+    toys: Ref, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Others keep the machine busy in every second launch, and then in all of them."""
+    base = toy_variant(toys)
+    busy_in = lambda number: number % 2  # noqa: E731
+
+    def launch(driver: Driver, pairing: Any, number: int) -> dict[str, np.ndarray]:
+        slow = 0.5 * busy_in(number)
+        return made_up(number, 0.2 * (1 + slow), pairing.names()[0], foreign=slow)
+
+    monkeypatch.setattr(pairs, "_one_launch", launch)
+    args = {"task": toys, "against": base, "batch_sizes": (1,), "wait": 0.0}
+    run = Run(base, Latency(toys, against=base))
+
+    def speedup(raw: Any) -> dict[str, Any]:
+        rows = score(Artifact(run, "run", "timing", raw.columns, raw.info))
+        (row,) = [row for row in rows if row["metric"] == "speedup"]
+        return row
+
+    raw = latency(driver(base)[0], launches=6, **args)
+    assert len(set(raw.columns["launch"])) == 9 and raw.info["busy"]
+    row = speedup(raw)
+    assert row["value"] == pytest.approx(2) and row["n"] == 5
+    busy_in = lambda number: 1  # noqa: E731
+    row = speedup(latency(driver(base)[0], launches=4, **args))
+    assert row["status"] == "undefined"
+    assert "in 100% of the rounds" in row["note"] and "study.run(redo='busy')" in row["note"]
+
+
 def test_launches_are_added_until_the_interval_is_narrow(
     toys: Ref, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -154,20 +203,7 @@ def test_launches_are_added_until_the_interval_is_narrow(
     base = toy_variant(toys)
 
     def launch(driver: Driver, pairing: Any, number: int) -> dict[str, np.ndarray]:
-        seconds = np.array([0.1, 0.1 * (1 + number % 3 / 10)])
-        text = pairing.names()[0]
-        return {
-            "launch": np.full(2, number),
-            "side": np.array(["variant", "baseline"]),
-            "condition": np.full(2, text),
-            "round": np.ones(2, int),
-            "phase": np.full(2, "call"),
-            "seconds": seconds,
-            "foreign": np.zeros(2),
-            "stolen": np.zeros(2),
-            "switches": np.zeros(2),
-            "wall": np.full(2, 0.5),
-        }
+        return made_up(number, 0.1 * (1 + number % 3 / 10), pairing.names()[0])
 
     monkeypatch.setattr(pairs, "_one_launch", launch)
     logs = np.log([1.0, 1.1, 1.2])
@@ -177,7 +213,7 @@ def test_launches_are_added_until_the_interval_is_narrow(
     assert 3 < needed < 32 and len(set(raw.columns["launch"])) == needed
     assert raw.info["notes"] == [] and raw.info["first_launches"] == 3
     timed = raw.columns["seconds"].sum()
-    assert raw.info["spent"]["waiting"] == pytest.approx(0.5 * needed - timed)
+    assert raw.info["spent"]["waiting"] == pytest.approx(5 * needed - timed)
     raw = latency(driver(base)[0], launches=3, until=0.001, most=5, **args)
     assert len(set(raw.columns["launch"])) == 5
     (note,) = raw.info["notes"]
@@ -211,5 +247,5 @@ def test_a_busy_machine_is_waited_for_and_noted(toys: Ref, monkeypatch: pytest.M
     with busy(1):
         raw = latency(drive, task=toys, against=base, launches=1, **sizes)
     assert any(text.startswith("waiting for quiet: others use ") for text in said)
-    assert raw.info["notes"][0].startswith("others used up to ")
-    assert raw.columns["foreign"].max() > pairs.BUSY_SHARE
+    assert "of the calls others used more than 10% of the cores" in raw.info["notes"][0]
+    assert raw.columns["foreign"].max() > pairs.BUSY_SHARE and raw.info["busy"]

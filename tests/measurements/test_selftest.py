@@ -1,16 +1,19 @@
-"""A tiny model against itself: planted slowdowns are real and are conditions of one launch."""
+"""A tiny model against itself, and against itself with a slowdown that is real."""
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import numpy as np
 import pytest
 from helpers import toy_variant
 
-from kit.analysis.metrics.costs import launch_ratios
-from kit.measurements import SelfTest, pairs
+from kit import registry
+from kit.analysis.metrics.timing import launch_ratios
+from kit.measurements import Latency, SelfTest, pairs
 from kit.measurements.bench import Driver
+from kit.measurements.latency import latency
 from kit.measurements.selftest import self_test
 from kit.spec import Ref
 from kit.workers import inline
@@ -18,23 +21,44 @@ from kit.workers import inline
 SIZES: dict[str, Any] = {"batch_sizes": (4,), "seconds": 0.1, "wait": 0.0}
 
 
-def test_the_planted_side_is_slower_by_what_was_planted(
-    toys: Ref, monkeypatch: pytest.MonkeyPatch
+def driver(variant: Any) -> Driver:
+    return Driver(variant, inline, {}, lambda *_: None, lambda _: None)
+
+
+def test_a_real_slowdown_shifts_the_ratio(
+    toys: Ref, monkeypatch: pytest.MonkeyPatch, registries: None
 ) -> None:
+    """What `detection_rate` takes for granted, with a busy wait of half of each call."""
+
+    def slowed(model: Any) -> Any:
+        model.eval()
+
+        def forward(inputs: Any) -> Any:
+            start = time.perf_counter()
+            answer = model(**inputs).detach()
+            ends = start + 1.5 * (time.perf_counter() - start)
+            while time.perf_counter() < ends:
+                pass
+            return answer
+
+        return forward
+
+    registry.register_runtime(version=1)(slowed)
     monkeypatch.setattr(pairs, "TURN_SECONDS", 0.01)
-    drive = Driver(toy_variant(toys), inline, {}, lambda *_: None, lambda _: None)
-    raw = self_test(drive, task=toys, launches=2, planted=(0.5,), **SIZES)
-    assert raw.kind == "selftest"
-    ratios = launch_ratios(raw.columns)
-    plain, slow = sorted(ratios, key=len)
-    assert "planted=0.5" in slow and "planted" not in plain
-    found = np.median(ratios[slow] / ratios[plain])  # 0.67 where nothing else is at work
+    monkeypatch.setattr("kit.analysis.metrics.timing.BUSY_SHARE", 1.0)
+    base = toy_variant(toys)
+    plain = self_test(driver(base), task=toys, launches=2, **SIZES)
+    assert plain.kind == "selftest"
+    slow = latency(
+        driver(base.replace(runtime="slowed")), task=toys, against=base, launches=2, **SIZES
+    )
+    (same,), (slower,) = (launch_ratios(raw.columns).values() for raw in (plain, slow))
+    found = np.median(slower) / np.median(same)  # 0.67 where nothing else is at work
     assert 0.3 < found < 0.9
 
 
 def test_a_busy_core_is_part_of_the_condition(toys: Ref) -> None:
-    drive = Driver(toy_variant(toys), inline, {}, lambda *_: None, lambda _: None)
-    raw = self_test(drive, task=toys, launches=1, planted=(), busy_cores=1, **SIZES)
+    raw = self_test(driver(toy_variant(toys)), task=toys, launches=1, busy_cores=1, **SIZES)
     assert {c for c in raw.columns["condition"] if c} == {
         "batch_size=4;busy_cores=1;length=task;threads=1"
     }
@@ -44,3 +68,4 @@ def test_a_busy_core_is_part_of_the_condition(toys: Ref) -> None:
 def test_the_preset_gives_the_sizes(toys: Ref) -> None:
     assert SelfTest(toys).args["launches"] == 4
     assert SelfTest(toys, launches=9).args["launches"] == 9
+    assert Latency(toys, launches=9).args["launches"] == 9

@@ -11,4 +11,5 @@ from kit.analysis.metrics import resolution as resolution
 from kit.analysis.metrics import scaling as scaling
 from kit.analysis.metrics import selective as selective
 from kit.analysis.metrics import texts as texts
+from kit.analysis.metrics import timing as timing
 from kit.analysis.metrics import unlabelled as unlabelled

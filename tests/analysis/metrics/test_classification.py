@@ -16,7 +16,7 @@ from sklearn.metrics import (
     top_k_accuracy_score,
 )
 
-from kit.analysis.metrics import costs
+from kit.analysis.metrics import timing
 from kit.analysis.metrics.classification import (
     accuracy,
     accuracy_retained,
@@ -124,4 +124,4 @@ def test_bits_per_byte_is_a_ratio_of_sums() -> None:
 
 
 def test_percentiles_need_the_samples_of_mlperf() -> None:
-    assert (costs.samples_needed(0.9), costs.samples_needed(0.99)) == (64, 662)
+    assert (timing.samples_needed(0.9), timing.samples_needed(0.99)) == (64, 662)

@@ -12,16 +12,15 @@ from kit.analysis.metrics import resolution
 from kit.analysis.statistics.intervals import launches, second_stage
 
 
-def columns(logs: np.ndarray, condition: str = "batch_size=1", foreign: float = 0.0) -> dict:
-    """Returns the columns of launches with the given log speed-ups, one call a side."""
+def columns(logs: np.ndarray, foreign: float = 0.0) -> dict[str, np.ndarray]:
+    """Returns the columns of launches with the given log speed-ups, five rounds of a call a side."""
     n = len(logs)
     return {
-        "launch": np.repeat(np.arange(n), 2),
-        "side": np.tile(["variant", "baseline"], n),
-        "seconds": np.stack([np.full(n, 0.01), 0.01 * np.exp(logs)], 1).ravel(),
-        "phase": np.full(2 * n, "call"),
-        "foreign": np.full(2 * n, foreign),
-        "condition": np.full(2 * n, condition),
+        "launch": np.repeat(np.arange(n), 10),
+        "side": np.tile(["variant", "baseline"], 5 * n),
+        "seconds": np.repeat(np.stack([np.full(n, 0.01), 0.01 * np.exp(logs)], 1), 5, 0).ravel(),
+        "turn": np.tile(np.repeat(np.arange(5), 2), n),
+        "foreign": np.full(10 * n, foreign),
     }
 
 
@@ -52,20 +51,14 @@ def test_a_planted_slowdown_is_found_as_often_as_theory_says() -> None:
     sd, slow = 0.02, 0.05
     n, power = 8, []
     for seed in range(20):
-        logs = np.random.default_rng(seed).normal(-math.log1p(slow), sd, 64)
-        rates = resolution.detection_rate(**columns(logs, f"batch_size=1;planted={slow}"))
-        power.append(rates[f"machine_load=quiet;launches={n}"].value)
+        logs = np.random.default_rng(seed).normal(0, sd, 64)
+        rates = resolution.detection_rate(**columns(logs))
+        power.append(rates[f"machine_load=quiet;launches={n};planted={slow}"].value)
     noncentral = math.log1p(slow) / sd * math.sqrt(n)
     expected = stats.nct.sf(stats.t.ppf(0.975, n - 1), n - 1, noncentral)
     assert np.mean(power) == pytest.approx(expected, abs=0.02)
-    wrong_way = columns(np.full(8, 0.05) + np.arange(8) / 1e4, "planted=0.05")
-    assert resolution.detection_rate(**wrong_way)["machine_load=quiet;launches=8"].value == 0
-
-
-def test_each_metric_reads_the_conditions_that_are_its_own() -> None:
-    plain, planted = columns(np.zeros(8)), columns(np.zeros(8), "planted=0.02")
-    assert resolution.detection_rate(**plain) == {} == resolution.false_alarm_rate(**planted)
-    assert resolution.launch_spread(**planted) == {} == resolution.absolute_spread(**planted)
+    wrong_way = resolution.detection_rate(**columns(np.full(8, 0.1) + np.arange(8) / 1e4))
+    assert wrong_way["machine_load=quiet;launches=8;planted=0.05"].value == 0
 
 
 def test_quiet_and_busy_launches_are_apart() -> None:
@@ -77,10 +70,12 @@ def test_quiet_and_busy_launches_are_apart() -> None:
             strict=True,
         )
     }
-    both["launch"][10:] += 5
+    both["launch"][50:] += 5
     spreads = resolution.launch_spread(**both)
     assert spreads["machine_load=quiet"].n == 5 and spreads["machine_load=busy"].n == 4
     assert spreads["machine_load=quiet"].value == pytest.approx(np.std(np.arange(5) / 100, ddof=1))
+    (lost,) = resolution.busy_launches(**both).values()
+    assert (lost.value, lost.n) == (pytest.approx(4 / 9), 9)
 
 
 def test_the_spread_has_the_interval_of_a_variance() -> None:
@@ -127,12 +122,10 @@ def rounds(luck: float, noise: float, launches: int = 40, turns: int = 12) -> di
     at = np.indices(logs.shape)
     return {
         "launch": at[0].ravel(),
-        "round": at[1].ravel(),
+        "turn": at[1].ravel(),
         "side": np.array(["variant", "baseline"])[at[2].ravel()],
         "seconds": 0.01 * np.exp(logs.ravel()),
-        "phase": np.full(logs.size, "call"),
         "foreign": np.zeros(logs.size),
-        "condition": np.full(logs.size, "batch_size=1"),
     }
 
 
@@ -141,7 +134,6 @@ def test_the_spread_of_few_calls_is_told_from_a_launch_s_luck() -> None:
     for luck, noise in ((0.0, 0.1), (0.1, 0.01)):
         data = rounds(luck, noise)
         calls = resolution.call_spread(**data)[key]
-        data.pop("round")
         whole = resolution.launch_spread(**data)[key]
         if luck:
             assert calls.value < 0.1 * whole.value
@@ -151,7 +143,5 @@ def test_the_spread_of_few_calls_is_told_from_a_launch_s_luck() -> None:
         assert calls.n == 40
 
 
-def test_the_spread_of_calls_needs_three_launches_and_no_plant() -> None:
+def test_the_spread_of_calls_needs_three_launches() -> None:
     assert resolution.call_spread(**rounds(0.0, 0.1, launches=2)) == {}
-    planted = rounds(0.0, 0.1) | {"condition": np.full(960, "batch_size=1;planted=0.05")}
-    assert resolution.call_spread(**planted) == {}
