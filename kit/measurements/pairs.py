@@ -38,7 +38,7 @@ SETTLED = 0.01
 """Standard error of a launch's log ratio, below which it is left to the spread between launches."""
 MOST_TIMES = 4
 """Times the seconds asked for, after which a launch ends, settled and quiet or not."""
-AT_ONCE = 2
+AT_ONCE = 3
 """Launches from which on both sides start at once; in those before, a start is measured alone."""
 POOL = 64
 """Examples that the calls of a condition go through, in turn."""

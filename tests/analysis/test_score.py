@@ -149,7 +149,7 @@ def test_timing(timed: Any, base: Variant, small: Variant) -> None:
     throughput = pick(rows, metric="throughput")
     assert throughput["value"] == pytest.approx(1 / pick(rows, metric="latency")["value"])
     assert pick(rows, metric="latency_p90")["n"] == 80
-    assert pick(rows, metric="latency_p99")["note"] == "80 calls; p99 needs 662"
+    assert pick(rows, metric="latency_p99")["note"] == "80 quiet calls; p99 needs 662"
     assert pick(rows, metric="cold_start_seconds")["note"] == "the run recorded no start"
     results.to_frame(rows)
 
