@@ -238,7 +238,7 @@ def launches(
             break
         part = f"launch-{number:03d}-{environment.machine_key()}"
         if part not in driver.parts:
-            driver.progress(f"launch {number + 1} of {count}")
+            driver.progress(f"launch {number + 1} of {count}{_outlook(columns, count - number)}")
             made = _one_launch(driver, pairing, number)
             driver.parts[part] = made
             driver.save_part(part, made)
@@ -252,6 +252,14 @@ def launches(
     busiest = float(columns["foreign"].max())
     note = f"in {share:.0%} of the calls others used more than {BUSY_SHARE:.0%} of the cores"
     return columns, [f"{note}, up to {busiest:.0%}"] if share >= 0.005 else []
+
+
+def _outlook(columns: Columns, left: int) -> str:
+    """Returns how long launches take where others kept the machine busy, and what would help."""
+    if not columns or columns["foreign"].max() <= BUSY_SHARE:
+        return ""
+    minutes = left * float(np.mean(columns["wall"])) / 60
+    return f" (others use the cores: about {minutes:.0f} min for this run; quicker without them)"
 
 
 def spent(columns: Columns) -> dict[str, float]:
