@@ -13,7 +13,7 @@ from kit.analysis.statistics.intervals import launches, second_stage
 
 
 def columns(logs: np.ndarray, foreign: float = 0.0) -> dict[str, np.ndarray]:
-    """Returns the columns of launches with the given log speed-ups, five rounds of a call a side."""
+    """Returns the columns of launches with log speed-ups: five rounds of a call a side."""
     n = len(logs)
     return {
         "launch": np.repeat(np.arange(n), 10),
