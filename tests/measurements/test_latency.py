@@ -10,8 +10,9 @@ import pytest
 from helpers import toy_variant
 
 from kit import registry
+from kit.analysis.metrics import timing
 from kit.analysis.score import score
-from kit.busyness import busy
+from kit.busyness import BUSY_SHARE, busy
 from kit.measurements import Latency, pairs
 from kit.measurements.bench import Driver
 from kit.measurements.latency import latency
@@ -28,8 +29,17 @@ SIZES = {"batch_sizes": (1, 4), "lengths": ("task", 16), "seconds": 0.05, "wait"
 
 @pytest.fixture(autouse=True)
 def short_turns(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Turns so short that the rounds of a test take no seconds."""
+    """Turns so short that the rounds of a test take no seconds, on a machine that is never busy."""
     monkeypatch.setattr(pairs, "TURN_SECONDS", 0.005)
+    monkeypatch.setattr(pairs, "BUSY_SHARE", 1.0)
+    monkeypatch.setattr(timing, "BUSY_SHARE", 1.0)
+
+
+@pytest.fixture
+def judged(monkeypatch: pytest.MonkeyPatch, short_turns: None) -> None:
+    """A machine whose load counts."""
+    monkeypatch.setattr(pairs, "BUSY_SHARE", BUSY_SHARE)
+    monkeypatch.setattr(timing, "BUSY_SHARE", BUSY_SHARE)
 
 
 def driver(variant: Variant, worker: Any = inline, parts: Any = None) -> tuple[Driver, list[str]]:
@@ -166,6 +176,7 @@ def made_up(
     }
 
 
+@pytest.mark.usefixtures("judged")
 def test_busy_launches_do_not_count_and_are_made_up_for(
     toys: Ref, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -238,7 +249,8 @@ def test_more_threads_than_cpus_are_refused(toys: Ref) -> None:
         latency(driver(base)[0], task=toys, against=base, threads=4096)
 
 
-def test_a_busy_machine_is_waited_for_and_noted(toys: Ref, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.usefixtures("judged")
+def test_a_busy_machine_is_waited_for_and_noted(toys: Ref) -> None:
     """With a real process on one core."""
     base = toy_variant(toys)
     said: list[str] = []
@@ -248,4 +260,4 @@ def test_a_busy_machine_is_waited_for_and_noted(toys: Ref, monkeypatch: pytest.M
         raw = latency(drive, task=toys, against=base, launches=1, **sizes)
     assert any(text.startswith("waiting for quiet: others use ") for text in said)
     assert "of the calls others used more than 10% of the cores" in raw.info["notes"][0]
-    assert raw.columns["foreign"].max() > pairs.BUSY_SHARE and raw.info["busy"]
+    assert raw.columns["foreign"].max() > BUSY_SHARE and raw.info["busy"]
