@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -124,17 +123,7 @@ def latency(
     pairs.check_threads(threads)
     data = tasks.load(task)
     examples = data.examples(data.split(split, pairs.POOL))
-    notes = []
-    unsure = [
-        side
-        for side in (driver.variant, against)
-        if side.runtime.name != "eager" or build.kind_of(side) == "pretrained"
-    ]
-    with driver.worker(Bench, threads=threads) if unsure else contextlib.nullcontext() as worker:
-        for side in unsure:
-            difference = worker.call("verify", side, task, threads, max(batch_sizes))
-            if difference and side == driver.variant and side.runtime.name != "eager":
-                notes.append(f"output within {difference:.2g} of eager's largest logit")
+    notes = _verified(driver, against, task, threads, max(batch_sizes))
     pairing = pairs.Pairing(
         sides={"variant": driver.variant, "baseline": against},
         task=task,
@@ -150,6 +139,27 @@ def latency(
     if _lost(columns):
         info[BUSY] = True
     return Raw("timing", columns, info if until is None else {**info, "first_launches": launches})
+
+
+def _verified(
+    driver: Driver, against: Variant, task: Ref, threads: int, batch_size: int
+) -> list[str]:
+    """Returns a note of how far outputs are from eager's; raises where one answers wrongly."""
+    unsure = [
+        side
+        for side in (driver.variant, against)
+        if side.runtime.name != "eager" or build.kind_of(side) == "pretrained"
+    ]
+    if not unsure:
+        return []
+    with driver.worker(Bench, threads=threads) as worker:
+        found = {
+            side.name: worker.call("verify", side, task, threads, batch_size) for side in unsure
+        }
+    difference = found.get(driver.variant.name)
+    if not difference or driver.variant.runtime.name == "eager":
+        return []
+    return [f"output within {difference:.2g} of eager's largest logit"]
 
 
 def _fixed(count: int) -> Callable[[Columns], int]:
