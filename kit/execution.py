@@ -223,7 +223,7 @@ class Execution:
     def _one_fresh(self, run: Run) -> None:
         threads = run.measurement.args.get("threads") or 1
         began = time.perf_counter()
-        with self._kept([run]), self._open(Bench, threads=threads, returning=True) as worker:
+        with self._kept([run]), self._open(Bench, threads=threads, freed="returned") as worker:
             self._save(run, worker.call("measure", run), began)
 
     def _one_driven(self, run: Run) -> None:

@@ -34,9 +34,9 @@ REST_SECONDS = 0.01
 """After a turn, outside of what is timed: threads that still spin (OpenMP's, up to 4 ms) stop."""
 WARM_SECONDS = 2.0
 """After which a warm-up ends, though not every call was made: on a busy machine calls take long."""
-SETTLED = 0.01
+SETTLED = 0.02
 """Standard error of a launch's log ratio, below which it is left to the spread between launches."""
-MOST_TIMES = 4
+MOST_TIMES = 3
 """Times the seconds asked for, after which a launch ends, settled and quiet or not."""
 AT_ONCE = 3
 """Launches from which on both sides start at once; in those before, a start is measured alone."""
