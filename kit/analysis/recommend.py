@@ -84,16 +84,18 @@ def recommend(
     details = non_inferior(table, margin, shift_margin, group_margin, metric)
     judgements = [Judgement(**row) for row in records(details)]
     baseline = judgements[0].baseline
-    gains = _gains(records(table), objective, at if objective == "latency" else "", baseline)
+    rows, place = records(table), at if objective == "latency" else ""
+    gains = _gains(rows, objective, place, baseline)
     details["gain"] = [gains[row.variant].factor for row in judgements]
-    words = _Words(objective, at, metric, baseline, _batch_flips(records(table), baseline))
+    unknown = _unknown(rows, objective, place)
+    words = _Words(objective, at, metric, baseline, _batch_flips(rows, baseline), unknown)
     return Recommendation(*_decide(judgements, gains, words), details)
 
 
 def _gains(rows: list[Row], objective: str, at: str, baseline: str) -> dict[str, Gain]:
     """Returns how much cheaper each variant is at the condition, at least."""
     metric, _ = OBJECTIVES[objective]
-    measured = [row for row in rows if row["metric"] == metric and row["status"] == "ok"]
+    measured = [row for row in rows if row["metric"] == metric]
     if not measured:
         raise ValueError(f"the table has no {metric} rows; measure it or choose another objective")
     wanted = parse_condition(at).items()
@@ -101,6 +103,7 @@ def _gains(rows: list[Row], objective: str, at: str, baseline: str) -> dict[str,
     if not here:
         known = ", ".join(sorted({row["condition"] for row in measured}))
         raise ValueError(f"no {metric} was measured at {at!r}; there are: {known}")
+    here = [row for row in here if row["status"] == "ok"]
     gains = {row["variant"]: Gain() for row in rows}
     for variant in gains:
         ours = [row for row in here if row["variant"] == variant]
@@ -114,6 +117,14 @@ def _gains(rows: list[Row], objective: str, at: str, baseline: str) -> dict[str,
         if found:
             gains[variant] = min(found)._replace(shown=all(gain.shown for gain in found))
     return gains
+
+
+def _unknown(rows: list[Row], objective: str, at: str) -> dict[str, str]:
+    """Returns of which variants the cost is not known, and why."""
+    wanted, metric = parse_condition(at).items(), OBJECTIVES[objective][0]
+    here = [r for r in rows if r["metric"] == metric and r["status"] == "undefined"]
+    here = [r for r in here if wanted <= parse_condition(r["condition"]).items()]
+    return {row["variant"]: row["note"] for row in here}
 
 
 class _Flips(NamedTuple):
@@ -155,6 +166,7 @@ class _Words:
     metric: str
     baseline: str
     flips: list[_Flips]
+    unknown: dict[str, str]
 
     def gain(self, gain: Gain) -> str:
         place = f" at {self.at}" if self.objective == "latency" else ""
@@ -235,6 +247,11 @@ def _decide(
             f"its {words.metric} holds. {doubts}{says} If you can live with that, take it; if "
             f"not, keep {words.baseline} until you have more items.{words.batch(best)}{tail}"
         )
+        return "undecided", words.baseline, text
+    unknown = {name: why for name, why in words.unknown.items() if name in by_variant}
+    if unknown and all(math.isnan(gains[name].factor) for name in by_variant):
+        names, why = ", ".join(unknown), next(iter(unknown.values()))
+        text = f"Undecided: what {names} would cost is not known: {why}."
         return "undecided", words.baseline, text
     place = f" at {words.at}" if words.objective == "latency" else ""
     none = "" if cheaper else f" No other variant is shown to cost less{place}."

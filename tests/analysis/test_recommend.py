@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import pandas as pd
@@ -104,6 +105,24 @@ def test_keeps_what_is_there() -> None:
     assert str(slow) == (
         "Keep what you have (base). No other variant is shown to cost less at batch_size=1."
     )
+
+
+def test_where_no_time_counts_nothing_is_recommended() -> None:
+    """A busy machine: the rows say so, and with them the verdict; one that counts is enough."""
+    busy = [
+        row
+        if row["metric"] != "speedup"
+        else row
+        | {"value": math.nan, "ci_low": math.nan, "ci_high": math.nan, "interval": ""}
+        | {"status": "undefined", "note": "others used more than 10% of the cores"}
+        for row in rows("int8", 2.6, {"test": (0.0, 0.005)})
+    ]
+    found = recommend(table(busy))
+    assert (found.verdict, found.choice) == ("undecided", "base")
+    assert str(found) == (
+        "Undecided: what int8 would cost is not known: others used more than 10% of the cores."
+    )
+    assert recommend(table(busy, rows("w8", 1.5, {"test": (0.0, 0.005)}))).choice == "w8"
 
 
 def test_simulated_schemes_have_no_speed_and_are_not_picked() -> None:
