@@ -44,6 +44,8 @@ def verify(
     threads: int = 1,
     batch_size: int = TRIED,
     runner: Runner | None = None,
+    *,
+    anew: bool = True,
 ) -> float:
     """Returns how far a variant's outputs are from those it has to give.
 
@@ -57,6 +59,7 @@ def verify(
         threads: of this process.
         batch_size: 1 tries no batch: some models cannot answer one.
         runner: the variant's, where it is loaded already.
+        anew: whether to find out what was not found out before: that loads models.
 
     Returns:
         The larger of the two differences, as a share of the largest output.
@@ -64,12 +67,13 @@ def verify(
     Raises:
         Undefined: a difference is larger than rounding and the schemes explain, or not finite:
             quality and time of a wrong answer are worth nothing.
+        LookupError: it was not found out before.
     """
     padded = batch_size > 1
     largest = 0.0
     if kind_of(variant) == "pretrained":
         plain = bare(variant)
-        found = _kept("deployed", plain, task, padded, lambda examples: _against_deployed(
+        found = _kept("deployed", plain, task, padded, anew, lambda examples: _against_deployed(
             runner if runner and runner.variant == plain else Runner(plain, threads, task),
             examples, padded))  # fmt: skip
         if np.isnan(found.difference):
@@ -85,7 +89,7 @@ def verify(
             )
         largest = found.difference
     if variant.runtime.name != "eager" and kind_of(variant) != "predictor":
-        found = _kept("eager", variant, task, padded, lambda examples: _against_eager(
+        found = _kept("eager", variant, task, padded, anew, lambda examples: _against_eager(
             runner or Runner(variant, threads, task),
             Runner(bare(variant, stage(variant, "torch")), threads, task, reference=True),
             examples, padded))  # fmt: skip
@@ -105,13 +109,20 @@ def _kept(
     variant: Variant,
     task: Ref | None,
     padded: bool,
+    anew: bool,
     measure: Callable[[Sequence[Any]], Finding],
 ) -> Finding:
     """Returns what was found before of the same content on this machine, or finds it."""
+
+    def find() -> Finding:
+        if not anew:
+            raise LookupError(key)
+        return measure(tried(task))
+
     used = registry.uses(variant), task and registry.tasks.get(task.name).version
     about = against, VERSION, variant, task, used, padded, environment.machine_key()
     key = content_hash("verify", *about)
-    return Finding(*store.memo(key, lambda: measure(tried(task))))
+    return Finding(*store.memo(key, find))
 
 
 def tried(task: Ref | None) -> list[Any]:

@@ -17,6 +17,7 @@ from kit.measurements import pairs
 from kit.measurements.bench import Bench, Columns, Driver, Raw, TaskRef
 from kit.registry import register_measurement
 from kit.spec import Ref, SpecError, Variant
+from kit.verify import verify
 
 MOST_AGAIN = 1.5
 """Times the launches that are asked for, on a machine that others keep busy."""
@@ -145,17 +146,15 @@ def _verified(
     driver: Driver, against: Variant, task: Ref, threads: int, batch_size: int
 ) -> list[str]:
     """Returns a note of how far outputs are from eager's; raises where one answers wrongly."""
-    unsure = [
-        side
-        for side in (driver.variant, against)
-        if side.runtime.name != "eager" or build.kind_of(side) == "pretrained"
-    ]
-    if not unsure:
-        return []
-    with driver.worker(Bench, threads=threads) as worker:
-        found = {
-            side.name: worker.call("verify", side, task, threads, batch_size) for side in unsure
-        }
+    found = {}
+    for side in (driver.variant, against):
+        if side.runtime.name == "eager" and build.kind_of(side) != "pretrained":
+            continue
+        try:
+            found[side.name] = verify(side, task, threads, batch_size, anew=False)
+        except LookupError:
+            with driver.worker(Bench, threads=threads) as worker:
+                found[side.name] = worker.call("verify", side, task, threads, batch_size)
     difference = found.get(driver.variant.name)
     if not difference or driver.variant.runtime.name == "eager":
         return []
