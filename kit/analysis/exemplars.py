@@ -14,7 +14,7 @@ import numpy as np
 
 from kit.analysis.answers import answers
 from kit.analysis.paired import shared_items
-from kit.analysis.statistics.intervals import Array
+from kit.analysis.statistics.clusters import Array
 from kit.spec import SpecError
 from kit.store import Artifact
 

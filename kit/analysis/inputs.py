@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from kit.analysis.sample import VALIDATION, Sample
-from kit.analysis.statistics.intervals import Array
+from kit.analysis.statistics.clusters import Array
 from kit.registry import Entry
 from kit.spec import Undefined
 

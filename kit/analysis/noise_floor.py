@@ -19,7 +19,7 @@ from kit.analysis.exemplars import aligned, same_items
 from kit.analysis.metrics.classification import bits_per_byte
 from kit.analysis.rows import named
 from kit.analysis.sample import Sample
-from kit.analysis.statistics.intervals import Array
+from kit.analysis.statistics.clusters import Array
 from kit.registry import measurements
 from kit.results import condition, parse_condition
 from kit.spec import Run, content_hash

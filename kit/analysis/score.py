@@ -14,8 +14,8 @@ from kit.analysis.groups import change_rows, group_rows
 from kit.analysis.paired import Estimates, Unpaired, adjust, paired
 from kit.analysis.rows import Row, interval_of, row_of
 from kit.analysis.sample import Sample
-from kit.analysis.statistics import intervals
-from kit.analysis.statistics.intervals import Interval
+from kit.analysis.statistics.clusters import Clusters
+from kit.analysis.statistics.intervals import Interval, robust
 from kit.registry import Entry, measurements
 from kit.results import condition, parse_condition
 from kit.spec import Variant, content_hash
@@ -130,8 +130,7 @@ def _over_seeds(entry: Entry, estimates: Estimates) -> Iterator[Row]:
             continue
         interval = Interval(note=f"mean of {k} seeds: no interval below 3")
         if k >= 3:
-            codes = np.arange(k)
-            low, high, _, _ = intervals.robust(values, codes, k)
+            low, high, _, _ = robust(values, Clusters.alone(k))
             least, most = entry.traits.get("bounds") or (-math.inf, math.inf)
             if all(estimate.binary for estimate in found):
                 least, most = 0.0, 1.0

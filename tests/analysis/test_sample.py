@@ -14,7 +14,8 @@ from kit.analysis import score as scoring
 from kit.analysis.metrics.calibration import ece
 from kit.analysis.metrics.scaling import fit_temperature
 from kit.analysis.sample import Related
-from kit.analysis.statistics.smooth import interval
+from kit.analysis.statistics.clusters import Clusters
+from kit.analysis.statistics.intervals import smooth
 from kit.spec import Ref, Run, Undefined, Variant, content_hash
 from kit.store import Artifact
 
@@ -243,7 +244,7 @@ def test_a_clustered_influence_gives_the_rows_interval(predicted: Make, base: Va
     artifact = predicted(base, "test")
     (row,) = scoring.score(artifact, ["auroc"])
     made = auroc(artifact.columns["logits"], artifact.columns["label"])
-    ends = interval(made, np.arange(80) // 2, 40, (0, 1))
+    ends = smooth(made, Clusters(np.arange(80) // 2, 40), (0, 1))
     assert (row["ci_low"], row["ci_high"], row["interval"]) == (ends.low, ends.high, "clusters")
 
 

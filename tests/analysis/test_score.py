@@ -14,7 +14,7 @@ from statsmodels.stats.proportion import proportion_confint
 
 from kit import registry, results
 from kit.analysis.score import compare, missing, score
-from kit.analysis.statistics.intervals import Ratio
+from kit.analysis.statistics.influence import Ratio
 from kit.spec import Ref, Run, SpecError, Undefined, Variant
 from kit.store import Artifact
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from kit.analysis.statistics.intervals import Array
+from kit.analysis.statistics.clusters import Array
 from kit.registry import metrics, register_metric
 from kit.results import parse_condition
 from kit.spec import Undefined

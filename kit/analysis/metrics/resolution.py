@@ -14,14 +14,9 @@ from functools import partial
 import numpy as np
 
 from kit.analysis.metrics.costs import speedup
-from kit.analysis.statistics.intervals import (
-    Array,
-    Bounded,
-    Interval,
-    robust,
-    second_stage,
-    t_quantile,
-)
+from kit.analysis.statistics.clusters import Array, Clusters
+from kit.analysis.statistics.intervals import Bounded, Interval, robust, t_quantile
+from kit.analysis.statistics.launches import second_stage
 from kit.busyness import BUSY_SHARE
 from kit.registry import register_metric
 from kit.results import parse_condition
@@ -237,7 +232,7 @@ def call_spread(
     found = {}
     for load, each in variances.items():
         if len(each) >= 3:
-            low, high, _, _ = robust(np.array(each), np.arange(len(each)), len(each))
+            low, high, _, _ = robust(np.array(each), Clusters.alone(len(each)))
             bounds = Interval(math.sqrt(max(low, 0.0)), math.sqrt(high), "launches")
             found[f"machine_load={load}"] = Bounded(math.sqrt(np.mean(each)), bounds, len(each))
     return found

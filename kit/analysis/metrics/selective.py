@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from kit.analysis.metrics.classification import log_softmax
-from kit.analysis.statistics.intervals import Array, Influence
+from kit.analysis.statistics.clusters import Array
+from kit.analysis.statistics.influence import Influence
 from kit.registry import register_metric
 from kit.spec import Undefined
 

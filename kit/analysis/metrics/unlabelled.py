@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from kit.analysis.metrics.classification import log_softmax
-from kit.analysis.statistics.intervals import Array
+from kit.analysis.statistics.clusters import Array
 from kit.registry import register_metric
 
 NOTE = "no interval: how far confidence keeps its meaning under a shift is not known from scores"
