@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -20,27 +20,6 @@ from kit.spec import Ref, Run, Undefined, Variant, content_hash
 from kit.store import Artifact
 
 Make = Callable[..., Artifact]
-
-
-@pytest.fixture(autouse=True)
-def names(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """A measurement that corrupts, and metrics of this file alone."""
-
-    def quality(
-        runner: Any,
-        *,
-        task: Any = None,
-        split: str = "test",
-        corruption: Any = None,
-        features: bool = False,
-    ) -> None: ...
-
-    monkeypatch.setattr(registry.measurements, "_entries", {})
-    registry.register_measurement(where="worker", artifacts=(), version=1, adds=("features",))(
-        quality
-    )
-    with registry.metrics.restored():
-        yield
 
 
 @pytest.fixture
