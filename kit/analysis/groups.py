@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -11,7 +12,7 @@ import numpy as np
 
 from kit.analysis.evaluate import Estimate
 from kit.analysis.paired import Change, Paired, bh, change
-from kit.analysis.rows import Row, interval_of, row_of
+from kit.analysis.rows import Row, change_row, interval_of, row_of
 from kit.analysis.sample import Sample
 from kit.analysis.statistics.clusters import Array, Clusters
 from kit.analysis.statistics.intervals import Interval
@@ -206,7 +207,7 @@ def change_rows(
         both: its paired differences.
         sample: of the variant, whose groups they are.
         condition: of the rows.
-        fields: of the row over all items.
+        fields: of the row over all items, `<metric>_change`.
     """
     if not entry.traits.get("by_group"):
         return
@@ -221,14 +222,11 @@ def change_rows(
         binary=both.binary,
         higher_is_better=entry.traits["higher_is_better"],
     ):
-        one, excess = found.change, found.excess
-        tested = {"p_value": one.p_value, "p_adjusted": found.p_adjusted, "mde": one.mde}
-        pieces = [("change", one, "", tested)]
+        here, excess = fields | {"group": found.group}, found.excess
+        about = here | {"p_adjusted": found.p_adjusted}
+        yield change_row(sample, entry, found.change, condition, found.n, "", about)
         if excess is not None:
-            tested = {"p_value": excess.p_value, "p_adjusted": excess.p_adjusted}
             note = "flagged: it loses more than twice the mean" if excess.flagged else ""
-            pieces.append(("excess_loss", excess.change, note, tested))
-        for suffix, one, note, tested in pieces:
-            told = fields | {"metric": f"{entry.name}_{suffix}", "group": found.group} | tested
-            estimate = Estimate(condition, one.value, found.n, note=note)
-            yield row_of(sample, entry, estimate, one.interval, **told)
+            tested = {"p_value": excess.p_value, "p_adjusted": excess.p_adjusted, "mde": math.nan}
+            about = here | {"metric": f"{entry.name}_excess_loss"} | tested
+            yield change_row(sample, entry, excess.change, condition, found.n, note, about)

@@ -5,6 +5,7 @@ Which is which is told by the names of the function's parameters; see `kit.analy
 
 from __future__ import annotations
 
+import functools
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -50,6 +51,7 @@ def _reference(entry: Entry) -> str:
     return role
 
 
+@functools.lru_cache(1024)
 def _parameters(function: Callable[..., Any]) -> dict[str, bool]:
     """Returns the names of a function's parameters, and whether each has to be given."""
     found = inspect.signature(function).parameters.values()

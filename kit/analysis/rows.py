@@ -6,11 +6,12 @@ drawing alone, the draws are seeded by the run and metric, so that a table comes
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
 from kit.analysis.evaluate import Estimate
+from kit.analysis.paired import Change
 from kit.analysis.sample import Sample
 from kit.analysis.statistics import intervals
 from kit.analysis.statistics.clusters import Array
@@ -20,7 +21,15 @@ from kit.registry import Entry
 from kit.results import row
 from kit.spec import Run, Variant, content_hash
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 Row = dict[str, Any]
+
+
+def records(table: pd.DataFrame) -> list[Row]:
+    """Returns the rows of a table."""
+    return cast("list[Row]", table.to_dict("records"))
 
 
 def named(run: Run, **fields: Any) -> Row:
@@ -66,6 +75,15 @@ def row_of(
         found = launches(estimate.launches, null, artifact.info.get("first_launches"))
         given |= {"value": found.value, "p_value": found.p_value, "mde": found.mde}
     return named(artifact.run, **(given | fields))
+
+
+def change_row(
+    sample: Sample, entry: Entry, found: Change, condition: str, n: int, note: str, fields: Row
+) -> Row:
+    """Returns the row of a paired change; what is given in `fields` wins."""
+    tested = {"p_value": found.p_value, "mde": found.mde}
+    estimate = Estimate(condition, found.value, n, note=note)
+    return row_of(sample, entry, estimate, found.interval, **(tested | fields))
 
 
 def interval_of(
