@@ -104,7 +104,7 @@ def skewed(ratio: Ratio, clusters: Clusters) -> Interval:
     mean, error = float(values.mean()), clusters.standard_error(values)
     tail = skewness(clusters.sums(values - mean))
     low, high = (mean - unskewed(end, tail) * error for end in (t, -t))
-    if not low < high:  # a width of zero would claim to know the error
+    if high - low <= 1e-12 * abs(mean):  # rounding; a width of zero would claim to know the error
         return Interval(note="all items have the same value: no interval")
     if ratio.numerator.dtype == bool:
         low, high = max(low, 0.0), min(high, 1.0)

@@ -167,6 +167,8 @@ def test_one_cluster_or_no_spread_has_no_interval() -> None:
     one, nothing = Clusters(np.zeros(9, int), 1), Clusters.alone(9)
     ratio = Ratio(np.ones(9), np.ones(9))
     assert "one item" in skewed(ratio, one).note and "same value" in skewed(ratio, nothing).note
+    size = np.random.default_rng(0).integers(1, 50, 9)
+    assert "same value" in skewed(Ratio(0.3 * size, size), nothing).note
     assert "one cluster" in wilson(np.ones(9), one).note
     assert "one item" in smooth(Influence(0.5, np.ones(9)), one).note
     assert "no item changes" in smooth(Influence(1.0, np.zeros(9)), nothing, (0, 1)).note
