@@ -55,8 +55,10 @@ class Clusters:
         return "items" if self.count == len(self.codes) else "clusters"
 
     def sums(self, values: Array) -> Array:
-        """Returns values [n] summed by cluster [count]."""
-        return np.asarray(np.bincount(self.codes, values, minlength=self.count))
+        """Returns values [n] or [n, k] summed by cluster [count] or [count, k]."""
+        if values.ndim == 1:
+            return np.asarray(np.bincount(self.codes, values, minlength=self.count))
+        return np.stack([self.sums(column) for column in values.T], axis=1)
 
     def standard_error(self, values: Array) -> float:
         """Returns the cluster-robust standard error of the mean of values [n].

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from kit.analysis.statistics.clusters import Array
+from kit.analysis.statistics.clusters import Array, Clusters
 from kit.spec import Undefined
 
 
@@ -51,6 +51,22 @@ class Ratio:
             return top[:, 0]  # exactly: a difference of two runs must be zero where they agree
         whole = mean_ratio(top.sum(axis=0), bottom.sum(axis=0))
         return np.asarray(whole + len(top) * added(top, bottom))
+
+    def left_out(self, clusters: Clusters) -> Array:
+        """Returns by how much the value falls as each cluster is left out [count].
+
+        The jackknife: of a column whose items all lie in one cluster, nothing.
+        """
+        top, bottom = (
+            clusters.sums(np.asarray(side, np.float64).reshape(len(side), -1))
+            for side in (self.numerator, self.denominator)
+        )
+        tops, bottoms = top.sum(axis=0), bottom.sum(axis=0)
+        there = bottoms != 0
+        share = np.divide(tops, bottoms, out=np.zeros_like(tops), where=there)
+        rest = bottoms - bottom
+        falls = np.divide(top - share * bottom, rest, out=np.zeros_like(top), where=rest != 0)
+        return np.asarray(falls.sum(axis=1) / max(there.sum(), 1))
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from kit.analysis.statistics.clusters import Clusters
 from kit.analysis.statistics.influence import Influence, Ratio, added
 from kit.spec import Undefined
 
@@ -33,11 +34,25 @@ def test_what_an_item_adds_is_the_derivative(seed: int, n: int, k: int) -> None:
     assert ratio.pseudo_values() == pytest.approx(ratio.value + n * found)
 
 
+@quick
+@given(st.integers(0, 10_000), st.integers(2, 12), st.integers(1, 3))
+def test_what_is_left_out_is_the_naive_loop(seed: int, count: int, k: int) -> None:
+    rng = np.random.default_rng(seed)
+    clusters = Clusters(
+        rng.permutation(np.append(np.arange(count), rng.integers(0, count, 9))), count
+    )
+    ratio = Ratio(rng.exponential(2, (count + 9, k)), rng.integers(1, 50, (count + 9, k)))
+    without = [ratio.of(clusters.codes != each).value for each in range(count)]
+    assert ratio.left_out(clusters) == pytest.approx(ratio.value - np.array(without))
+
+
 def test_columns_without_a_denominator_are_left_out() -> None:
     top, bottom = np.array([[1.0, 0], [2, 0], [4, 0]]), np.array([[1.0, 0], [1, 0], [1, 0]])
     both, alone = Ratio(top, bottom), Ratio(top[:, 0], bottom[:, 0])
     assert both.value == alone.value == pytest.approx(7 / 3)
     assert both.pseudo_values() == pytest.approx(alone.pseudo_values())
+    apart = Clusters.alone(3)
+    assert both.left_out(apart) == pytest.approx(alone.left_out(apart))
     with pytest.raises(Undefined, match="denominator is zero"):
         _ = Ratio(np.zeros(3), np.zeros(3)).value
 
