@@ -6,114 +6,101 @@ import math
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
-from functools import cache
+from functools import partial
 
 import numpy as np
-from scipy.special import ndtri
+from scipy.special import ndtr, ndtri
 
 from benchmarks.common import Figure
+from benchmarks.worlds import STEEP, Draw, World, mean_nll, nll
+from kit.analysis.metrics.classification import macro_f1
 from kit.analysis.paired import Change, change
-from kit.analysis.statistics import intervals, smooth
-from kit.analysis.statistics.intervals import Array, Interval, Ratio
+from kit.analysis.reweight import reweighted
+from kit.analysis.statistics.clusters import Array
+from kit.analysis.statistics.influence import Ratio
+from kit.analysis.statistics.intervals import Interval, resampled, skewed, smooth, wilson
+from kit.analysis.statistics.launches import launches, second_stage
 from kit.analysis.statistics.ranking import auroc
-from kit.analysis.statistics.significance import mcnemar, paired_bootstrap, permutation
 
-SHARED, STEEP, AGREE, LOSS = 0.3, 3.0, 0.95, 0.02
-"""Correlation within clusters; spread of the margins of logits; correlation of two models; loss."""
+LOSS = 0.02
+"""What a variant loses."""
+RARE = 0.3
+"""Share of the rarer of two classes."""
 MANY, SOME = 10_000, 1_000
 """Simulated data sets of closed forms, and of what draws again."""
 SEEDS, BETWEEN = 5, 0.03
 LAUNCHES, NOISE = 4, 0.02
 
-Draw = np.random.Generator
-
-
-@dataclass(frozen=True)
-class World:
-    """Items of which a model gets a share right; `size` of them share a passage."""
-
-    n: int
-    accuracy: float
-    size: int = 1
-
-    @property
-    def count(self) -> int:
-        return self.n // self.size
-
-    @property
-    def codes(self) -> Array:
-        return np.arange(self.n) // self.size
-
-    def noise(self, rng: Draw) -> Array:
-        """Standard normal, correlated within clusters [n]."""
-        if self.size == 1:
-            return rng.normal(size=self.n)
-        shared = np.repeat(rng.normal(size=self.count), self.size)
-        return math.sqrt(SHARED) * shared + math.sqrt(1 - SHARED) * rng.normal(size=self.n)
-
-    def margins(self, rng: Draw) -> Array:
-        """The label's logit less the other's [n]: above 0 is right."""
-        return STEEP * (ndtri(self.accuracy) + self.noise(rng))
-
-    def two(self, rng: Draw, loss: float) -> tuple[Array, Array]:
-        """Margins of a baseline and of a variant that is right less often by `loss`."""
-        first, other = self.noise(rng), self.noise(rng)
-        second = AGREE * first + math.sqrt(1 - AGREE**2) * other
-        base, variant = ndtri(self.accuracy), ndtri(self.accuracy - loss)
-        return STEEP * (base + first), STEEP * (variant + second)
-
-
-def _nll(margins: Array) -> Array:
-    return np.logaddexp(0, -margins)
-
-
-@cache
-def _mean_nll(accuracy: float) -> float:
-    z = np.linspace(-9, 9, 20_001)
-    weight = np.exp(-z * z / 2)
-    return float((_nll(STEEP * (ndtri(accuracy) + z)) * weight).sum() / weight.sum())
-
 
 def _wilson(world: World, rng: Draw) -> tuple[Interval, float]:
-    right = world.margins(rng) > 0
-    return intervals.wilson(right, world.codes, world.count), world.accuracy
+    return wilson(world.margins(rng) > 0, world.clusters), world.accuracy
 
 
 def _mean(world: World, rng: Draw) -> tuple[Interval, float]:
-    ratio = Ratio(_nll(world.margins(rng)), np.ones(world.n))
-    return intervals.bootstrap(ratio, world.codes, world.count, rng), _mean_nll(world.accuracy)
+    ratio = Ratio(nll(world.margins(rng)), np.ones(world.n))
+    return skewed(ratio, world.clusters), mean_nll(world.accuracy)
 
 
 def _balanced(world: World, rng: Draw) -> tuple[Interval, float]:
-    of_class = (rng.random(world.n) < 0.3)[:, None] == [False, True]
+    of_class = (rng.random(world.n) < RARE)[:, None] == [False, True]
     ratio = Ratio(of_class & (world.margins(rng) > 0)[:, None], of_class)
-    return intervals.bootstrap(ratio, world.codes, world.count, rng), world.accuracy
+    return skewed(ratio, world.clusters), world.accuracy
+
+
+def _macro_f1(world: World, rng: Draw) -> tuple[Interval, float]:
+    label = (rng.random(world.n) < RARE).astype(int)
+    said = np.where(world.margins(rng) > 0, label, 1 - label)
+    there = np.array([1 - RARE, RARE])
+    given = world.accuracy * there + (1 - world.accuracy) * (1 - there)
+    truth = float((2 * world.accuracy * there / (given + there)).mean())
+    return skewed(macro_f1(np.eye(2)[said], label), world.clusters), truth
 
 
 def _bits(world: World, rng: Draw) -> tuple[Interval, float]:
     size = np.exp(3 + 0.5 * world.noise(rng)).round() + 1
     ratio = Ratio(size * np.exp(0.5 * world.noise(rng)), size)
-    return intervals.bootstrap(ratio, world.codes, world.count, rng), math.exp(0.125)
+    return skewed(ratio, world.clusters), math.exp(0.125)
+
+
+def _retained(world: World, rng: Draw) -> tuple[Interval, float]:
+    base, variant = world.two(rng, LOSS)
+    ratio = Ratio((variant > 0).astype(float), base > 0)
+    return skewed(ratio, world.clusters), (world.accuracy - LOSS) / world.accuracy
+
+
+def _shares(world: World, rng: Draw) -> tuple[Interval, float]:
+    rare = rng.random(world.n) < RARE
+    right = world.margins(rng) + STEEP * np.where(rare, -0.5, 0.0) > 0
+    found = reweighted(Ratio(right, np.ones(world.n)), rare, {False: 0.5, True: 0.5}).found
+    truth = (world.accuracy + float(ndtr(ndtri(world.accuracy) - 0.5))) / 2
+    return smooth(found, world.clusters, (0.0, 1.0)), truth
 
 
 def _auroc(world: World, rng: Draw) -> tuple[Interval, float]:
     positive = rng.random(world.n) < 0.5
     apart = math.sqrt(2) * ndtri(world.accuracy)
     found = auroc(world.noise(rng) + apart * positive, positive)
-    return smooth.interval(found, world.codes, world.count, (0.0, 1.0)), world.accuracy
+    return smooth(found, world.clusters, (0.0, 1.0)), world.accuracy
 
 
-def _median(world: World, rng: Draw) -> tuple[Interval, float]:
-    values, codes = _nll(world.margins(rng)), world.codes
-    found = intervals.resampled(lambda i: float(np.median(values[i])), codes, world.count, rng)
-    return found, float(_nll(STEEP * ndtri(world.accuracy)))
+def _drawn(world: World, rng: Draw, measure: Callable[[Array], float]) -> Interval:
+    values = nll(world.margins(rng))
+    return resampled(lambda items: float(measure(values[items])), world.clusters, rng)
+
+
+def _own_mean(world: World, rng: Draw) -> tuple[Interval, float]:
+    return _drawn(world, rng, np.mean), mean_nll(world.accuracy)
+
+
+def _own_median(world: World, rng: Draw) -> tuple[Interval, float]:
+    return _drawn(world, rng, np.median), float(nll(STEEP * ndtri(world.accuracy)))
 
 
 def _changed(world: World, rng: Draw, loss: float, *, binary: bool) -> Change:
     base, variant = world.two(rng, loss)
-    both = (variant > 0, base > 0) if binary else (_nll(variant), _nll(base))
+    both = (variant > 0, base > 0) if binary else (nll(variant), nll(base))
     differences = both[0].astype(float) - both[1]
-    return change(differences[None], world.codes, world.count, binary=binary)
+    return change(differences[None], world.clusters, binary=binary)
 
 
 def _flips(world: World, rng: Draw) -> tuple[Interval, float]:
@@ -121,53 +108,29 @@ def _flips(world: World, rng: Draw) -> tuple[Interval, float]:
 
 
 def _losses(world: World, rng: Draw) -> tuple[Interval, float]:
-    truth = _mean_nll(world.accuracy - LOSS) - _mean_nll(world.accuracy)
+    truth = mean_nll(world.accuracy - LOSS) - mean_nll(world.accuracy)
     return _changed(world, rng, LOSS, binary=False).interval, truth
 
 
 def _seeds(world: World, rng: Draw) -> tuple[Interval, float]:
     luck = BETWEEN * rng.normal(size=(SEEDS, 1))
     differences = luck + world.noise(rng) + np.stack([world.noise(rng) for _ in range(SEEDS)])
-    return change(differences, world.codes, world.count, binary=False).interval, 0.0
+    return change(differences, world.clusters, binary=False).interval, 0.0
 
 
 def _launches(world: World, rng: Draw) -> tuple[Interval, float]:
-    return intervals.launches(np.exp(NOISE * rng.normal(size=LAUNCHES))).interval, 1.0
+    return launches(np.exp(NOISE * rng.normal(size=LAUNCHES))).interval, 1.0
 
 
 def _stein(world: World, rng: Draw) -> tuple[Interval, float]:
     first = np.exp(NOISE * rng.normal(size=LAUNCHES))
-    more = max(intervals.second_stage(first, NOISE) - LAUNCHES, 0)
+    more = max(second_stage(first, NOISE) - LAUNCHES, 0)
     values = np.append(first, np.exp(NOISE * rng.normal(size=more)))
-    return intervals.launches(values, first=LAUNCHES).interval, 1.0
+    return launches(values, first=LAUNCHES).interval, 1.0
 
 
-def _exact(world: World, rng: Draw) -> float:
-    found = _changed(world, rng, 0.0, binary=True)
-    return mcnemar(found.lost, found.gained)
-
-
-def _mid_p(world: World, rng: Draw) -> float:
-    found = _changed(world, rng, 0.0, binary=True)
-    return mcnemar(found.lost, found.gained, mid_p=True)
-
-
-def _row_flips(world: World, rng: Draw) -> float:
-    return _changed(world, rng, 0.0, binary=True).p_value
-
-
-def _row_losses(world: World, rng: Draw) -> float:
-    return _changed(world, rng, 0.0, binary=False).p_value
-
-
-def _signs(world: World, rng: Draw) -> float:
-    base, variant = world.two(rng, 0.0)
-    return permutation(_nll(variant) - _nll(base), world.codes, world.count, rng, 399)
-
-
-def _draws(world: World, rng: Draw) -> float:
-    base, variant = world.two(rng, 0.0)
-    return paired_bootstrap(_nll(variant) - _nll(base), world.codes, world.count, rng)[1]
+def _null(world: World, rng: Draw, *, binary: bool) -> float:
+    return _changed(world, rng, 0.0, binary=binary).p_value
 
 
 @dataclass(frozen=True)
@@ -188,27 +151,27 @@ class Case:
                     yield World(n, accuracy, size)
 
 
-ONE = {"sizes": (1,), "accuracies": (0.8,), "counts": (200,)}
+FEW = {"accuracies": (0.8,), "counts": (200,)}
 INTERVALS = (
     Case("accuracy (Wilson)", _wilson),
     Case("mean NLL (Hall's t)", _mean),
     Case("balanced accuracy (Hall's t)", _balanced),
-    Case("bits per byte (bootstrap-t)", _bits, SOME, accuracies=(0.8,)),
+    Case("macro F1 (Hall's t)", _macro_f1, accuracies=(0.8,)),
+    Case("bits per byte (Hall's t)", _bits, accuracies=(0.8,)),
+    Case("accuracy retained (Hall's t)", _retained, counts=(2000,)),
+    Case("accuracy at other shares (influence)", _shares),
     Case("AUROC (influence)", _auroc),
-    Case("median NLL (BCa)", _median, SOME, accuracies=(0.8,), counts=(200,)),
+    Case("own function, mean NLL (bootstrap)", _own_mean, SOME, **FEW),
+    Case("own function, median NLL (bootstrap)", _own_median, SOME, **FEW),
     Case("change of accuracy (Bonett-Price)", _flips),
     Case("change of NLL (t)", _losses),
     Case(f"change over {SEEDS} seeds", _seeds, accuracies=(0.8,)),
-    Case(f"speed-up over {LAUNCHES} launches", _launches, **ONE),
-    Case("speed-up, two stages (Stein)", _stein, **ONE),
+    Case(f"speed-up over {LAUNCHES} launches", _launches, sizes=(1,), **FEW),
+    Case("speed-up, two stages (Stein)", _stein, sizes=(1,), **FEW),
 )
 TESTS = (
-    Case("McNemar exact", _exact, sizes=(1,)),
-    Case("McNemar mid-p", _mid_p, sizes=(1,)),
-    Case("change of accuracy, clusters", _row_flips, sizes=(4,)),
-    Case("change of NLL (t)", _row_losses),
-    Case("swapped signs", _signs, SOME),
-    Case("paired bootstrap", _draws, SOME, counts=(200,)),
+    Case("change of accuracy (McNemar exact, t of clusters)", partial(_null, binary=True)),
+    Case("change of NLL (t)", partial(_null, binary=False)),
 )
 
 

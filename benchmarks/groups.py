@@ -8,6 +8,7 @@ import numpy as np
 
 from benchmarks.common import Figure
 from kit.analysis.groups import LEVEL, TIMES, group_changes
+from kit.analysis.statistics.clusters import Clusters
 
 GROUPS, FLIPS, STUDIES = 10, 0.02, 500
 PLANTED = {300: 0.07, 1000: 0.03}
@@ -32,8 +33,7 @@ def flagged(losses: Sequence[float], size: int, studies: int, seed: int = 0) -> 
         change = (draws > 1 - FLIPS) - (draws < lost).astype(float)
         got = group_changes(
             change[None],
-            np.arange(len(names)),
-            len(names),
+            Clusters.alone(len(names)),
             groups,
             binary=True,
             higher_is_better=True,

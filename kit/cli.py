@@ -13,7 +13,7 @@ import shutil
 import sys
 import textwrap
 import time
-from collections.abc import Hashable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Annotated, Any
 
 import typer
@@ -194,7 +194,7 @@ def reproduce(
     """
     with _told():
         _use_preset(preset)
-        from kit.report.tables import records
+        from kit.analysis.rows import records
         from kit.trust.comparison import VERDICTS, summary
         from kit.trust.reproduce import published
         from kit.trust.reproduce import reproduce as repeat
@@ -223,7 +223,7 @@ def _digits(value: float) -> str:
     return "" if math.isnan(value) else f"{value:.6g}"
 
 
-def _row_name(row: Mapping[Hashable, Any]) -> str:
+def _row_name(row: Mapping[str, Any]) -> str:
     """Returns what tells a row from its neighbours, in few words."""
     names = ("study", "metric", "variant", "split", "group", "condition")
     seed = "" if row["seed"] == "0" else f"seed {row['seed']}"

@@ -15,7 +15,7 @@ import numpy as np
 
 from kit.analysis.evaluate import estimates
 from kit.analysis.metrics.classification import log_softmax
-from kit.analysis.statistics.intervals import Array
+from kit.analysis.statistics.clusters import Array
 from kit.registry import metrics
 from kit.source import source_hash
 from kit.spec import SpecError, content_hash, suggest

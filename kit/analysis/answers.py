@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from kit.analysis.metrics.classification import decided, log_softmax
-from kit.analysis.statistics.intervals import Array
+from kit.analysis.statistics.clusters import Array
 from kit.spec import SpecError
 from kit.store import Artifact
 

@@ -38,7 +38,9 @@ import numpy as np
 
 from kit.analysis.inputs import Columns, call, needs
 from kit.analysis.sample import Sample
-from kit.analysis.statistics.intervals import Array, Bounded, Influence, Interval, Ratio
+from kit.analysis.statistics.clusters import Array
+from kit.analysis.statistics.influence import Influence, Ratio
+from kit.analysis.statistics.intervals import Bounded, Interval
 from kit.registry import Entry, metrics
 from kit.results import condition, parse_condition
 from kit.spec import Undefined

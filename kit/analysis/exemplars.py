@@ -14,7 +14,7 @@ import numpy as np
 
 from kit.analysis.answers import answers
 from kit.analysis.paired import shared_items
-from kit.analysis.statistics.intervals import Array
+from kit.analysis.statistics.clusters import Array
 from kit.spec import SpecError
 from kit.store import Artifact
 
@@ -29,15 +29,12 @@ class Exemplars(NamedTuple):
         items: a row an item, see `exemplars`.
         n: items that all seeds of both have seen.
         by_chance: items expected if nothing but chance told the two apart: each item's right
-            answers dealt anew over the seeds of both.
-        if_independent: items expected if every seed erred at its own rate, whatever the item.
-            Seeds do not: some items are hard for all, so that `by_chance` is the fairer measure.
+            answers dealt anew over the seeds of both, as some items are hard for all of them.
     """
 
     items: pd.DataFrame
     n: int
     by_chance: float
-    if_independent: float
 
 
 def exemplars(
@@ -94,9 +91,7 @@ def exemplars(
         }
     )
     table = table.iloc[np.lexsort((-agreement, -kept[chosen]))].reset_index(drop=True)
-    chances = _chance(kept + still, sizes[0], sizes[1], least)
-    alone = _independent(right[0], right[1], least)
-    return Exemplars(table, len(shared), chances, alone)
+    return Exemplars(table, len(shared), _chance(kept + still, sizes[0], sizes[1], least))
 
 
 def same_items(artifacts: Sequence[Artifact]) -> tuple[Array, Array, list[Array]]:
@@ -149,12 +144,3 @@ def _chance(right: Array, bases: int, variants: int, least: int) -> float:
     possible = (right >= least) & (right <= bases)
     k = np.where(possible, right, 0)
     return float((possible * comb(bases, k) / comb(bases + variants, k)).sum())
-
-
-def _independent(base: Array, variant: Array, least: int) -> float:
-    """Returns the items expected where each seed is right at its own rate on every item."""
-    lost = np.prod(1 - variant.mean(axis=1))
-    counts = np.ones(1)  # chances of 0, 1, ... seeds of the baseline being right
-    for rate in base.mean(axis=1):
-        counts = np.convolve(counts, [1 - rate, rate])
-    return float(lost * counts[least:].sum() * base.shape[1])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -11,9 +12,10 @@ import numpy as np
 
 from kit.analysis.evaluate import Estimate
 from kit.analysis.paired import Change, Paired, bh, change
-from kit.analysis.rows import Row, interval_of, row_of
+from kit.analysis.rows import Row, change_row, interval_of, row_of
 from kit.analysis.sample import Sample
-from kit.analysis.statistics.intervals import Array, Interval
+from kit.analysis.statistics.clusters import Array, Clusters
+from kit.analysis.statistics.intervals import Interval
 from kit.registry import Entry
 
 SMALLEST_GROUP, MOST_GROUPS = 20, 20
@@ -80,8 +82,7 @@ class GroupChange:
 
 def group_changes(
     differences: Array,
-    codes: Array,
-    count: int,
+    clusters: Clusters,
     groups: Mapping[str, Array],
     *,
     binary: bool,
@@ -100,23 +101,22 @@ def group_changes(
 
     Args:
         differences: [seeds, items], variant minus baseline.
-        codes: cluster of each item, 0..count-1.
-        count: number of clusters.
+        clusters: of the items.
         groups: `column=value` -> which items [items], as booleans.
         binary: the metric is right or wrong.
         higher_is_better: its direction.
     """
     if not groups:
         return []
-    changes = []
-    for chosen in groups.values():
-        kept, own = np.unique(codes[chosen], return_inverse=True)
-        changes.append(change(differences[:, chosen], own, len(kept), binary=binary))
+    changes = [
+        change(differences[:, chosen], clusters.of(chosen), binary=binary)
+        for chosen in groups.values()
+    ]
     adjusted = bh(np.array([one.p_value for one in changes]))
     excesses: list[Any] = [None] * len(changes)
     if higher_is_better is not None:
         losses = -differences if higher_is_better else differences
-        excesses = _excesses(losses, codes, count, groups, changes, higher_is_better)
+        excesses = _excesses(losses, clusters, groups, changes, higher_is_better)
     return [
         GroupChange(name, int(chosen.sum()), one, float(p_value), excess)
         for (name, chosen), one, p_value, excess in zip(
@@ -127,16 +127,13 @@ def group_changes(
 
 def _excesses(
     losses: Array,
-    codes: Array,
-    count: int,
+    clusters: Clusters,
     groups: Mapping[str, Array],
     changes: list[Change],
     higher_is_better: bool,
 ) -> list[Excess]:
     """Returns for each group how far its loss exceeds twice the mean, tested as said above."""
-    found = [
-        change(_beyond(losses, chosen), codes, count, binary=False) for chosen in groups.values()
-    ]
+    found = [change(_beyond(losses, chosen), clusters, binary=False) for chosen in groups.values()]
     loses = np.array([_one_sided(one, up=not higher_is_better) for one in changes])
     more = np.array([_one_sided(one, up=True) for one in found])
     losing = loses <= LEVEL
@@ -210,7 +207,7 @@ def change_rows(
         both: its paired differences.
         sample: of the variant, whose groups they are.
         condition: of the rows.
-        fields: of the row over all items.
+        fields: of the row over all items, `<metric>_change`.
     """
     if not entry.traits.get("by_group"):
         return
@@ -220,20 +217,16 @@ def change_rows(
     groups = {name: chosen for _, name, chosen in slices(columns) if not chosen.all()}
     for found in group_changes(
         both.differences,
-        both.codes,
-        both.count,
+        both.clusters,
         groups,
         binary=both.binary,
         higher_is_better=entry.traits["higher_is_better"],
     ):
-        one, excess = found.change, found.excess
-        tested = {"p_value": one.p_value, "p_adjusted": found.p_adjusted, "mde": one.mde}
-        pieces = [("change", one, "", tested)]
+        here, excess = fields | {"group": found.group}, found.excess
+        about = here | {"p_adjusted": found.p_adjusted}
+        yield change_row(sample, entry, found.change, condition, found.n, "", about)
         if excess is not None:
-            tested = {"p_value": excess.p_value, "p_adjusted": excess.p_adjusted}
             note = "flagged: it loses more than twice the mean" if excess.flagged else ""
-            pieces.append(("excess_loss", excess.change, note, tested))
-        for suffix, one, note, tested in pieces:
-            told = fields | {"metric": f"{entry.name}_{suffix}", "group": found.group} | tested
-            estimate = Estimate(condition, one.value, found.n, note=note)
-            yield row_of(sample, entry, estimate, one.interval, **told)
+            tested = {"p_value": excess.p_value, "p_adjusted": excess.p_adjusted, "mde": math.nan}
+            about = here | {"metric": f"{entry.name}_excess_loss"} | tested
+            yield change_row(sample, entry, excess.change, condition, found.n, note, about)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict, dataclass, replace
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
+from kit.analysis.rows import Row, records
 from kit.registry import metrics as registered
 from kit.results import parse_condition
 from kit.values import real, shown
@@ -13,7 +14,6 @@ from kit.values import real, shown
 if TYPE_CHECKING:
     import pandas as pd
 
-Row = dict[str, Any]
 Cell = tuple[str, str, str, str]
 """Task, split, group and condition of a change."""
 Verdict = Literal["pass", "fail", "not enough evidence"]
@@ -99,11 +99,6 @@ def non_inferior(
             start = Judgement(variant, *cell, limit, first["baseline"], first["unit"])
             made.append(asdict(_judge(start, changes.get((variant, cell)), sign)))
     return pd.DataFrame(made)
-
-
-def records(table: pd.DataFrame) -> list[Row]:
-    """Returns the rows of a table."""
-    return [{str(name): value for name, value in row.items()} for row in table.to_dict("records")]
 
 
 def _changes(table: pd.DataFrame, metric: str, *, groups: bool) -> dict[tuple[str, Cell], Row]:

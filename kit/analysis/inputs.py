@@ -5,6 +5,7 @@ Which is which is told by the names of the function's parameters; see `kit.analy
 
 from __future__ import annotations
 
+import functools
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -12,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from kit.analysis.sample import VALIDATION, Sample
-from kit.analysis.statistics.intervals import Array
+from kit.analysis.statistics.clusters import Array
 from kit.registry import Entry
 from kit.spec import Undefined
 
@@ -50,6 +51,7 @@ def _reference(entry: Entry) -> str:
     return role
 
 
+@functools.lru_cache(1024)
 def _parameters(function: Callable[..., Any]) -> dict[str, bool]:
     """Returns the names of a function's parameters, and whether each has to be given."""
     found = inspect.signature(function).parameters.values()

@@ -17,15 +17,14 @@ import numpy as np
 
 from kit.analysis.exemplars import aligned, same_items
 from kit.analysis.metrics.classification import bits_per_byte
-from kit.analysis.rows import named
+from kit.analysis.rows import Row, named
 from kit.analysis.sample import Sample
-from kit.analysis.statistics.intervals import Array
+from kit.analysis.statistics.clusters import Array
 from kit.registry import measurements
 from kit.results import condition, parse_condition
 from kit.spec import Run, content_hash
 from kit.store import Artifact
 
-Row = dict[str, Any]
 VARIED = ("batch_size", "padding", "threads")
 """Arguments of a measurement that change no more than rounding, where nothing that a model computes
 is shared by the items of a batch (as the scale of dynamic int8 is)."""

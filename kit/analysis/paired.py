@@ -12,8 +12,8 @@ import numpy as np
 
 from kit.analysis.evaluate import Estimate
 from kit.analysis.sample import Sample
-from kit.analysis.statistics.intervals import Array, Interval, standard_error, t_quantile, t_test
-from kit.analysis.statistics.significance import mcnemar
+from kit.analysis.statistics.clusters import Array, Clusters
+from kit.analysis.statistics.intervals import ALONE, Interval, t_quantile, t_test
 from kit.registry import Entry
 from kit.results import parse_condition
 from kit.spec import Undefined
@@ -43,7 +43,7 @@ class Change:
     gained: int = -1
 
 
-def change(differences: Array, codes: Array, count: int, *, binary: bool) -> Change:
+def change(differences: Array, clusters: Clusters, *, binary: bool) -> Change:
     """Returns the mean change with its interval, by cluster-robust t (singletons: the paired t).
 
     The interval answers one of two questions, named by what it is over. Over items or clusters:
@@ -58,27 +58,25 @@ def change(differences: Array, codes: Array, count: int, *, binary: bool) -> Cha
 
     Args:
         differences: [seeds, items].
-        codes: cluster of each item, 0..count-1.
-        count: number of clusters.
+        clusters: of the items.
         binary: the metric is right or wrong.
     """
+    from scipy.special import bdtr
+
     seeds = len(differences)
     items = differences.mean(axis=0)
-    value = float(items.mean())
-    over = "items" if count == len(items) else "clusters"
+    value, over, padded = float(items.mean()), clusters.over, clusters
     lost = gained = -1
     if binary and seeds == 1:
         lost, gained = int((items < 0).sum()), int((items > 0).sum())
     if binary:
-        items = np.append(items, [1.0, -1.0])
-        codes, count = np.append(codes, [count, count + 1]), count + 2
-    if count < 2:
-        note = "one item or cluster: no interval"
-        return Change(value, Interval(note=note), math.nan, math.nan, lost, gained)
-    variance, df = standard_error(items, codes, count) ** 2, float(count - 1)
+        items, padded = np.append(items, [1.0, -1.0]), clusters.more(2)
+    if padded.count < 2:
+        return Change(value, ALONE, math.nan, math.nan, lost, gained)
+    variance, df = padded.standard_error(items) ** 2, padded.count - 1.0
     note = "" if np.any(differences) else "the same on every item"
     if seeds >= 3:
-        between, shared = _between_seeds(differences, codes[: differences.shape[1]], count)
+        between, shared = _between_seeds(differences, clusters)
         total = variance + max(between - shared, 0.0)
         if total > 0:
             df = total**2 / (variance**2 / df + between**2 / (seeds - 1))
@@ -88,19 +86,19 @@ def change(differences: Array, codes: Array, count: int, *, binary: bool) -> Cha
     low, high = centre - half, centre + half
     p_value = t_test(centre, error, df)
     if lost >= 0 and over == "items":
-        p_value = mcnemar(lost, gained)
+        p_value = min(2 * float(bdtr(min(lost, gained), lost + gained, 0.5)), 1.0)
     if binary:
         low, high = max(low, -1.0), min(high, 1.0)
     mde = (t_quantile(0.975, df) + t_quantile(0.8, df)) * error if error else math.nan
     return Change(value, Interval(low, high, over, note), p_value, mde, lost, gained)
 
 
-def _between_seeds(differences: Array, codes: Array, count: int) -> tuple[float, float]:
+def _between_seeds(differences: Array, clusters: Clusters) -> tuple[float, float]:
     """Returns the variance of the mean between seeds, and how much of it is seed by item."""
     seeds, n = differences.shape
     means = differences.mean(axis=1)
     rest = differences - differences.mean(axis=0) - (means - means.mean())[:, None]
-    sums = np.stack([np.bincount(codes, row, minlength=count) for row in rest])
+    sums = np.stack([clusters.sums(row) for row in rest])
     shared = (sums**2).sum() / ((seeds - 1) * seeds * n * n)
     return float(means.var(ddof=1)) / seeds, float(shared)
 
@@ -158,16 +156,14 @@ class Paired:
 
     Attributes:
         differences: [pairs of seeds, items].
-        codes: cluster of each item, 0..count-1.
-        count: number of clusters.
+        clusters: of the items.
         binary: the metric is right or wrong.
         kept: where the variant's first sample has the items; None: it has no others.
         notes: for the rows.
     """
 
     differences: Array
-    codes: Array
-    count: int
+    clusters: Clusters
     binary: bool
     kept: Array | None
     notes: list[str]
@@ -175,7 +171,7 @@ class Paired:
     @property
     def change(self) -> Change:
         """The mean change."""
-        return change(self.differences, self.codes, self.count, binary=self.binary)
+        return change(self.differences, self.clusters, binary=self.binary)
 
 
 def paired(
@@ -218,12 +214,9 @@ def paired(
     except Undefined as error:
         raise Unpaired(f"on the items that both have: {error}") from error
     differences = np.stack([a - b for a, b in zip(values[::2], values[1::2], strict=True)])
-    codes, count = sides[0][0].clusters_with(sides[0][1][0].beside)
-    if picks[0] is not None:
-        kept, codes = np.unique(codes[picks[0]], return_inverse=True)
-        count = len(kept)
+    clusters = sides[0][0].clusters_with(sides[0][1][0].beside).of(picks[0])
     binary = all(estimates[0].binary for _, estimates in sides)
-    return Paired(differences, codes, count, binary, picks[0], notes)
+    return Paired(differences, clusters, binary, picks[0], notes)
 
 
 def shared_items(items: Sequence[Array]) -> tuple[Array, list[Array | None]]:

@@ -11,7 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from kit.analysis.inferiority import Judgement, amount, non_inferior, records
+from kit.analysis.inferiority import Judgement, amount, non_inferior
+from kit.analysis.rows import records
 from kit.results import is_simulated, parse_condition
 
 if TYPE_CHECKING:

@@ -14,8 +14,9 @@ import numpy as np
 
 from kit.analysis.evaluate import Estimate, evaluate
 from kit.analysis.sample import Sample
-from kit.analysis.statistics import smooth
-from kit.analysis.statistics.intervals import Array, Influence, Ratio
+from kit.analysis.statistics.clusters import Array
+from kit.analysis.statistics.influence import Influence, Ratio
+from kit.analysis.statistics.intervals import smooth
 from kit.registry import metrics
 from kit.spec import SpecError, suggest
 from kit.store import Artifact
@@ -152,7 +153,7 @@ def _at(
     elif estimate.ratio is not None:
         found, effective = reweighted(estimate.ratio, strata, shares)
         bounds = (0.0, 1.0) if estimate.binary else None
-        low, high, _, note = smooth.interval(found, *sample.clusters, bounds)
+        low, high, _, note = smooth(found, sample.clusters, bounds)
         numbers = {"value": found.value, "ci_low": low, "ci_high": high}
         return {**numbers, "effective_n": effective, "note": note}
     return {"note": reason}

@@ -1,24 +1,35 @@
 """A row of the table from an estimate, with the interval that its metric is to have.
 
-Rows lack `study` and `machine`, which the study knows. Resampling is seeded by the run and metric,
-so that a table comes out the same again.
+Rows lack `study` and `machine`, which the study knows. Where the interval of a metric is known by
+drawing alone, the draws are seeded by the run and metric, so that a table comes out the same again.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
 from kit.analysis.evaluate import Estimate
+from kit.analysis.paired import Change
 from kit.analysis.sample import Sample
-from kit.analysis.statistics import intervals, smooth
-from kit.analysis.statistics.intervals import Array, Interval
+from kit.analysis.statistics import intervals
+from kit.analysis.statistics.clusters import Array
+from kit.analysis.statistics.intervals import Interval
+from kit.analysis.statistics.launches import launches
 from kit.registry import Entry
 from kit.results import row
 from kit.spec import Run, Variant, content_hash
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 Row = dict[str, Any]
+
+
+def records(table: pd.DataFrame) -> list[Row]:
+    """Returns the rows of a table."""
+    return cast("list[Row]", table.to_dict("records"))
 
 
 def named(run: Run, **fields: Any) -> Row:
@@ -61,9 +72,18 @@ def row_of(
         given["baseline"] = against.name if isinstance(against, Variant) else ""
     given["p_value"] = estimate.p_value
     if estimate.launches is not None:
-        found = intervals.launches(estimate.launches, null, artifact.info.get("first_launches"))
+        found = launches(estimate.launches, null, artifact.info.get("first_launches"))
         given |= {"value": found.value, "p_value": found.p_value, "mde": found.mde}
     return named(artifact.run, **(given | fields))
+
+
+def change_row(
+    sample: Sample, entry: Entry, found: Change, condition: str, n: int, note: str, fields: Row
+) -> Row:
+    """Returns the row of a paired change; what is given in `fields` wins."""
+    tested = {"p_value": found.p_value, "mde": found.mde}
+    estimate = Estimate(condition, found.value, n, note=note)
+    return row_of(sample, entry, estimate, found.interval, **(tested | fields))
 
 
 def interval_of(
@@ -79,20 +99,17 @@ def interval_of(
         return Interval(note=entry.traits.get("note", ""))
     if estimate.launches is not None:
         first = sample.artifact.info.get("first_launches")
-        return intervals.launches(estimate.launches, first=first).interval
-    codes, count = sample.clusters_with(estimate.beside)
-    if chosen is not None:
-        kept, codes = np.unique(codes[chosen], return_inverse=True)
-        count = len(kept)
-    if len(codes) != estimate.n:
+        return launches(estimate.launches, first=first).interval
+    clusters = sample.clusters_with(estimate.beside).of(chosen)
+    if len(clusters.codes) != estimate.n:
         return Interval(note="its records are no items: no interval")
     if estimate.binary and estimate.ratio is not None:
-        return intervals.wilson(estimate.ratio.numerator, codes, count)
-    if estimate.influence is not None:
-        return smooth.interval(estimate.influence, codes, count, entry.traits.get("bounds"))
-    rng = np.random.default_rng(int(content_hash(sample.artifact.run_id, entry.name), 16))
+        return intervals.wilson(estimate.ratio.numerator, clusters)
     if estimate.ratio is not None:
-        return intervals.bootstrap(estimate.ratio, codes, count, rng)
+        return intervals.skewed(estimate.ratio, clusters)
+    if estimate.influence is not None:
+        return intervals.smooth(estimate.influence, clusters, entry.traits.get("bounds"))
     again = estimate.again
     assert again is not None
-    return intervals.resampled(lambda index: float(again(index)), codes, count, rng)
+    rng = np.random.default_rng(int(content_hash(sample.artifact.run_id, entry.name), 16))
+    return intervals.resampled(lambda index: float(again(index)), clusters, rng)

@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 
 from kit import registry
-from kit.analysis.statistics.intervals import Array
+from kit.analysis.statistics.clusters import Array, Clusters
 from kit.results import condition, corruption_parts
 from kit.spec import Ref, Run, Undefined
 from kit.store import Artifact
@@ -64,12 +64,12 @@ class Sample:
         return np.concatenate([np.char.add("reference:", beside.items().astype(str)), ids])
 
     @cached_property
-    def clusters(self) -> tuple[Array, int]:
-        """Cluster of each item as 0..count-1, and the count; items without one are their own."""
+    def clusters(self) -> Clusters:
+        """Clusters of the items; those without one are their own."""
         return _clusters([self])
 
-    def clusters_with(self, beside: Sample | None) -> tuple[Array, int]:
-        """Returns `clusters` of these items, or of another sample's items and then these."""
+    def clusters_with(self, beside: Sample | None) -> Clusters:
+        """Returns the clusters of these items, or of another sample's items and then these."""
         return self.clusters if beside is None else _clusters([beside, self])
 
     @cached_property
@@ -131,17 +131,11 @@ def _wrong_labels(label: Array, shape: tuple[int, ...]) -> str:
     return ""
 
 
-def _clusters(samples: Sequence[Sample]) -> tuple[Array, int]:
-    import pandas as pd
-
+def _clusters(samples: Sequence[Sample]) -> Clusters:
     columns = [sample.artifact.columns for sample in samples]
     if any("cluster" not in each for each in columns):
-        size = sum(len(next(iter(each.values()))) for each in columns)
-        return np.arange(size), size
-    codes, found = pd.factorize(
-        np.concatenate([each["cluster"].astype(object) for each in columns])
-    )
-    return codes, len(found)
+        return Clusters.alone(sum(len(next(iter(each.values()))) for each in columns))
+    return Clusters.named(np.concatenate([each["cluster"].astype(object) for each in columns]))
 
 
 class Related:

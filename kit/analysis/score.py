@@ -12,10 +12,10 @@ import numpy as np
 from kit.analysis.evaluate import Estimate, applicable, asked_for, evaluate
 from kit.analysis.groups import change_rows, group_rows
 from kit.analysis.paired import Estimates, Unpaired, adjust, paired
-from kit.analysis.rows import Row, interval_of, row_of
+from kit.analysis.rows import Row, change_row, interval_of, row_of
 from kit.analysis.sample import Sample
-from kit.analysis.statistics import intervals
-from kit.analysis.statistics.intervals import Interval
+from kit.analysis.statistics.clusters import Clusters
+from kit.analysis.statistics.intervals import Interval, robust
 from kit.registry import Entry, measurements
 from kit.results import condition, parse_condition
 from kit.spec import Variant, content_hash
@@ -130,8 +130,7 @@ def _over_seeds(entry: Entry, estimates: Estimates) -> Iterator[Row]:
             continue
         interval = Interval(note=f"mean of {k} seeds: no interval below 3")
         if k >= 3:
-            codes = np.arange(k)
-            low, high, _, _ = intervals.robust(values, codes, k)
+            low, high, _, _ = robust(values, Clusters.alone(k))
             least, most = entry.traits.get("bounds") or (-math.inf, math.inf)
             if all(estimate.binary for estimate in found):
                 least, most = 0.0, 1.0
@@ -196,9 +195,7 @@ def _change_rows(
     if seed not in ("all", str(pairs[0][1])):
         notes.append(f"against seed {pairs[0][1]} of the baseline")
     found, n = both.change, both.differences.shape[1]
-    estimate = Estimate(text, found.value, n, note="; ".join(notes + both.notes))
-    tested = {"p_value": found.p_value, "mde": found.mde}
-    yield row_of(sample, entry, estimate, found.interval, **fields, **tested)
+    yield change_row(sample, entry, found, text, n, "; ".join(notes + both.notes), fields)
     if entry.traits.get("flips") and found.lost >= 0:
         for metric, count in (("flips_lost", found.lost), ("flips_gained", found.gained)):
             flips = Estimate(text, float(count), n)
@@ -206,4 +203,4 @@ def _change_rows(
             yield row_of(sample, entry, flips, Interval(), **named)
     mine = ours[pairs[0][0]][0]
     if not mine.corrupted and (seed == "all" or len(ours) == len(theirs) == 1):
-        yield from change_rows(entry, both, mine, estimate.condition, fields)
+        yield from change_rows(entry, both, mine, text, fields)

@@ -11,7 +11,7 @@ from pydantic import Field, SkipValidation
 
 from kit import build, environment, presets, tasks
 from kit.analysis.metrics.timing import launch_ratios
-from kit.analysis.statistics.intervals import second_stage
+from kit.analysis.statistics.launches import second_stage
 from kit.busyness import BUSY
 from kit.measurements import pairs
 from kit.measurements.bench import Bench, Columns, Driver, Raw, TaskRef

@@ -13,6 +13,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
+from kit.analysis.rows import records
 from kit.report import tables
 from kit.report.shift_plots import groups, heat, on_the_line, reliability, roc, shares
 from kit.report.style import (
@@ -141,7 +142,7 @@ def tradeoff(
         null = tables.is_null_model(good["architecture"])
         dot(axes, cost["value"], good["value"], COLOURS[0], null=null)
         bars.append([(cost["ci_low"], good["value"]), (cost["ci_high"], good["value"])])
-        for seed in tables.records(tables.barred(every[every["variant"] == name])):
+        for seed in records(tables.barred(every[every["variant"] == name])):
             bars.append([(cost["value"], seed["ci_low"]), (cost["value"], seed["ci_high"])])
     for bar in bars:
         axes.plot(*zip(*bar, strict=True), color=COLOURS[5], linewidth=1.3, zorder=2)
@@ -271,7 +272,7 @@ def _dots(rows: pd.DataFrame, question: str, notes: list[str]) -> tuple[Figure, 
     for turn, (axes, (panel, where)) in enumerate(zip(grid, panels.items(), strict=True)):
         colour = COLOURS[turn % len(COLOURS)]
         for part, below, small in ((seeds, 0.3, True), (main, 0.0, False)):
-            for row in tables.records(part[part["_panel"] == panel]):
+            for row in records(part[part["_panel"] == panel]):
                 y = order.index(row["_name"]) + below * (0.7 + 0.6 * steps.get(row["seed"], 0))
                 shade, thick = GREY if row["_null"] else colour, 0.9 if small else 2.0
                 axes.hlines(y, row["ci_low"], row["ci_high"], color=shade, linewidth=thick)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import pandas as pd
 
 from kit import presets, results
+from kit.analysis.rows import records
 from kit.report import footer, placeholders, tables
 from kit.spec import SpecError
 from kit.store import project_root, write_bytes, write_text
@@ -141,7 +142,7 @@ def _together(studies: tuple[Study, ...]) -> tuple[pd.DataFrame, pd.DataFrame]:
     for study in studies:
         table, machines = study.table(), study.machines()
         new = {}
-        for old, machine in zip(machines.index, tables.records(machines), strict=True):
+        for old, machine in zip(machines.index, records(machines), strict=True):
             if machine not in known:
                 known.append(machine)
             new[old] = known.index(machine)
@@ -202,10 +203,7 @@ def _times(studies: tuple[Study, ...]) -> list[str]:
 def _markdown(frame: pd.DataFrame) -> str:
     """Returns a frame as a Markdown table, its index first."""
     head = [frame.index.name or "", *frame.columns]
-    body = [
-        (index, *row.values())
-        for index, row in zip(frame.index, tables.records(frame), strict=True)
-    ]
+    body = [(index, *row.values()) for index, row in zip(frame.index, records(frame), strict=True)]
     lines: list[list[Any]] = [head, ["---"] * len(head), *map(list, body)]
     texts = [
         [cell if cell == "---" else escape(cell).replace("\n", " ") for cell in line]

@@ -7,13 +7,14 @@ line) come as frames with a row a point, since they are no rows of a table.
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import FixedLocator, FuncFormatter
 
+from kit.analysis.rows import records
 from kit.report import tables
 from kit.report.style import COLOURS, GREY, MARKERS, Figure, axis, empty, shortened, styled
 
@@ -133,7 +134,7 @@ def groups(table: pd.DataFrame, metric: str = "accuracy", *, title: str = "") ->
     for axes, panel in zip(grid, panels, strict=True):
         for rows, mark, colour, up in sides:
             here = rows[(rows["_panel"] == panel) & rows["variant"].isin(names)]
-            for row in tables.records(here):
+            for row in records(here):
                 _mark(axes, row, names.index(row["variant"]) - up, mark, colour)
         axes.set_title(shortened(panel, 30))
         axes.tick_params(axis="y", length=0)
@@ -216,7 +217,7 @@ def on_the_line(
                 zorder=3,
             )
         text = shortened(panel, 30)
-        fits = [] if lines is None else tables.records(lines[lines["panel"] == panel])
+        fits = [] if lines is None else records(lines[lines["panel"] == panel])
         for fit in fits:
             axes.plot(ends, fit["intercept"] + fit["slope"] * ends, color=COLOURS[6], linewidth=1.2)
             text += f"\nslope {fit['slope']:.2f}, R\u00b2 {fit['r2']:.2f}"
@@ -235,7 +236,7 @@ def on_the_line(
     return figure
 
 
-def _mark(axes: Axes, row: Mapping[Hashable, Any], y: float, mark: str, colour: str) -> None:
+def _mark(axes: Axes, row: Mapping[str, Any], y: float, mark: str, colour: str) -> None:
     """Draws a value with its interval, and under it the group that it is of."""
     axes.hlines(y, row["ci_low"], row["ci_high"], colour, linewidth=1.6)
     axes.plot(row["value"], y, mark, color=colour, zorder=3)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 import textwrap
-from collections.abc import Hashable, Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
 
 import pandas as pd
 
 from kit import registry
+from kit.analysis.rows import records
 from kit.results import COLUMNS, parse_condition
 
 PLACES = ("in distribution", "near", "far", "")
@@ -168,11 +168,6 @@ def select(table: pd.DataFrame, metric: str) -> pd.DataFrame:
         present = ", ".join(sorted(set(good["metric"]))) or "nothing"
         raise ValueError(f"no measured rows of the metric {metric!r}; the table has {present}")
     return good[good["metric"] == metric]
-
-
-def records(rows: pd.DataFrame) -> list[dict[Hashable, Any]]:
-    """Returns rows as dictionaries."""
-    return rows.to_dict("records")
 
 
 def pooled(rows: pd.DataFrame) -> pd.DataFrame:

@@ -18,9 +18,9 @@ import pandas as pd
 
 from kit import results
 from kit.analysis.paired import holm
+from kit.analysis.rows import records
 from kit.analysis.statistics.intervals import t_quantile
 from kit.registry import metrics
-from kit.report.tables import records
 
 LEVEL = 0.01  # of the corrected p-value below which two ratios of time contradict each other
 BYTES = 0.02  # relative difference of bytes that counts as the same

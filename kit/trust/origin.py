@@ -13,8 +13,8 @@ import numpy as np
 import pandas as pd
 
 from kit import results, store
+from kit.analysis.rows import records
 from kit.report.publish import results_folder
-from kit.report.tables import records
 from kit.spec import SpecError
 from kit.values import shown
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import evaluate
@@ -46,12 +45,6 @@ class Reading(evaluate.Metric):
     def _info(self) -> Any:
         features = Features({"predictions": Value("int64"), "sources": Value("string")})
         return evaluate.MetricInfo("", "", features)
-
-
-@pytest.fixture(autouse=True)
-def restored() -> Iterator[None]:
-    with registry.metrics.restored():
-        yield
 
 
 @pytest.mark.parametrize("given", [LOGITS, LOGITS.tolist(), LOGITS.argmax(axis=1), [0, 1, 0, 1]])

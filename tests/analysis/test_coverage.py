@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from benchmarks.coverage import INTERVALS, TESTS, Case, World, rate
+from benchmarks.coverage import INTERVALS, TESTS, Case, rate
+from benchmarks.worlds import World
 
 DRAWN = 1000
 """Simulated data sets from which on a case is one that draws again: it gets fewer here."""
 
 
 def world(case: Case) -> World:
-    return World(200, case.accuracies[0], case.sizes[-1])
+    return World(case.counts[0], case.accuracies[0], case.sizes[-1])
 
 
 @pytest.mark.parametrize("case", INTERVALS, ids=lambda case: case.name)

@@ -19,6 +19,7 @@ from kit import results
 from kit.analysis.groups import MOST_GROUPS, group_changes, slices
 from kit.analysis.paired import change
 from kit.analysis.score import compare, score
+from kit.analysis.statistics.clusters import Clusters
 from kit.spec import Variant
 
 quick = settings(deadline=None, max_examples=25)
@@ -56,12 +57,12 @@ def test_slices_are_the_largest_groups_of_twenty_and_more() -> None:
 def test_each_group_is_the_paired_change_of_its_items(seed: int, up: bool, shared: bool) -> None:
     rng = np.random.default_rng(seed)
     values = rng.normal(rng.normal(size=4).repeat(40) / 4, 1)
-    codes = np.arange(160) // 2 if shared else np.arange(160)
-    groups, count = split(4, 40), codes.max() + 1
-    got = group_changes(values[None], codes, count, groups, binary=False, higher_is_better=up)
+    clusters = Clusters(np.arange(160) // 2, 80) if shared else Clusters.alone(160)
+    groups = split(4, 40)
+    got = group_changes(values[None], clusters, groups, binary=False, higher_is_better=up)
     for one, chosen in zip(got, groups.values(), strict=True):
-        own = codes[chosen] - codes[chosen].min()
-        assert one.change == change(values[None, chosen], own, own.max() + 1, binary=False)
+        own = Clusters(np.arange(40) // 2, 20) if shared else Clusters.alone(40)
+        assert one.change == change(values[None, chosen], own, binary=False)
         assert one.n == 40
     known = multipletests([one.change.p_value for one in got], method="fdr_bh")[1]
     assert [one.p_adjusted for one in got] == pytest.approx(list(known))
@@ -77,7 +78,11 @@ def test_the_excess_is_a_contrast_of_two_regressions(seed: int, shared: bool) ->
     count = codes.max() + 1
     values, chosen = rng.normal(names / 3, 1), names == 0
     got = group_changes(
-        values[None], codes, count, {"part=0": chosen}, binary=False, higher_is_better=False
+        values[None],
+        Clusters(codes, count),
+        {"part=0": chosen},
+        binary=False,
+        higher_is_better=False,
     )[0]
     design = np.repeat(np.eye(2), [50, 200], axis=0)
     clusters = np.concatenate([codes[chosen], codes])
@@ -99,14 +104,12 @@ def test_the_excess_is_a_contrast_of_two_regressions(seed: int, shared: bool) ->
 
 def test_a_planted_loss_is_flagged_and_nothing_else() -> None:
     """The small version of `benchmarks groups`, with room for the error of 60 studies."""
-    rng, groups, codes = np.random.default_rng(8), split(10, 300), np.arange(3000)
+    rng, groups, alone = np.random.default_rng(8), split(10, 300), Clusters.alone(3000)
     found, wrong = 0, 0
     for planted in (0.07, 0.0):
         for _ in range(60):
             change = flips(rng, [planted] + [0.0] * 9, 300)
-            got = group_changes(
-                change[None], codes, 3000, groups, binary=True, higher_is_better=True
-            )
+            got = group_changes(change[None], alone, groups, binary=True, higher_is_better=True)
             flagged = [one.excess is not None and one.excess.flagged for one in got]
             found += flagged[0] and planted > 0
             wrong += any(flagged[1:]) or (flagged[0] and not planted)
@@ -115,34 +118,34 @@ def test_a_planted_loss_is_flagged_and_nothing_else() -> None:
 
 
 def test_what_loses_no_more_than_others_or_gains_is_not_flagged() -> None:
-    rng, groups, codes = np.random.default_rng(9), split(5, 400), np.arange(2000)
+    rng, groups, alone = np.random.default_rng(9), split(5, 400), Clusters.alone(2000)
     for losses in ([0.2] * 5, [-0.1, -0.1, -0.1, -0.1, 0.0]):
         lost = np.repeat(losses, 400)
         draws = rng.random(2000)
         change = (draws < np.maximum(-lost, 0)) - (draws < np.maximum(lost, 0)).astype(float)
-        got = group_changes(change[None], codes, 2000, groups, binary=True, higher_is_better=True)
+        got = group_changes(change[None], alone, groups, binary=True, higher_is_better=True)
         assert not any(one.excess is not None and one.excess.flagged for one in got)
 
 
 def test_direction_turns_the_loss_around() -> None:
     change = flips(np.random.default_rng(10), [0.1, 0.0, 0.0, 0.0], 300)[None]
-    codes, groups = np.arange(1200), split(4, 300)
-    up = group_changes(change, codes, 1200, groups, binary=True, higher_is_better=True)
-    down = group_changes(-change, codes, 1200, groups, binary=True, higher_is_better=False)
+    alone, groups = Clusters.alone(1200), split(4, 300)
+    up = group_changes(change, alone, groups, binary=True, higher_is_better=True)
+    down = group_changes(-change, alone, groups, binary=True, higher_is_better=False)
     assert [one.excess for one in up] == [one.excess for one in down]
     assert up[0].excess is not None and up[0].excess.flagged and up[0].change.value < 0
-    none = group_changes(change, codes, 1200, groups, binary=True, higher_is_better=None)
+    none = group_changes(change, alone, groups, binary=True, higher_is_better=None)
     assert [one.excess for one in none] == [None] * 4
 
 
 def test_identical_predictions_and_lone_clusters() -> None:
-    same, groups = np.zeros((3, 80)), split(2, 40)
-    got = group_changes(same, np.arange(80), 80, groups, binary=True, higher_is_better=True)
+    same, groups, alone = np.zeros((3, 80)), split(2, 40), Clusters.alone(80)
+    got = group_changes(same, alone, groups, binary=True, higher_is_better=True)
     assert all(one.excess is not None and not one.excess.flagged for one in got)
-    assert group_changes(same, np.arange(80), 80, {}, binary=True, higher_is_better=True) == []
-    codes = np.repeat([0, 1, 2], [40, 20, 20])  # the first group is one cluster
+    assert group_changes(same, alone, {}, binary=True, higher_is_better=True) == []
+    three = Clusters(np.repeat([0, 1, 2], [40, 20, 20]), 3)  # the first group is one cluster
     values = np.random.default_rng(11).normal(size=(1, 80))
-    lone, other = group_changes(values, codes, 3, groups, binary=False, higher_is_better=True)
+    lone, other = group_changes(values, three, groups, binary=False, higher_is_better=True)
     assert math.isnan(lone.p_adjusted) and "one item or cluster" in lone.change.interval.note
     assert lone.excess is not None and not lone.excess.flagged
     assert other.p_adjusted == other.change.p_value
@@ -205,7 +208,7 @@ def test_a_million_items() -> None:
     rng = np.random.default_rng(12)
     change, part = rng.choice([-1.0, 0, 1], (1, 1_000_000), p=[0.02, 0.96, 0.02]), 20
     groups = {f"part={k}": np.arange(1_000_000) % part == k for k in range(part)}
-    codes = np.arange(1_000_000) // 2
+    pairs = Clusters(np.arange(1_000_000) // 2, 500_000)
     start = time.perf_counter()
-    group_changes(change, codes, 500_000, groups, binary=True, higher_is_better=True)
+    group_changes(change, pairs, groups, binary=True, higher_is_better=True)
     assert time.perf_counter() - start < 10

@@ -8,26 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from kit import registry, results
+from kit import results
 from kit.analysis.noise_floor import noise_floor, repeats
 from kit.spec import Ref, Run, Training, Variant, content_hash
 from kit.store import Artifact
-
-
-def quality(
-    runner: Any, *, task: Any = None, split: str = "test", batch_size: int = 32, threads: int = 1
-) -> None: ...
-
-
-def latency(driver: Any, *, threads: int = 1) -> None: ...
-
-
-@pytest.fixture(autouse=True)
-def _sized(monkeypatch: pytest.MonkeyPatch, world: None) -> None:
-    monkeypatch.setattr(registry.measurements, "_entries", {})
-    kinds = ("classification", "tokens", "multi_label", "regression")
-    registry.register_measurement(where="worker", artifacts=kinds, version=1)(quality)
-    registry.register_measurement(where="driver", artifacts=("timing",), version=1)(latency)
 
 
 def floor(artifacts: list[Artifact]) -> list[dict[str, Any]]:
@@ -59,7 +43,7 @@ def test_only_runs_that_change_no_more_than_rounding_are_repeats(
     asked = [one.run for one in runs]
     assert repeats(asked) == {asked[0]: asked[1], asked[4]: asked[3]}
     assert repeats(asked[2:4]) == {}
-    timings = [Run(base, Ref("latency", threads=count)) for count in (1, 2)]
+    timings = [Run(base, Ref("latency", task=Ref("toys"), threads=count)) for count in (1, 2)]
     assert repeats(timings) == {}  # what is no prediction is no repeat
 
 

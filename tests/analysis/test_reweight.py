@@ -1,4 +1,4 @@
-"""Reweighted predictions: against loops, survey formulas and simulation."""
+"""Reweighted predictions: against loops and survey formulas."""
 
 from __future__ import annotations
 
@@ -12,8 +12,7 @@ from hypothesis import strategies as st
 from statsmodels.stats.weightstats import DescrStatsW
 
 from kit.analysis.reweight import at_shares, reweighted
-from kit.analysis.statistics import smooth
-from kit.analysis.statistics.intervals import Ratio
+from kit.analysis.statistics.influence import Ratio
 from kit.spec import SpecError, Variant
 
 quick = settings(deadline=None, max_examples=40)
@@ -52,25 +51,6 @@ def test_a_ratio_is_that_of_the_items_repeated() -> None:
     strata = np.repeat([0, 1], 20)
     found, _ = reweighted(ratio, strata, {0: 0.25, 1: 0.75})
     assert found.value == pytest.approx(ratio.of(np.repeat(np.arange(40), 1 + 2 * strata)).value)
-
-
-@pytest.mark.parametrize("clustered", [False, True])
-def test_coverage(clustered: bool) -> None:
-    """95% within the error of 400 simulations, at a share the sample does not have."""
-    rng, hits, n = np.random.default_rng(1), 0, 400
-    truth = 0.7 * 0.95 + 0.3 * 0.7
-    codes = np.arange(n) // 4 if clustered else np.arange(n)
-    for _ in range(400):
-        strata = (np.arange(n) // 4 % 4 == 0).astype(int)
-        chance = np.where(strata == 1, 0.95, 0.7)
-        if clustered:
-            of_cluster = rng.beta(4 * chance[::4], 4 * (1 - chance[::4]))
-            chance = np.repeat(of_cluster, 4)
-        right = rng.random(n) < chance
-        found, _ = reweighted(Ratio(right, np.ones(n)), strata, {1: 0.7, 0: 0.3})
-        interval = smooth.interval(found, codes, codes.max() + 1, (0.0, 1.0))
-        hits += interval.low <= truth <= interval.high
-    assert hits / 400 == pytest.approx(0.95, abs=0.035)
 
 
 def test_bad_shares() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -14,32 +14,12 @@ from kit.analysis import score as scoring
 from kit.analysis.metrics.calibration import ece
 from kit.analysis.metrics.scaling import fit_temperature
 from kit.analysis.sample import Related
-from kit.analysis.statistics.smooth import interval
+from kit.analysis.statistics.clusters import Clusters
+from kit.analysis.statistics.intervals import smooth
 from kit.spec import Ref, Run, Undefined, Variant, content_hash
 from kit.store import Artifact
 
 Make = Callable[..., Artifact]
-
-
-@pytest.fixture(autouse=True)
-def names(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """A measurement that corrupts, and metrics of this file alone."""
-
-    def quality(
-        runner: Any,
-        *,
-        task: Any = None,
-        split: str = "test",
-        corruption: Any = None,
-        features: bool = False,
-    ) -> None: ...
-
-    monkeypatch.setattr(registry.measurements, "_entries", {})
-    registry.register_measurement(where="worker", artifacts=(), version=1, adds=("features",))(
-        quality
-    )
-    with registry.metrics.restored():
-        yield
 
 
 @pytest.fixture
@@ -243,7 +223,7 @@ def test_a_clustered_influence_gives_the_rows_interval(predicted: Make, base: Va
     artifact = predicted(base, "test")
     (row,) = scoring.score(artifact, ["auroc"])
     made = auroc(artifact.columns["logits"], artifact.columns["label"])
-    ends = interval(made, np.arange(80) // 2, 40, (0, 1))
+    ends = smooth(made, Clusters(np.arange(80) // 2, 40), (0, 1))
     assert (row["ci_low"], row["ci_high"], row["interval"]) == (ends.low, ends.high, "clusters")
 
 

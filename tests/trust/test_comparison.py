@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from kit import results
-from kit.analysis.statistics.intervals import launches
+from kit.analysis.statistics.launches import launches
 from kit.trust.comparison import compare_tables, summary, welch
 
 MACHINE = {"cpu": "X", "threads": 2, "torch": "2", "commit": "abc", "memory_gb": 24}

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from kit.analysis.metrics.classification import log_softmax, one_hot, squared_errors
-from kit.analysis.statistics.intervals import Array, wilson
+from kit.analysis.statistics.clusters import Array, Clusters
+from kit.analysis.statistics.intervals import wilson
 from kit.registry import register_metric
 from kit.spec import Undefined
 
@@ -159,7 +160,7 @@ def reliability(logits: Array, label: Array, *, mass: bool = False) -> pd.DataFr
     rows = []
     for place in np.unique(bins):
         hits = right[bins == place]
-        ends = wilson(hits, np.arange(len(hits)), len(hits))
+        ends = wilson(hits, Clusters.alone(len(hits)))
         said = confidence[bins == place].mean()
         rows.append((said, hits.mean(), len(hits), ends.low, ends.high))
     return pd.DataFrame(rows, columns=["confidence", "accuracy", "n", "ci_low", "ci_high"])

@@ -10,7 +10,8 @@ import math
 
 import numpy as np
 
-from kit.analysis.statistics.intervals import Array, Influence, Ratio
+from kit.analysis.statistics.clusters import Array
+from kit.analysis.statistics.influence import Influence, Ratio
 from kit.analysis.statistics.ranking import auroc as area_under_roc
 from kit.registry import register_metric
 from kit.spec import Undefined
@@ -21,9 +22,9 @@ TOP = 5
 
 def log_softmax(logits: Array) -> Array:
     """Returns log-probabilities [n, classes] of scores, in float64."""
-    scores = logits.astype(np.float64)
-    scores -= scores.max(axis=1, keepdims=True)
-    return np.asarray(scores - np.log(np.exp(scores).sum(axis=1, keepdims=True)))
+    from scipy import special
+
+    return np.asarray(special.log_softmax(logits.astype(np.float64), axis=1))
 
 
 def one_hot(label: Array, classes: int) -> Array:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from kit.analysis.statistics.intervals import Array
+from kit.analysis.statistics.clusters import Array
 from kit.registry import metrics
 
 

@@ -14,7 +14,8 @@ import numpy as np
 from kit.analysis.metrics.calibration import calibration_error, equal_width, gap
 from kit.analysis.metrics.classification import decided
 from kit.analysis.statistics import ranking
-from kit.analysis.statistics.intervals import Array, Influence, Ratio
+from kit.analysis.statistics.clusters import Array
+from kit.analysis.statistics.influence import Influence, Ratio
 from kit.registry import register_metric
 from kit.spec import Undefined
 

@@ -16,7 +16,8 @@ import numpy as np
 
 from kit.analysis.metrics.classification import log_softmax
 from kit.analysis.statistics import ranking
-from kit.analysis.statistics.intervals import Array, Influence
+from kit.analysis.statistics.clusters import Array
+from kit.analysis.statistics.influence import Influence
 from kit.registry import register_metric
 
 NEIGHBOURS = (1, 5, 10, 20, 50, 100, 200)

@@ -12,7 +12,8 @@ from functools import partial
 import numpy as np
 
 from kit.analysis.statistics import errors
-from kit.analysis.statistics.intervals import Array, Influence
+from kit.analysis.statistics.clusters import Array
+from kit.analysis.statistics.influence import Influence
 from kit.registry import register_metric
 from kit.spec import Undefined
 

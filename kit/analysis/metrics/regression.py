@@ -8,7 +8,8 @@ import numpy as np
 
 from kit.analysis.metrics.rating import log_odds
 from kit.analysis.statistics import errors, ranking
-from kit.analysis.statistics.intervals import Array, Influence
+from kit.analysis.statistics.clusters import Array
+from kit.analysis.statistics.influence import Influence
 from kit.registry import register_metric
 
 UNIT = "label units"

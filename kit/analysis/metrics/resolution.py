@@ -16,15 +16,9 @@ from functools import partial
 import numpy as np
 
 from kit.analysis.metrics.timing import median_error, quiet_rounds, rounds
-from kit.analysis.statistics.intervals import (
-    Array,
-    Bounded,
-    Interval,
-    robust,
-    second_stage,
-    t_quantile,
-    wilson,
-)
+from kit.analysis.statistics.clusters import Array, Clusters
+from kit.analysis.statistics.intervals import Bounded, Interval, robust, t_quantile, wilson
+from kit.analysis.statistics.launches import second_stage
 from kit.registry import register_metric
 from kit.spec import Undefined
 
@@ -211,7 +205,7 @@ def call_spread(
     errors = np.array([median_error(np.asarray(x)) for _, x in table.groupby("launch")["speedup"]])
     if len(errors) < 3:
         return {}
-    low, high, _, _ = robust(errors**2, np.arange(len(errors)), len(errors))
+    low, high, _, _ = robust(errors**2, Clusters.alone(len(errors)))
     bounds = Interval(math.sqrt(max(low, 0.0)), math.sqrt(high), "launches")
     value = math.sqrt(np.mean(errors**2))
     return {"machine_load=quiet": Bounded(value, bounds, len(errors))}
@@ -227,7 +221,7 @@ def busy_launches(
     with contextlib.suppress(Undefined):
         kept = quiet_rounds(table)["launch"].nunique()
     lost = np.arange(n) >= kept
-    return {"": Bounded(float(lost.mean()), wilson(lost, np.arange(n), n), n)}
+    return {"": Bounded(float(lost.mean()), wilson(lost, Clusters.alone(n)), n)}
 
 
 @_own(higher_is_better=False, unit="launches")

@@ -6,7 +6,7 @@ import numpy as np
 
 from kit.analysis.metrics.calibration import calibration_error, ece
 from kit.analysis.metrics.classification import log_softmax, nll, one_hot
-from kit.analysis.statistics.intervals import Array
+from kit.analysis.statistics.clusters import Array
 from kit.registry import register_metric
 from kit.spec import Undefined
 

@@ -3,54 +3,17 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-from kit.analysis.metrics.classification import log_softmax
-from kit.analysis.statistics.intervals import Array, Influence
+from kit.analysis.metrics.classification import log_softmax, nll
+from kit.analysis.statistics.clusters import Array
+from kit.analysis.statistics.influence import Influence
 from kit.registry import register_metric
 from kit.spec import Undefined
 
-if TYPE_CHECKING:
-    import pandas as pd
-
 COVERAGE = 0.9
 """Share of items whose label a conformal set is to hold."""
-
-
-def _errors(logits: Array, label: Array) -> tuple[Array, Array, Array, Array]:
-    """Returns each item's confidence level, ascending, and each level's confidence, n and errors.
-
-    Confidence is the largest log-probability: it tells apart what rounds to a probability of one.
-    """
-    confidence, at = np.unique(log_softmax(logits).max(axis=1), return_inverse=True)
-    wrong = logits.argmax(axis=1) != label
-    size = len(confidence)
-    return at, confidence, np.bincount(at, minlength=size), np.bincount(at, wrong, size)
-
-
-def risk_coverage(logits: Array, label: Array) -> pd.DataFrame:
-    """Returns the share of errors among the surest items, for each share that can be kept.
-
-    Args:
-        logits: scores [n, classes].
-        label: [n].
-
-    Returns:
-        Columns coverage (share of items kept), risk (share of errors among them) and confidence
-        (the least kept); a row for each distinct confidence, the surest first.
-    """
-    import pandas as pd
-
-    _, confidence, sizes, errors = _errors(logits, label)
-    kept = np.cumsum(sizes[::-1])
-    columns = {
-        "coverage": kept / len(label),
-        "risk": np.cumsum(errors[::-1]) / kept,
-        "confidence": np.exp(confidence[::-1]),
-    }
-    return pd.DataFrame(columns)
 
 
 @register_metric(
@@ -65,16 +28,19 @@ def aurc(logits: Array, label: Array) -> Influence:
     """Area under the risk-coverage curve: mean share of errors among the k surest items, all k.
 
     Geifman and El-Yaniv 2017. Equally sure items stand in every order at once, so that each counts
-    with their mean error. The influence is the derivative by each item's weight.
+    with their mean error. The influence is the derivative by each item's weight. Confidence is the
+    largest log-probability: it tells apart what rounds to a probability of one.
     """
-    at, _, sizes, errors = _errors(logits, label)
-    n = len(label)
+    n, wrong = len(label), logits.argmax(axis=1) != label
+    _, at, sizes = np.unique(
+        log_softmax(logits).max(axis=1), return_inverse=True, return_counts=True
+    )
+    errors = np.bincount(at, wrong)
     spread = (errors / sizes)[::-1].repeat(sizes[::-1])
     value = float((np.cumsum(spread) / np.arange(1, n + 1)).mean())
     kept = np.cumsum(sizes[::-1])[::-1]
     risk = np.cumsum(errors[::-1])[::-1] / kept
     # an item is among those kept at its own level and at every lower one
-    wrong = logits.argmax(axis=1) != label
     alone, shared = np.cumsum(sizes / kept), np.cumsum(sizes * risk / kept)
     influence = risk[at] + wrong * alone[at] - shared[at]
     return Influence(value, influence - influence.mean())
@@ -93,7 +59,7 @@ def fit_conformal(logits: Array, label: Array) -> float:
     Raises:
         Undefined: too few items.
     """
-    scores = 1 - np.exp(np.take_along_axis(log_softmax(logits), label[:, None], axis=1)[:, 0])
+    scores = 1 - np.exp(-nll(logits, label))
     rank = math.ceil((len(scores) + 1) * COVERAGE - 1e-9)
     if rank > len(scores):
         needed = math.ceil(COVERAGE / (1 - COVERAGE) - 1e-9)

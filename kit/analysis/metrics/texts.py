@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import numpy as np
-
-from kit.analysis.statistics.intervals import Array, Bounded, wilson
+from kit.analysis.statistics.clusters import Array, Clusters
+from kit.analysis.statistics.intervals import Bounded, wilson
 from kit.registry import QUALITY, register_metric
 
 
@@ -22,5 +21,4 @@ def texts_cut(cut: Array, cluster: Array) -> Bounded:
     A property of texts and tokenizer: it brings its interval itself, and so is set against no
     baseline.
     """
-    names, codes = np.unique(cluster, return_inverse=True)
-    return Bounded(float(cut.mean()), wilson(cut, codes, len(names)), len(cut))
+    return Bounded(float(cut.mean()), wilson(cut, Clusters.named(cluster)), len(cut))

@@ -7,12 +7,13 @@ confidence keeps its meaning under the shift; `estimated_accuracy_error` says ho
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
 
 from kit.analysis.metrics.classification import log_softmax
-from kit.analysis.statistics.intervals import Array
+from kit.analysis.statistics.clusters import Array
 from kit.registry import register_metric
 
 NOTE = "no interval: how far confidence keeps its meaning under a shift is not known from scores"
@@ -64,7 +65,8 @@ def _threshold(values: Array, below: int) -> float:
     return float(np.nextafter(at, np.inf) if most - below < below - least else at)
 
 
-@register_metric(
+_estimate = partial(
+    register_metric,
     artifact="classification",
     higher_is_better=None,
     unit="share",
@@ -74,6 +76,9 @@ def _threshold(values: Array, below: int) -> float:
     fit=known,
     note=NOTE,
 )
+
+
+@_estimate()
 def estimated_accuracy(logits: Array, fitted: Known) -> dict[str, float]:
     """Accuracy as estimated without labels.
 
@@ -89,16 +94,7 @@ def estimated_accuracy(logits: Array, fitted: Known) -> dict[str, float]:
     return {**made, "method=doc": float(found["confidence"].mean() - fitted.excess)}
 
 
-@register_metric(
-    artifact="classification",
-    higher_is_better=None,
-    unit="share",
-    interval=None,
-    version=1,
-    needs_probabilities=True,
-    fit=known,
-    note=NOTE,
-)
+@_estimate()
 def estimated_accuracy_error(logits: Array, label: Array, fitted: Known) -> dict[str, float]:
     """By how much the accuracy estimated without labels is too high (below 0: too low)."""
     true = float((logits.argmax(axis=1) == label).mean())

@@ -11,7 +11,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from kit.analysis.statistics.intervals import Array, Influence
+from kit.analysis.statistics.clusters import Array
+from kit.analysis.statistics.influence import Influence
 from kit.spec import Undefined
 
 

@@ -29,7 +29,8 @@ from kit.analysis.metrics.classification import (
     nll,
     top_k_accuracy,
 )
-from kit.analysis.statistics import intervals
+from kit.analysis.statistics.clusters import Clusters
+from kit.analysis.statistics.intervals import skewed
 from kit.spec import Undefined
 
 quick = settings(deadline=None, max_examples=40)
@@ -113,7 +114,7 @@ def test_more_may_be_right_after_a_corruption_than_before() -> None:
     label, items = np.zeros(500, int), np.arange(500)
     before, after = (np.eye(2)[(items < lost).astype(int)] for lost in (70, 60))
     ratio = accuracy_retained(after, label, before, label)
-    ends = intervals.bootstrap(ratio, items, 500, np.random.default_rng(0))
+    ends = skewed(ratio, Clusters.alone(500))
     assert ends.low < ratio.value < ends.high
     assert ratio.value > 1
 

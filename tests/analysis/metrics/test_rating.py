@@ -21,7 +21,7 @@ def drawn(seed: int, n: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 @settings(deadline=None, max_examples=40)
-@given(st.integers(0, 10_000), st.integers(3, 60))
+@given(st.integers(0, 10_000), st.integers(8, 60))
 def test_errors_are_those_of_scikit_learn(seed: int, n: int) -> None:
     logits, valence = drawn(seed, n)
     score = logits[:, 1].astype(float) - logits[:, 0]

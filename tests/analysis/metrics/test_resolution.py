@@ -9,7 +9,7 @@ import pytest
 from scipy import stats
 
 from kit.analysis.metrics import resolution
-from kit.analysis.statistics.intervals import launches, second_stage
+from kit.analysis.statistics.launches import launches, second_stage
 
 
 def columns(logs: np.ndarray, foreign: float = 0.0) -> dict[str, np.ndarray]:
