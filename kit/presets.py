@@ -26,7 +26,6 @@ VARIABLE = "KIT_PRESET"
 #   (None: all)
 # selftest_launches, selftest_seconds, selftest_planted: of a variant against itself, and the
 #   slowdowns planted in it (fewer launches where they are slow or the machine is kept busy)
-# kills: of the crash test, over all its targets
 # wait: seconds that a launch waits for a quiet machine
 # schemes, runtimes: what a sweep combines
 # workers: worker processes for quality runs
@@ -49,7 +48,6 @@ _PRESETS: Mapping[str, Mapping[str, Any]] = {
         "selftest_launches": 4,
         "selftest_planted": (0.05,),
         "selftest_seconds": 0.1,
-        "kills": 3,
         "severities": (3,),
         "corruptions": 1,
         "architectures": 2,
@@ -75,7 +73,6 @@ _PRESETS: Mapping[str, Mapping[str, Any]] = {
         "selftest_launches": 32,
         "selftest_planted": (0.02, 0.05),
         "selftest_seconds": 0.8,
-        "kills": 200,
         "severities": (1, 3, 5),
         "corruptions": None,
         "architectures": None,
@@ -101,7 +98,6 @@ _PRESETS: Mapping[str, Mapping[str, Any]] = {
         "selftest_launches": 96,
         "selftest_planted": (0.02, 0.05),
         "selftest_seconds": 1.5,
-        "kills": 1000,
         "severities": (1, 2, 3, 4, 5),
         "corruptions": None,
         "architectures": None,
