@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -12,45 +11,8 @@ from kit.analysis.statistics.intervals import Array, Influence
 from kit.registry import register_metric
 from kit.spec import Undefined
 
-if TYPE_CHECKING:
-    import pandas as pd
-
 COVERAGE = 0.9
 """Share of items whose label a conformal set is to hold."""
-
-
-def _errors(logits: Array, label: Array) -> tuple[Array, Array, Array, Array]:
-    """Returns each item's confidence level, ascending, and each level's confidence, n and errors.
-
-    Confidence is the largest log-probability: it tells apart what rounds to a probability of one.
-    """
-    confidence, at = np.unique(log_softmax(logits).max(axis=1), return_inverse=True)
-    wrong = logits.argmax(axis=1) != label
-    size = len(confidence)
-    return at, confidence, np.bincount(at, minlength=size), np.bincount(at, wrong, size)
-
-
-def risk_coverage(logits: Array, label: Array) -> pd.DataFrame:
-    """Returns the share of errors among the surest items, for each share that can be kept.
-
-    Args:
-        logits: scores [n, classes].
-        label: [n].
-
-    Returns:
-        Columns coverage (share of items kept), risk (share of errors among them) and confidence
-        (the least kept); a row for each distinct confidence, the surest first.
-    """
-    import pandas as pd
-
-    _, confidence, sizes, errors = _errors(logits, label)
-    kept = np.cumsum(sizes[::-1])
-    columns = {
-        "coverage": kept / len(label),
-        "risk": np.cumsum(errors[::-1]) / kept,
-        "confidence": np.exp(confidence[::-1]),
-    }
-    return pd.DataFrame(columns)
 
 
 @register_metric(
@@ -67,14 +29,15 @@ def aurc(logits: Array, label: Array) -> Influence:
     Geifman and El-Yaniv 2017. Equally sure items stand in every order at once, so that each counts
     with their mean error. The influence is the derivative by each item's weight.
     """
-    at, _, sizes, errors = _errors(logits, label)
-    n = len(label)
+    # log-probabilities tell apart what rounds to a probability of one
+    at = np.unique(log_softmax(logits).max(axis=1), return_inverse=True)[1]
+    wrong, n = logits.argmax(axis=1) != label, len(label)
+    sizes, errors = np.bincount(at), np.bincount(at, wrong)
     spread = (errors / sizes)[::-1].repeat(sizes[::-1])
     value = float((np.cumsum(spread) / np.arange(1, n + 1)).mean())
     kept = np.cumsum(sizes[::-1])[::-1]
     risk = np.cumsum(errors[::-1])[::-1] / kept
     # an item is among those kept at its own level and at every lower one
-    wrong = logits.argmax(axis=1) != label
     alone, shared = np.cumsum(sizes / kept), np.cumsum(sizes * risk / kept)
     influence = risk[at] + wrong * alone[at] - shared[at]
     return Influence(value, influence - influence.mean())

@@ -28,9 +28,6 @@ def test_aurc_is_the_naive_loop(seed: int, n: int) -> None:
     wrong = (logits.argmax(1) != label)[order]
     risks = [wrong[: k + 1].mean() for k in range(n)]
     assert selective.aurc(logits, label).value == pytest.approx(np.mean(risks))
-    frame = selective.risk_coverage(logits, label)
-    assert list(frame["risk"]) == pytest.approx(risks)
-    assert list(frame["coverage"]) == pytest.approx(np.arange(1, n + 1) / n)
 
 
 def test_ties_count_as_the_mean_over_their_orders() -> None:
