@@ -49,19 +49,6 @@ def test_any_text_keeps_its_negations_and_the_rule(name: str, text: str, severit
     assert made(name, text, severity) == after
 
 
-@pytest.mark.parametrize("name", [name for name in NAMES if name not in ("truncation", "emoji")])
-@settings(deadline=None, max_examples=50)
-@given(text=TEXTS)
-def test_a_higher_severity_adds_to_a_lower_one(name: str, text: str) -> None:
-    """What is changed at one severity is changed in the same way at the next."""
-    levels = [made(name, text, severity) for severity in SEVERITIES]
-    for lower, higher in zip(levels, levels[1:], strict=False):
-        if lower != text:
-            assert higher != text
-    first = [difflib.SequenceMatcher(None, text, level, autojunk=False).ratio() for level in levels]
-    assert first[0] >= first[-1]
-
-
 def test_a_typo_is_one_key_aside_within_a_long_word() -> None:
     text = "Wonderful acting, terrible threats and no plot without hardly anything NOTHING"
     after = made("typos", text, 5)
