@@ -35,8 +35,8 @@ reproduce: $(STAMP) ## run every notebook (or NOTEBOOK=03) anew, from nothing, a
 selftest: $(STAMP) ## what timings on this machine can tell apart (notebook 90)
 	@$(BIN)/kit run 90
 
-chaos: $(STAMP) ## kill kit at random moments and count what is lost (notebook 91)
-	@$(BIN)/kit run 91
+chaos: $(STAMP) ## kill kit at random moments and count what is lost
+	@$(BIN)/python -m benchmarks.chaos
 
 fetch: $(STAMP) ## fetch all models and data that need no extra consent, for work without a network
 	@$(BIN)/kit fetch --all

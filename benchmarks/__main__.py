@@ -10,7 +10,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.common import Figure
+from benchmarks.common import Figure, markdown
 from benchmarks.coverage import coverage
 from benchmarks.engine import engine
 from benchmarks.groups import groups
@@ -43,8 +43,7 @@ def main() -> int:
     for row in rows:
         table.add_row(*row, style="bold red" if row[-1] == "NO" else "")
     Console(width=None if sys.stdout.isatty() else 140).print(table)
-    page = [heads, ("---",) * len(heads), *rows]
-    LAST.write_text("\n".join("| " + " | ".join(row) + " |" for row in page) + f"\n\n{load}\n")
+    LAST.write_text(f"{markdown([heads, *rows])}\n\n{load}\n")
     return int(any(each.kept is False for each in found))
 
 

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -67,3 +67,11 @@ def texts(count: int, words: int) -> list[str]:
         " ".join("".join(draw.choices(letters, k=draw.randint(2, 8))) for _ in range(words))
         for _ in range(count)
     ]
+
+
+def markdown(rows: Iterable[Sequence[object]]) -> str:
+    """Returns rows, the head first, as a Markdown table."""
+    head, *body = rows
+    return "\n".join(
+        f"| {' | '.join(map(str, row))} |" for row in (head, ["---"] * len(head), *body)
+    )

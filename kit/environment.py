@@ -1,8 +1,8 @@
 """What this machine is, and what it can do at most.
 
-A timing means nothing without the machine beside it, and a ceiling (matmul rate, bandwidth) says
-how far a measured time is from what the hardware allows. Some machines compute bf16 several
-hundred times slower than fp32: `slow_dtype` finds that in a second instead of after a night.
+A timing means nothing without the machine beside it, and a ceiling (the rate of a matmul) says how
+far a measured time is from what the hardware allows. Some machines compute bf16 several hundred
+times slower than fp32: `slow_dtype` finds that in a second instead of after a night.
 """
 
 from __future__ import annotations
@@ -192,7 +192,6 @@ class Ceilings:
     fp32: float  # matmul rate, GFLOP/s
     bf16: float | None  # the same; None where the machine refuses it
     int8: float | None  # int8 x int8 -> int32 (`torch._int_mm`), GOP/s; None where refused
-    bandwidth: float  # reading memory that no cache holds, GB/s (1e9 bytes)
 
 
 def matmul_rate(multiply: Callable[[int], Callable[[], object]]) -> float:
@@ -244,18 +243,16 @@ def _measure(threads: int) -> Ceilings:
         with torch.inference_mode():
             fp32 = matmul_rate(floats(torch.float32))
             bf16, int8 = rate(floats(torch.bfloat16)), rate(bytes_)
-            block = torch.ones(2**26)  # 256 MiB: larger than any cache here
-            seconds = min(repeat(block.sum, number=1, repeat=5))
     finally:
         torch.set_num_threads(before)
-    return Ceilings(threads, fp32, bf16, int8, block.numel() * block.element_size() / seconds / 1e9)
+    return Ceilings(threads, fp32, bf16, int8)
 
 
 def _read_ceilings(path: Path) -> Ceilings | None:
     """What an earlier process kept, or None where there is nothing or nothing usable."""
     try:
         kept = Ceilings(**json.loads(path.read_text(encoding="utf-8")))
-        return kept if kept.fp32 > 0 and kept.bandwidth > 0 else None
+        return kept if kept.fp32 > 0 else None
     except (OSError, ValueError, TypeError):
         return None
 

@@ -26,7 +26,6 @@ VARIABLE = "KIT_PRESET"
 #   (None: all)
 # selftest_launches, selftest_seconds: of a variant against itself (fewer launches where they are
 #   slow or the machine is kept busy)
-# kills: of the crash test, over all its targets
 # wait: seconds that a launch waits for a quiet machine
 # schemes, runtimes: what a sweep combines
 # workers: worker processes for quality runs
@@ -48,7 +47,6 @@ _PRESETS: Mapping[str, Mapping[str, Any]] = {
         "seconds": 0.3,
         "selftest_launches": 4,
         "selftest_seconds": 0.1,
-        "kills": 3,
         "severities": (3,),
         "corruptions": 1,
         "architectures": 2,
@@ -73,7 +71,6 @@ _PRESETS: Mapping[str, Mapping[str, Any]] = {
         "seconds": 2.5,
         "selftest_launches": 32,
         "selftest_seconds": 2.5,
-        "kills": 200,
         "severities": (1, 3, 5),
         "corruptions": None,
         "architectures": None,
@@ -98,7 +95,6 @@ _PRESETS: Mapping[str, Mapping[str, Any]] = {
         "seconds": 3.0,
         "selftest_launches": 96,
         "selftest_seconds": 3.0,
-        "kills": 1000,
         "severities": (1, 2, 3, 4, 5),
         "corruptions": None,
         "architectures": None,

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from kit.entries import Entry, F, Registry, positional
-from kit.spec import TRAINING_VERSION, Ref, Run, SpecError, Variant, content_hash, suggest
+from kit.spec import TRAINING_VERSION, Ref, Run, SpecError, Variant, suggest
 from kit.values import check_name, check_text
 
 STAGES = ("torch", "exported", "cache")
@@ -241,7 +241,6 @@ def register_corruption(
     *,
     modality: str,
     rule: str,
-    keeps: Callable[[Any, Any], bool] | None = None,
     version: int | None = None,
     **traits: Any,
 ) -> Callable[[F], F]:
@@ -254,7 +253,6 @@ def register_corruption(
     Args:
         modality: `text` or `image`.
         rule: why the label survives, in a sentence.
-        keeps: `keeps(before, after)` says whether the rule held; `kit.check` tries it.
         version: raise it when results change; notebook cells leave it out.
         **traits: `assets=("wordnet",)` (names of the assets it reads).
     """
@@ -269,7 +267,7 @@ def register_corruption(
                 "`*, severity: kit.Severity`"
             )
         return corruptions.register(
-            function, version=version, modality=modality, rule=rule, keeps=keeps, **traits
+            function, version=version, modality=modality, rule=rule, **traits
         )
 
     return register
@@ -322,8 +320,3 @@ def user_entries() -> list[tuple[str, Entry]]:
         for entry in registry._entries.values()
         if not entry.in_kit
     ]
-
-
-def code_version(value: Variant | Run) -> str:
-    """Returns one hash over `uses(value)`."""
-    return content_hash(uses(value))

@@ -18,9 +18,7 @@ def cache(monkeypatch, tmp_path):
 
 
 def pretend(monkeypatch, **rates):
-    found = Ceilings(
-        **{"threads": 2, "fp32": 173.0, "bf16": 1.0, "int8": None, **rates}, bandwidth=31.0
-    )
+    found = Ceilings(**{"threads": 2, "fp32": 173.0, "bf16": 1.0, "int8": None, **rates})
     monkeypatch.setattr(environment, "_measure", lambda threads: found)
     return found
 
@@ -128,13 +126,13 @@ def test_ceilings_are_measured_soon_and_kept(cache, monkeypatch):
     start = time.perf_counter()
     found = environment.ceilings(threads=1)
     assert time.perf_counter() - start < 12  # torch's import included
-    assert found.threads == 1 and found.fp32 > 0.1 and 0.1 < found.bandwidth < 10_000
+    assert found.threads == 1 and found.fp32 > 0.1
     environment._ceilings.cache_clear()
     monkeypatch.setattr(environment, "_measure", pytest.fail)
     assert environment.ceilings(threads=1) == found
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", '{"fp32": 1}', '{"threads": "x"}'])
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"fp32": 1}', '{"bandwidth": 1}'])
 def test_a_broken_file_of_ceilings_is_measured_again(cache, monkeypatch, text):
     pretend(monkeypatch)
     environment.ceilings()

@@ -109,13 +109,13 @@ def test_an_edited_cell_changes_its_runs_and_no_others(cells: Cells, toys: Ref) 
     base = Variant(Ref("toy_encoder"), Training(toys))
     cells.run(cell)
     ours, theirs = base.replace(schemes=["mine"]), base.replace(schemes=["w4"])
-    before = registry.code_version(ours), registry.code_version(theirs)
+    before = registry.uses(ours), registry.uses(theirs)
     cells.restart()
     cells.run("        # after a restart" + cell)
-    assert (registry.code_version(ours), registry.code_version(theirs)) == before
+    assert (registry.uses(ours), registry.uses(theirs)) == before
     cells.run(cell.replace("return model", "return model.half()"))
-    assert registry.code_version(ours) != before[0]
-    assert registry.code_version(theirs) == before[1]
+    assert registry.uses(ours) != before[0]
+    assert registry.uses(theirs) == before[1]
 
 
 def test_what_a_notebook_registers_goes_to_workers_by_value(cells: Cells) -> None:

@@ -55,10 +55,6 @@ class ByteTokenizer:
         encoded = (text.encode("utf-8", errors="replace").replace(b"\0", b"") for text in texts)
         return [list(data[:max_length]) for data in encoded]
 
-    def decode(self, ids: Sequence[int]) -> str:
-        """Returns the text of ids; separators vanish, broken characters become U+FFFD."""
-        return bytes(i for i in ids if i != self.separator_id).decode("utf-8", errors="replace")
-
 
 class HFTokenizer:
     """The tokenizer of a saved model, as transformers reads it.

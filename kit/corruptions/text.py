@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 import re
 import unicodedata
-from collections import Counter
 
 import numpy as np
 
@@ -68,30 +67,13 @@ def _misspelt(word: str, made: str) -> str:
     return word if made.casefold() in opinions() else made
 
 
-def _readable(before: str, after: str) -> bool:
-    """Says whether two texts have the same words, but for one letter inside some of the long."""
-    old, new = WORD.findall(before), WORD.findall(after)
-    return len(old) == len(new) and all(
-        a == b or (len(a) >= LONG and _one_off(a, b) and b.casefold() not in opinions())
-        for a, b in zip(old, new, strict=True)
-    )
-
-
-def _one_off(word: str, other: str) -> bool:
-    """Says whether one inner letter of a word is another, or is gone."""
-    if len(other) == len(word):
-        changed = [at for at, (a, b) in enumerate(zip(word, other, strict=True)) if a != b]
-        return len(changed) == 1 and 0 < changed[0] < len(word) - 1
-    return other in {word[:at] + word[at + 1 :] for at in range(1, len(word) - 1)}
-
-
 _ONE_LETTER = (
     "One letter, neither the first nor the last, of words of five letters or more; never in a "
     "negation, and never so that a word of VADER's lexicon comes out (threat, treat)"
 )
 
 
-@register_corruption(modality="text", rule=_ONE_LETTER, keeps=_readable, version=1)
+@register_corruption(modality="text", rule=_ONE_LETTER, version=1)
 def typos(text: str, rng: np.random.Generator, *, severity: Severity) -> str:
     """A key beside the right one, in a share of the long words."""
 
@@ -106,7 +88,7 @@ def typos(text: str, rng: np.random.Generator, *, severity: Severity) -> str:
     return touched(text, rng, severity, WORD, change)
 
 
-@register_corruption(modality="text", rule=_ONE_LETTER, keeps=_readable, version=1)
+@register_corruption(modality="text", rule=_ONE_LETTER, version=1)
 def dropped_letters(text: str, rng: np.random.Generator, *, severity: Severity) -> str:
     """A letter left out, in a share of the long words."""
 
@@ -118,20 +100,10 @@ def dropped_letters(text: str, rng: np.random.Generator, *, severity: Severity) 
     return touched(text, rng, severity, WORD, change)
 
 
-def _same_meaning(before: str, after: str) -> bool:
-    """Says whether texts have the same words, but for synonyms."""
-    old, new = ([word.casefold() for word in WORD.findall(text)] for text in (before, after))
-    known = known_synonyms()
-    return WORD.sub("", before) == WORD.sub("", after) and all(
-        a == b or b in known.get(a, ()) for a, b in zip(old, new, strict=True)
-    )
-
-
 @register_corruption(
     modality="text",
     rule="A word for another with the same main meaning in WordNet, as good or bad in VADER's "
     "lexicon; no negations, function words, names or inflected forms",
-    keeps=_same_meaning,
     version=1,
     assets=("wordnet",),
 )
@@ -148,19 +120,14 @@ def synonyms(text: str, rng: np.random.Generator, *, severity: Severity) -> str:
     return touched(text, rng, severity, WORD, change)
 
 
-def _same_letters(before: str, after: str) -> bool:
-    return before.casefold() == after.casefold()
-
-
 def _recased(word: str, made: str) -> str:
     """Returns a word in another case; as it was where the letters would change with it."""
-    return made if _same_letters(word, made) else word
+    return made if word.casefold() == made.casefold() else word
 
 
 @register_corruption(
     modality="text",
     rule="The letters stay; only their case changes",
-    keeps=_same_letters,
     version=1,
 )
 def capitals(text: str, rng: np.random.Generator, *, severity: Severity) -> str:
@@ -171,7 +138,6 @@ def capitals(text: str, rng: np.random.Generator, *, severity: Severity) -> str:
 @register_corruption(
     modality="text",
     rule="The letters stay; only their case changes",
-    keeps=_same_letters,
     version=1,
 )
 def alternating_case(text: str, rng: np.random.Generator, *, severity: Severity) -> str:
@@ -184,18 +150,10 @@ def alternating_case(text: str, rng: np.random.Generator, *, severity: Severity)
     return touched(text, rng, severity, WORD, change)
 
 
-def _same_but_marks(before: str, after: str) -> bool:
-    """Says whether texts differ in sentence marks alone, and hold the same emoticons."""
-    old, new = ([t for t in s.split() if not re.search(r"\w", t)] for s in (before, after))
-    bare = [re.sub(f"[{_MARKS}]", "", text) for text in (before, after)]
-    return bare[0] == bare[1] and old == new
-
-
 @register_corruption(
     modality="text",
     rule="Words, question marks and emoticons stay, and the mark after a negation: `no, good` is "
     "not `no good`",
-    keeps=_same_but_marks,
     version=1,
 )
 def missing_punctuation(text: str, rng: np.random.Generator, *, severity: Severity) -> str:
@@ -203,15 +161,9 @@ def missing_punctuation(text: str, rng: np.random.Generator, *, severity: Severi
     return touched(text, rng, severity, _MARK, lambda *_: "")
 
 
-def _same_without_things(before: str, after: str) -> bool:
-    old, new = (re.sub(f" [{THINGS}]", "", text) for text in (before, after))
-    return old == new
-
-
 @register_corruption(
     modality="text",
     rule="The text stays; the pictures are of things that nobody has a feeling about",
-    keeps=_same_without_things,
     version=1,
 )
 def emoji(text: str, rng: np.random.Generator, *, severity: Severity) -> str:
@@ -223,17 +175,9 @@ def emoji(text: str, rng: np.random.Generator, *, severity: Severity) -> str:
     return touched(text, rng, severity, GAP, change, most=0.5)
 
 
-def _same_without_accents(before: str, after: str) -> bool:
-    old, new = (
-        re.sub(f"[{_ACCENTS}]", "", unicodedata.normalize("NFD", text)) for text in (before, after)
-    )
-    return old == new
-
-
 @register_corruption(
     modality="text",
     rule="The letters stay, with accents on vowels; never in a negation",
-    keeps=_same_without_accents,
     version=1,
 )
 def accents(text: str, rng: np.random.Generator, *, severity: Severity) -> str:
@@ -245,15 +189,9 @@ def accents(text: str, rng: np.random.Generator, *, severity: Severity) -> str:
     return touched(text, rng, severity, _VOWEL, change)
 
 
-def _same_without_gaps(before: str, after: str) -> bool:
-    old, new = (Counter(NEGATION.findall(text)) for text in (before, after))
-    return "".join(before.split()) == "".join(after.split()) and old <= new
-
-
 @register_corruption(
     modality="text",
     rule="All but the white space stays, and the gaps on both sides of a negation",
-    keeps=_same_without_gaps,
     version=1,
 )
 def white_space(text: str, rng: np.random.Generator, *, severity: Severity) -> str:
@@ -265,14 +203,9 @@ def white_space(text: str, rng: np.random.Generator, *, severity: Severity) -> s
     return touched(text, rng, severity, GAP, change)
 
 
-def _whole_at_an_end(before: str, after: str) -> bool:
-    return after.startswith(before) or after.endswith(before)
-
-
 @register_corruption(
     modality="text",
     rule="The text stands whole, before or after sentences about an office that judge nothing",
-    keeps=_whole_at_an_end,
     version=1,
 )
 def added_text(text: str, rng: np.random.Generator, *, severity: Severity) -> str:
@@ -296,18 +229,11 @@ def _needed(words: list[str]) -> int:
     return min(last, len(words))
 
 
-def _cut_after_opinions(before: str, after: str) -> bool:
-    left, whole = after.split(), before.split()
-    enough = len(left) >= max(_needed(whole), LEFT[-1] * len(whole))
-    return enough and before.startswith(after)
-
-
 @register_corruption(
     modality="text",
     rule="Half of the words stay, and all up to the last that VADER's lexicon rates, the third "
     "after a negation or the last emoticon; a text with a turn such as `but` stays whole. "
     "What is no sentiment may be told by what is cut",
-    keeps=_cut_after_opinions,
     version=1,
 )
 def truncation(text: str, rng: np.random.Generator, *, severity: Severity) -> str:

@@ -6,8 +6,6 @@ the notebook and the registries as they are now.
 
 from __future__ import annotations
 
-import contextlib
-import importlib
 import json
 import re
 from collections.abc import Iterable, Mapping
@@ -33,8 +31,7 @@ def made_from(notebook: str, versions: Mapping[str, str], metrics: Iterable[str]
     found = dict(versions) | {
         f"metrics/{name}": registry.metrics.get(name).version for name in names
     }
-    homes = {key: _home(key) for key in sorted(found)}
-    kept = {f"{key}{home}": found[key] for key, home in homes.items() if home is not None}
+    kept = {key: found[key] for key in sorted(found) if _in_kit(key)}
     return {"cells": notebook_hash(notebook), "code": kept}
 
 
@@ -49,11 +46,7 @@ def notebook_hash(notebook: str) -> str:
 
 def version_now(key: str) -> str | None:
     """Returns the version of what `kind/name` means in the registries; None where nothing."""
-    kind, _, rest = key.partition("/")
-    name, _, module = rest.partition("@")
-    if re.fullmatch(r"kit(\.[a-z_]+)+", module):
-        with contextlib.suppress(ModuleNotFoundError):
-            importlib.import_module(module)
+    kind, _, name = key.partition("/")
     known = registry.REGISTRIES.get(kind)
     return known.get(name).version if known is not None and name in known.names() else None
 
@@ -76,15 +69,7 @@ def read_footer(page: Path) -> dict[str, Any] | None:
     return made if whole else None
 
 
-def _home(key: str) -> str | None:
-    """Returns where a name is registered, `@module`, empty where the registries look themselves.
-
-    None for a notebook's code, which counts by its cells.
-    """
+def _in_kit(key: str) -> bool:
+    """Says whether a version is of the kit's own code; a notebook's counts by its cells."""
     kind, _, name = key.partition("/")
-    if not name:
-        return ""
-    entry = registry.REGISTRIES[kind].get(name)
-    module = entry.owner[0]
-    # kit.trust lies above the registries, which import everything below them
-    return (f"@{module}" if module.startswith("kit.trust.") else "") if entry.in_kit else None
+    return not name or registry.REGISTRIES[kind].get(name).in_kit

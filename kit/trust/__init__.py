@@ -1,1 +1,1 @@
-"""What makes the numbers believable: self-test, crashes, reproduction, provenance."""
+"""What makes the numbers believable: does it come out again, where is it from, is it stale."""

@@ -31,6 +31,8 @@ class Stale:
 def stale_pages() -> list[Stale]:
     """Returns the pages in `results/` whose notebook or code changed; a page without footer is one.
 
+    A page whose footer names no cells was made by no notebook: its code alone can change.
+
     Numbers of pages that are not in the list come from the code as it is now.
     """
     pages = sorted((project_root() / "results").glob("[0-9][0-9]_*.md"))
@@ -48,7 +50,7 @@ def _reasons(page: Path) -> list[str]:
         return ["it does not say what it was made from"]
     notebook = f"notebooks/{page.stem}.ipynb"
     now = footer.notebook_hash(page.stem)
-    reasons = [f"{notebook} is not there"] if not now else []
+    reasons = [f"{notebook} is not there"] if made["cells"] and not now else []
     if now and now != made["cells"]:
         reasons.append(f"code cells of {notebook} changed")
     for key, was in made["code"].items():
@@ -72,7 +74,7 @@ def _version_now(key: str) -> str | None:
 
 def _words(key: str) -> str:
     """Returns `kind/name` as words."""
-    kind, _, name = key.partition("@")[0].partition("/")
+    kind, _, name = key.partition("/")
     if not name:
         return "the training loop" if key == "training" else "the making of tables"
     return f"{_NOUNS.get(kind, kind)} {name}"

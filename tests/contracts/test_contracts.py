@@ -25,9 +25,8 @@ def test_what_is_registered_keeps_its_contract(name: str) -> None:
     assert not broken, "\n".join(broken)
 
 
-@pytest.mark.parametrize("alias", registry.schemes.aliases())
-def test_short_names_keep_it_too(alias: str) -> None:
-    assert all(passed for _, passed, _ in check(f"schemes/{alias}"))
+def test_a_short_name_keeps_it_too() -> None:
+    assert all(passed for _, passed, _ in check("schemes/w4g32"))
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from rules import RULES, same_meaning
 
 from kit import assets, registry
 from kit.corruptions import SEVERITIES, corrupted
@@ -44,21 +45,8 @@ def test_any_text_keeps_its_negations_and_the_rule(name: str, text: str, severit
     after = made(name, text, severity)
     negations = kept(text, after).negations
     assert math.isnan(negations) or negations == 1
-    assert registry.corruptions.get(name).traits["keeps"](text, after)
+    assert RULES[name](text, after)
     assert made(name, text, severity) == after
-
-
-@pytest.mark.parametrize("name", [name for name in NAMES if name not in ("truncation", "emoji")])
-@settings(deadline=None, max_examples=50)
-@given(text=TEXTS)
-def test_a_higher_severity_adds_to_a_lower_one(name: str, text: str) -> None:
-    """What is changed at one severity is changed in the same way at the next."""
-    levels = [made(name, text, severity) for severity in SEVERITIES]
-    for lower, higher in zip(levels, levels[1:], strict=False):
-        if lower != text:
-            assert higher != text
-    first = [difflib.SequenceMatcher(None, text, level, autojunk=False).ratio() for level in levels]
-    assert first[0] >= first[-1]
 
 
 def test_a_typo_is_one_key_aside_within_a_long_word() -> None:
@@ -121,12 +109,11 @@ def test_added_sentences_and_pictures_come_out_again() -> None:
 def test_real_reviews(name: str) -> None:
     """Severity 1 is mild, every rule holds, and more words change at a higher severity."""
     texts = read_domain(assets.path("sentiment") / FILES["movie"], "movie")[0]["text"][:80].tolist()
-    keeps = registry.corruptions.get(name).traits["keeps"]
     distances = []
     for severity in SEVERITIES:
         after = corrupted(texts, list(map(str, range(80))), Ref(name, severity=severity))
         pairs = [*zip(texts, after, strict=True)]
-        assert all(keeps(*pair) for pair in pairs)
+        assert all(RULES[name](*pair) for pair in pairs)
         found = [kept(*pair) for pair in pairs]
         assert np.nanmin([each.negations for each in found]) == 1
         assert severity > 1 or np.mean([each.words for each in found]) > 0.8
@@ -154,5 +141,4 @@ def test_synonyms_have_one_meaning_no_form_and_no_other_feeling() -> None:
 
 def test_a_synonym_is_written_as_the_word_was() -> None:
     assert made("synonyms", "A Wonderful MOVIE, a movie!", 5) == "A Marvelous FILM, a film!"
-    rule = registry.corruptions.get("synonyms").traits["keeps"]
-    assert not rule("a movie", "a book") and not rule("a movie", "a film.")
+    assert not same_meaning("a movie", "a book") and not same_meaning("a movie", "a film.")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 import subprocess
 import sys
@@ -15,7 +14,7 @@ from typer.testing import CliRunner
 import kit
 from kit import registry
 from kit.cli import app
-from kit.report.footer import as_markdown, made_from, notebook_hash, read_footer
+from kit.report.footer import as_markdown, notebook_hash, read_footer
 from kit.report.publish import publish
 from kit.source import cells_hash
 from kit.spec import Ref, Run, Variant
@@ -105,28 +104,13 @@ def test_a_version_that_was_raised_is_told_with_the_command(
         assert line in done.output
 
 
-def test_what_only_one_notebook_registers_is_found_again(
-    project: Path, registries: None, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Code in kit.trust is not looked for by the registries."""
-
-    def kept(value: Any) -> Any:
-        return value
-
-    def register() -> None:
-        owner = ("kit.trust.elsewhere", "kept")
-        traits = {"artifact": "cost", "unit": "1", "higher_is_better": None, "interval": None}
-        registry.metrics.register(kept, version=1, owner=owner, **traits)
-
-    with registry.metrics.restored():
-        register()
-        made = made_from("01_toy", {}, ["kept_change", "accuracy"])
-    assert "metrics/kept@kit.trust.elsewhere" in made["code"]
+def test_a_page_that_no_notebook_made_is_judged_by_its_code(project: Path) -> None:
+    (project / "notebooks" / "01_toy.ipynb").unlink()
     page = project / "results" / "01_toy.md"
-    page.write_text(as_markdown(made), encoding="utf-8")
-    assert reasons() == ("metric kept is no longer registered",)
-    monkeypatch.setattr(importlib, "import_module", lambda name: register())
+    page.write_text(as_markdown({"cells": "", "code": {"metrics/accuracy": "1"}}))
     assert reasons() == ()
+    page.write_text(as_markdown({"cells": "", "code": {"metrics/accuracy": "0"}}))
+    assert reasons() == ("metric accuracy is version 1, was 0",)
 
 
 def test_code_that_is_gone_and_pages_without_a_footer(project: Path) -> None:

@@ -1,7 +1,7 @@
-"""What `kit.trust.chaos` kills: a tiny study with a training, an export, a timing and a page.
+"""What is killed: a tiny study with a training, an export, a timing and a page.
 
-Run as `python -m kit.trust.victim`, in a project folder of its own. It says `publishing` when the
-study is done, and is quick enough to be killed hundreds of times.
+Run as `python -m benchmarks.chaos.victim`, in a project folder of its own. It says `publishing`
+when the study is done, and is quick enough to be killed hundreds of times.
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ from kit.tasks.sentiment import FILES, read_domain
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-NOTEBOOK = "99_victim"
 TEXTS, TWEETS = 600, 150
 CHECKPOINT_SECONDS = 0.1  # so that kills fall between checkpoints of a training of a second
 
@@ -43,17 +42,12 @@ def tiny_encoder(vocab_size: int, *, width: int = 32) -> nn.Module:
     return Encoder()
 
 
-def task() -> Ref:
-    """Returns a slice of the sentiment data: movie reviews, shifted to tweets."""
+def main() -> None:
+    """Runs and publishes two versions, their quality on two splits, a timing in two launches."""
+    registry.register_architecture(kind="encoder", version=1)(tiny_encoder)
     folder = assets.path("sentiment")
     movie, tweets = (read_domain(folder / FILES[name], name)[0] for name in ("movie", "tweets"))
-    return task_from_frame("slice", movie[:TEXTS], shifts={"tweets": tweets[:TWEETS]})
-
-
-def study() -> kit.Study:
-    """Returns the study: two versions, quality on two splits, one timing in two launches."""
-    registry.register_architecture(kind="encoder", version=1)(tiny_encoder)
-    data = task()
+    data = task_from_frame("slice", movie[:TEXTS], shifts={"tweets": tweets[:TWEETS]})
     training = Training(data, Budget(epochs=6), rates=(3e-3,), batch_size=8, length=64)
     base = Variant(Ref("tiny_encoder"), training, name="base")
     exported = base.replace(runtime="onnx")
@@ -64,16 +58,11 @@ def study() -> kit.Study:
     ]
     timing = kit.Latency(data, batch_sizes=(1,), threads=1, launches=2, seconds=0.1)
     timing = timing.replace(wait=0.0)  # two victims side by side never find quiet
-    return kit.Study("victim", [*runs, kit.Run(exported, timing)], base)
-
-
-def main() -> None:
-    """Runs the study and publishes it, with one figure."""
-    made = study()
-    table = made.run()
+    study = kit.Study("victim", [*runs, kit.Run(exported, timing)], base)
+    table = study.run()
     print("publishing", flush=True)
-    figure = kit.plot.quality(table)
-    kit.publish(NOTEBOOK, made, verdict=f"{len(table)} rows.", figures={"quality": figure})
+    figures = {"quality": kit.plot.quality(table)}
+    kit.publish("99_victim", study, verdict=f"{len(table)} rows.", figures=figures)
 
 
 if __name__ == "__main__":

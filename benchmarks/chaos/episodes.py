@@ -7,32 +7,20 @@ work that nobody disturbed.
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import random
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Literal
 
 import pandas as pd
 import psutil
 
+from benchmarks.chaos.place import Place, Process, Watch, compared, held_locks, processes, strays
 from kit import results
-from kit.trust.place import (
-    Place,
-    Process,
-    compared,
-    held_locks,
-    orphans,
-    processes,
-    redone,
-    stamps,
-    strays,
-)
 
-GRACE = 2.5
-"""Seconds after a kill of the driver in which its workers have to end by themselves."""
 LIMIT = 900.0
 """Seconds after which a try is given up."""
 SHORTEST = 1.5
@@ -47,7 +35,7 @@ class Failed(RuntimeError):
     """A try that nobody disturbed did not end well: nothing can be compared."""
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclass(frozen=True)
 class Work:
     """What is done and killed.
 
@@ -69,16 +57,9 @@ class Work:
     kills: int = 3
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclass(frozen=True)
 class Undisturbed:
-    """What the work leaves when nobody kills it.
-
-    Attributes:
-        place: its folders.
-        seconds: that it took, those before `after` left out.
-        files: it left.
-        tables: it published.
-    """
+    """What the work leaves when nobody kills it, and the seconds that it took since `after`."""
 
     place: Place
     seconds: float
@@ -118,11 +99,6 @@ class Try:
             raise Failed(f"not done after {LIMIT:g} s") from None
         if code:
             raise Failed(f"exit code {code}: {self._output.read_text(errors='replace')[-2000:]}")
-        return self.seconds
-
-    @property
-    def seconds(self) -> float:
-        """Seconds since it said `after`."""
         return time.monotonic() - self._begun
 
     def kill(self, delay: float, whom: str, rng: random.Random) -> bool:
@@ -142,10 +118,10 @@ class Try:
         self.finish()
         return False
 
-    def _targets(self, whom: str) -> list[tuple[int, float]]:
-        found = processes(self._place)
-        driver = {one for one in found if one[0] == self._process.pid}
-        return sorted({"driver": driver, "worker": found - driver}.get(whom, found))
+    def _targets(self, whom: str) -> list[Process]:
+        there = processes(self._place)
+        driver = {one for one in there if one[0] == self._process.pid}
+        return sorted({"driver": driver, "worker": there - driver}.get(whom, there))
 
     def _start_clock(self) -> None:
         """Waits until the process has said `after`, or ended."""
@@ -174,7 +150,6 @@ def undisturbed(work: Work, place: Place) -> Undisturbed:
     Raises:
         Failed: it did not end well.
     """
-    place.prepare()
     seconds = sum(Try(command, place, work.after).finish() for command in work.commands)
     return Undisturbed(place, seconds, frozenset(place.files()), _tables(work, place))
 
@@ -202,44 +177,31 @@ def episode(
     Raises:
         Failed: a try that nobody disturbed did not end well.
     """
-    rng = random.Random(seed)
-    place.prepare()
-    counts = dict.fromkeys(COUNTS, 0)
-    left, known = expected.seconds * work.share, stamps(place)
-    dying: tuple[set[Process], float] = set(), 0.0
-
-    def check() -> None:
-        nonlocal dying
-        counts["orphans"] += orphans(place, *dying)
-        dying = set(), 0.0  # each is counted once
-        now = stamps(place)
-        counts["redone_runs"] += redone(known, now)
-        known.update(now)
-
+    rng, kills, left = random.Random(seed), 0, expected.seconds * work.share
+    watch = Watch(place)
     for command in work.commands:
         while not stop():
             one = Try(command, place, work.after)
-            if counts["kills"] == work.kills:
+            if kills == work.kills:
                 one.finish()
                 break
             delay = rng.uniform(0.0, max(left, SHORTEST))
             hit = one.kill(delay, work.whom, rng)
-            check()
+            watch.check()
             if not hit:
                 break
-            counts["kills"] += 1
+            kills += 1
             left -= 0.7 * delay  # most of what was done then is not done again
-            dying = processes(place), time.monotonic() + GRACE
+            watch.killed()
             if rng.random() < 0.5:  # else the next try meets what still ends
-                check()
-    dying = processes(place), time.monotonic() + GRACE
-    check()
+                watch.check()
+    watch.killed()
+    watch.check()
     found: dict[str, list[str]] = {"lost_rows": [], "changed_rows": []}
     for name, table in _tables(work, place).items():
         lost, changed = compared(expected.tables[name], table)
         found["lost_rows"] += lost
         found["changed_rows"] += changed
     found["stray_files"] = strays(place, expected.files)
-    counts |= {name: len(what) for name, what in found.items()}
-    counts["stale_locks"] = held_locks([place.root])
-    return counts, found
+    numbers = [kills, watch.redone, *map(len, found.values()), watch.orphans]
+    return dict(zip(COUNTS, [*numbers, held_locks(place.root)], strict=True)), found

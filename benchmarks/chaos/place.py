@@ -6,7 +6,6 @@ Reads `/proc`, so it works on Linux alone.
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import json
 import os
 import re
@@ -18,65 +17,51 @@ import pandas as pd
 import psutil
 from filelock import FileLock, Timeout
 
+from benchmarks.common import ROOT
 from kit import results
 from kit.registry import QUALITY, metrics
 
+GRACE = 2.5
+"""Seconds after a kill of the driver in which its workers have to end by themselves."""
 EXACT = (*QUALITY.values(), "features")
 """Kinds of artifacts whose numbers have to come out equal; those of a timing never do."""
 _TOO_FEW = re.compile(r"\d+ calls; p\d+ needs \d+")
 """Why a percentile is undefined: how many calls a turn holds is the machine's load, no kill's."""
-_CACHE = re.compile(r"rows/[0-9a-f]{16}\.json|inductor/.*")
+_CACHE = re.compile(r"project/runs/(rows/[0-9a-f]{16}\.json|inductor/.*)")
 
 Process = tuple[int, float]
 """Its id and when it started."""
 
 
-@dataclasses.dataclass(frozen=True)
 class Place:
-    """The folders of one episode: a project with its store, a cache and a temporary folder.
+    """The folders of one episode: a project with its store, a temporary folder, perhaps a cache.
 
-    Attributes:
+    Args:
         root: holds them all and nothing else.
-        cache: of the assets; the user's own where None.
+        fetches: assets go to a cache of its own, not to the user's.
     """
 
-    root: Path
-    cache: Path | None = None
-
-    @property
-    def project(self) -> Path:
-        return self.root / "project"
-
-    @property
-    def store(self) -> Path:
-        return self.project / "runs"
-
-    @property
-    def temporary(self) -> Path:
-        return self.root / "tmp"
-
-    def prepare(self) -> None:
-        """Makes the folders that a project has."""
+    def __init__(self, root: Path, *, fetches: bool = False) -> None:
+        self.root, self.project, self.temporary = root, root / "project", root / "tmp"
+        self.store = self.project / "runs"
+        self._cache = root / "cache" if fetches else None
         for folder in (self.project / "notebooks", self.temporary):
             folder.mkdir(parents=True, exist_ok=True)
 
     def environment(self) -> dict[str, str]:
         """Returns the variables of its processes; the store's is also how they are found again."""
+        paths = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
         given = {"KIT_STORE": self.store, "TMPDIR": self.temporary, "KIT_PRESET": "smoke"}
-        if self.cache is not None:
-            given["KIT_CACHE"] = self.cache
+        given |= {"PYTHONPATH": os.pathsep.join(paths)}
+        given |= {"KIT_CACHE": self._cache} if self._cache else {}
         return {**os.environ, **{name: str(value) for name, value in given.items()}}
 
     def files(self) -> set[str]:
         """Returns the files there are, by their paths below the root."""
-        return {
-            path.relative_to(self.root).as_posix()
-            for path in self.root.rglob("*")
-            if not path.is_dir() and not path.is_relative_to(self.temporary)
-        } | {
-            path.relative_to(self.root).as_posix()
-            for path in self.temporary.glob(".tmp-*")  # the kit's own; others' are others'
-        }
+        there = {path for path in self.root.rglob("*") if not path.is_dir()}
+        there -= {*self.temporary.rglob("*")}  # others' files are others'
+        there |= {*self.temporary.glob(".tmp-*")}
+        return {path.relative_to(self.root).as_posix() for path in there}
 
 
 def processes(place: Place) -> set[Process]:
@@ -91,30 +76,47 @@ def processes(place: Place) -> set[Process]:
     return found
 
 
-def orphans(place: Place, old: Iterable[Process], until: float) -> int:
-    """Counts the processes of a killed driver that live on after a time of `time.monotonic`."""
-    while (living := set(old) & processes(place)) and time.monotonic() < until:
-        time.sleep(0.1)
-    return len(living)
+class Watch:
+    """Counts what kills cost while an episode lasts.
+
+    Attributes:
+        orphans: processes that outlived their driver by more than `GRACE`.
+        redone: runs that were finished before a kill and not kept.
+    """
+
+    def __init__(self, place: Place) -> None:
+        self._place, self._saved = place, _saved(place)
+        self._dying: set[Process] = set()
+        self._until = 0.0
+        self.orphans = self.redone = 0
+
+    def killed(self) -> None:
+        """Notes who has to end by itself from now on."""
+        self._dying, self._until = processes(self._place), time.monotonic() + GRACE
+
+    def check(self) -> None:
+        """Waits for those who have to end, and counts; each orphan once."""
+        while (living := self._dying & processes(self._place)) and time.monotonic() < self._until:
+            time.sleep(0.1)
+        self.orphans += len(living)
+        self._dying = set()
+        now = _saved(self._place)
+        self.redone += sum(now.get(run_id) != when for run_id, when in self._saved.items())
+        self._saved |= now
 
 
-def stamps(place: Place) -> dict[str, int]:
+def _saved(place: Place) -> dict[str, int]:
     """Returns when each finished run of a store was saved, by its id."""
-    found = {}
-    for path in (place.store / "artifacts").glob("*/info.json"):
-        found[path.parent.name] = int(json.loads(path.read_text("utf-8"))["info"]["saved"])
-    return found
+    infos = (place.store / "artifacts").glob("*/info.json")
+    return {
+        path.parent.name: json.loads(path.read_text("utf-8"))["info"]["saved"] for path in infos
+    }
 
 
-def redone(before: Mapping[str, int], after: Mapping[str, int]) -> int:
-    """Counts the runs that were finished before a kill and not kept."""
-    return sum(after.get(run_id) != saved for run_id, saved in before.items())
-
-
-def held_locks(folders: Iterable[Path]) -> int:
+def held_locks(folder: Path) -> int:
     """Counts the lock files that nobody lives to free: all can be taken when all is over."""
     held = 0
-    for path in (path for folder in folders for path in folder.rglob("*.lock")):
+    for path in folder.rglob("*.lock"):
         try:
             with FileLock(path, timeout=0.2):
                 pass
@@ -125,9 +127,7 @@ def held_locks(folders: Iterable[Path]) -> int:
 
 def strays(place: Place, expected: Iterable[str]) -> list[str]:
     """Returns the files that the undisturbed work did not leave, whatever their names tell."""
-    prefix = place.store.relative_to(place.root).as_posix() + "/"
-    unexpected = place.files() - set(expected)
-    return sorted(f for f in unexpected if not _CACHE.fullmatch(f.removeprefix(prefix)))
+    return sorted(file for file in place.files() - {*expected} if not _CACHE.fullmatch(file))
 
 
 def compared(expected: pd.DataFrame, found: pd.DataFrame) -> tuple[list[str], list[str]]:
@@ -149,12 +149,18 @@ def compared(expected: pd.DataFrame, found: pd.DataFrame) -> tuple[list[str], li
 def _by_key(table: pd.DataFrame) -> dict[tuple[str, ...], dict[str, str]]:
     rows = {}
     for row in table.astype(str).fillna("").to_dict("records"):  # two NaN are never equal
-        exact = _artifact(row["metric"]) in EXACT
+        exact = _is_exact(row["metric"])
         kept = results.COLUMNS if exact else ("status", "unit", "run_id")
         if not exact and _TOO_FEW.match(row["note"]):
             row["status"] = "ok"
         rows[tuple(row[name] for name in results.KEY)] = {name: row[name] for name in kept}
     return rows
+
+
+def _is_exact(metric: str) -> bool:
+    """Says whether a row has to come out equal; flips and distances are no metrics and have to."""
+    name = metric.removesuffix("_change")
+    return name not in metrics.names() or metrics.get(name).traits["artifacts"][0] in EXACT
 
 
 def _words(key: tuple[str, ...]) -> str:
@@ -165,11 +171,3 @@ def _difference(old: Mapping[str, str], new: Mapping[str, str]) -> str:
     if not old:
         return "is new"
     return ", ".join(f"{n} {old[n]!r} -> {new[n]!r}" for n in new if old[n] != new[n])
-
-
-def _artifact(metric: str) -> str:
-    """Returns the kind of artifact that a row was computed from."""
-    name = metric.removesuffix("_change")
-    if name in metrics.names():
-        return str(metrics.get(name).traits["artifacts"][0])
-    return EXACT[0]  # flips and distances

@@ -1,0 +1,1 @@
+"""The kill bench: `python -m benchmarks.chaos` kills the kit and counts what it loses."""
