@@ -16,6 +16,8 @@ from kit.values import check_name, shown
 if TYPE_CHECKING:
     import pandas as pd
 
+    from kit.report.plans import Plan
+
 
 @dataclasses.dataclass
 class Study:
@@ -81,9 +83,10 @@ class Study:
         """Returns each run's id, as its content, data and code are now."""
         return build.run_ids(self.runs)
 
-    def plan(self) -> pd.DataFrame:
+    def plan(self) -> Plan:
         """Returns what would run, what is done, about how long it takes and what cannot work.
 
+        It shows a line a variant; it is a data frame of all rows, and `plan().rows` shows them.
         Warns where a training is too short to compare architectures (fewer than 250 steps).
         """
         return plan(self)
@@ -189,7 +192,20 @@ class Study:
         for row in rows:
             row["study"] = self.name
             row["machine"] = machine_of.get(row["run_id"].partition(" ")[0])
-        return results.to_frame(rows)
+        table = results.to_frame(rows)
+        table.attrs["items"] = self._sizes(run for run, info in infos.items() if info)
+        return table
+
+    @staticmethod
+    def _sizes(runs: Iterable[Run]) -> dict[str, int]:
+        """Returns how many items there are in each `task split`, whatever was judged of it."""
+        named = {run.measurement.args.get("task") for run in runs}
+        return {
+            f"{task.name} {split}": size
+            for task in named
+            if isinstance(task, Ref)
+            for split, size in tasks.describe(task)["sizes"].items()
+        }
 
     @staticmethod
     def _infos(ids: Mapping[Run, str]) -> dict[Run, dict[str, Any]]:
