@@ -86,6 +86,15 @@ def place(task: str, split: str) -> str:
     return shifts.get(split.removesuffix("/validation"), PLACES[0])
 
 
+def chance(task: str) -> float:
+    """Returns the share that guessing gets right; NaN where the task is not registered here."""
+    try:
+        labels = registry.tasks.get(task).traits["labels"]
+    except ValueError:
+        return math.nan
+    return 1 / len(labels) if labels else math.nan
+
+
 def whole_splits(table: pd.DataFrame) -> pd.DataFrame:
     """Returns the rows of whole test splits in order of `place`, once where two studies share them.
 
