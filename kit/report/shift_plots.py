@@ -177,8 +177,10 @@ def on_the_line(
     if fitted:
         notes += ["Line: the fit of probits over all models. Below it: less robust."]
     if lines is not None and len(fitted) < len(panels):
-        notes += [f"No line where fewer than {MODELS} models are compared: versions of one say no"
-                  " more than how far it fell."]  # fmt: skip
+        notes += [
+            f"No line where fewer than {MODELS} models are compared: versions of one tell how far "
+            "that one fell, and no more."
+        ]
     figure, grid = empty(question, max(6.0, 0.8 + 2.9 * len(panels)), 3.6, notes, len(panels))
     marks = {line: turn for turn, line in enumerate(points["line"].unique())}
     ends = ndtri([points["inside"].min() - 0.01, min(points["inside"].max() + 0.005, 0.9995)])
@@ -194,8 +196,8 @@ def on_the_line(
                 zorder=3,
             )
         text = shortened(panel, 30)
-        known = lines is not None and panel in fitted
-        for fit in tables.records(lines[lines["panel"] == panel]) if known else []:
+        fits = lines[lines["panel"] == panel] if lines is not None and panel in fitted else None
+        for fit in [] if fits is None else tables.records(fits):
             axes.plot(ends, fit["intercept"] + fit["slope"] * ends, color=COLOURS[6], linewidth=1.2)
             text += f"\nslope {fit['slope']:.2f}, R\u00b2 {fit['r2']:.2f}"
         axes.set_title(text)

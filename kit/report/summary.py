@@ -122,7 +122,7 @@ def _spread(rows: pd.DataFrame) -> pd.DataFrame:
     failed = rows[whole].reset_index(names="failed").rename(columns={"baseline": "against"})
     made = failed.drop(columns="condition").merge(cells.drop_duplicates(), on=_PLACE)
     made = made[made["against"].isin([""]) | (made["against"] == made["baseline"])]
-    kept = rows.drop(index=made["failed"].unique())
+    kept = rows.drop(index=list(set(made["failed"])))
     both = pd.concat([kept, made[rows.columns]], ignore_index=True)
     return both.drop_duplicates(["variant", "seed", *_PLACE, "condition", "baseline"])
 
