@@ -47,7 +47,7 @@ _HOMES = {
     "kit.analysis.trends": ("loss_with_distance", "on_the_line"),
     "kit.report.placeholders": ("placeholder",),
     "kit.report.publish": ("publish",),
-    "kit.report.tables": ("summary",),
+    "kit.report.summary": ("summary",),
     "kit.results": ("expand", "load"),
 }
 _NAMES = {name: home for home, names in _HOMES.items() for name in names}

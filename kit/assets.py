@@ -24,6 +24,7 @@ from pathlib import Path
 
 from kit.environment import cache_root
 from kit.packages import Recipe, download, join, unpack
+from kit.quiet import import_quietly
 from kit.spec import SpecError, content_hash, suggest
 from kit.values import reason
 
@@ -168,6 +169,7 @@ def gguf_to_safetensors(gguf: Path, folder: Path) -> None:
     Raises:
         ValueError: the file is cut, broken or of a kind that transformers does not read.
     """
+    import_quietly()
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 

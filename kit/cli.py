@@ -288,12 +288,13 @@ def _print_table(title: str, columns: list[str], rows: list[list[str]]) -> None:
 
 def _print_verdict(notebook: str, since: float) -> None:
     """Prints what the notebook published, if it did."""
+    from kit.display import as_text, panel
     from kit.report.publish import read_verdict, results_folder
 
     page = results_folder() / f"{notebook}.md"
     copy = store.project_root() / "runs" / "executed" / f"{notebook}.ipynb"
     if page.is_file() and page.stat().st_mtime >= since - 1:
-        typer.echo(f"\n{read_verdict(page)}\n")
+        typer.echo(f"\n{as_text(panel('Verdict', read_verdict(page)))}\n")
         typer.echo(f"table and figures: {page}\nevery number: {page.with_suffix('.csv')}")
     else:
         typer.echo(f"\n{notebook} published no results")

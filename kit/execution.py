@@ -12,10 +12,11 @@ from functools import partial
 from typing import Any
 
 from kit import build, environment, registry, store
+from kit.bar import Bar
 from kit.measurements.bench import Bench, Driver, Raw
 from kit.spec import Run, SpecError, Undefined, Variant
 from kit.values import pathless
-from kit.workers import Worker, WorkerError, inline, kill_all
+from kit.workers import Worker, WorkerError, inline, kill_all, set_progress
 
 Opener = Callable[..., contextlib.AbstractContextManager[Any]]
 
@@ -40,20 +41,19 @@ class Execution:
         on_error: str,
         time_limit: float,
     ) -> None:
-        from tqdm.auto import tqdm
-
         self._ids = dict(ids)
         self._fingerprints = build.fingerprints()
         self._on_error = on_error
         self._count = workers if executor == "local" else 1
-        self._bar = tqdm(total=len(ids), unit="run", mininterval=1.0)
-        self._stopped, self._shown = False, 0.0
+        self._bar = Bar(len(ids))
+        self._stopped = False
         self._open: Opener = inline
         if executor == "local":
-            self._open = partial(Worker, timeout=time_limit, progress=self._show)
+            self._open = partial(Worker, timeout=time_limit, progress=self._bar.show)
 
     def run(self) -> None:
         """Does everything; on an interrupt the workers end and what is done stays."""
+        set_progress(self._bar.show)  # of what runs in this process
         try:
             with contextlib.ExitStack() as stack:
                 pending, builder = self._builds(list(self._ids), stack)
@@ -72,18 +72,13 @@ class Execution:
             self._stop()
             raise
         finally:
+            set_progress(None)
             self._bar.close()
 
     def _stop(self) -> None:
         """Ends the workers; what they did not finish is no failure."""
         self._stopped = True
         kill_all()
-
-    def _show(self, text: str) -> None:
-        self._bar.set_postfix_str(text, refresh=False)
-        if time.monotonic() - self._shown > 1:
-            self._shown = time.monotonic()
-            self._bar.refresh()
 
     @contextlib.contextmanager
     def _kept(self, runs: Sequence[Run]) -> Iterator[None]:
@@ -161,7 +156,8 @@ class Execution:
                         worker = worker or stack.enter_context(
                             self._open(Bench, threads=threads, patient=True)
                         )
-                        worker.call("prepare", variant)
+                        with self._bar.telling(variant):
+                            worker.call("prepare", variant)
                 except Exception as error:
                     failed.update(waiting)
                     worker = None if isinstance(error, WorkerError) else worker
@@ -197,7 +193,7 @@ class Execution:
                             worker = stack.enter_context(self._open(Bench, threads=1))
                         if self._stopped:  # after opening, so that the flag or the kill is seen
                             return
-                        with self._kept([run]):
+                        with self._kept([run]), self._bar.telling(run.variant):
                             try:
                                 self._save(run, worker.call("measure", run), began)
                             except WorkerError:
@@ -223,7 +219,11 @@ class Execution:
     def _one_fresh(self, run: Run) -> None:
         threads = run.measurement.args.get("threads") or 1
         began = time.perf_counter()
-        with self._kept([run]), self._open(Bench, threads=threads, freed="returned") as worker:
+        with (
+            self._kept([run]),
+            self._bar.telling(run.variant),
+            self._open(Bench, threads=threads, freed="returned") as worker,
+        ):
             self._save(run, worker.call("measure", run), began)
 
     def _one_driven(self, run: Run) -> None:
@@ -234,10 +234,10 @@ class Execution:
             self._open,
             store.parts(run_id),
             partial(store.save_part, run_id),
-            lambda text: self._show(f"{run.variant.name}: {text}"),
+            self._bar.show,
         )
         start = time.perf_counter()
-        with self._kept([run]):
+        with self._kept([run]), self._bar.telling(run.variant):
             raw = entry.function(driver, **run.measurement.args)
             seconds = round(time.perf_counter() - start, 3)
             info = {**raw.info, "seconds": seconds}

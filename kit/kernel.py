@@ -7,6 +7,7 @@ import contextlib
 import html
 import os
 import re
+import shutil
 import signal
 import sys
 import tempfile
@@ -186,7 +187,8 @@ class Client(NotebookClient):
         plain = " ".join(html.unescape(text).split())  # tqdm pads with figure spaces
         finished = re.match(r"(\d+)/\1 ", plain) is not None
         if sys.stderr.isatty():
-            sys.stderr.write(f"\r\x1b[K{plain}" + ("\n" if finished else ""))
+            line = plain[: shutil.get_terminal_size().columns - 1]  # a longer one would not return
+            sys.stderr.write(f"\r\x1b[K{line}" + ("\n" if finished else ""))
         elif finished or time.monotonic() - self._last > self._every:
             self._last = time.monotonic()
             sys.stderr.write(f"{plain}\n")

@@ -16,22 +16,16 @@ from kit.architectures.model import shell
 from kit.spec import Ref, Run, SpecError, Variant, content_hash
 
 if TYPE_CHECKING:
-    import pandas as pd
-
+    from kit.report.plans import Plan
     from kit.study import Study
 
 TOKENS_PER_SECOND, ITEMS_PER_SECOND = 10_000, 60
 """Of training, for the first estimate; seen for models of 1M and 22M parameters on 2 cores."""
 
 
-def plan(study: Study) -> pd.DataFrame:
-    """Returns a row for each build and run of a study, and for what a harness left out.
-
-    Returns:
-        Columns variant, seed, what, split, status (`to do`, `done`, `cannot`, `left out`),
-        minutes and reason.
-    """
-    import pandas as pd
+def plan(study: Study) -> Plan:
+    """Returns a row for each build and run of a study, and for what a harness left out."""
+    from kit.report.plans import Plan
 
     rows: list[dict[str, Any]] = []
     guesses = _Estimates(study)
@@ -47,7 +41,7 @@ def plan(study: Study) -> pd.DataFrame:
         rows.append(_plan_row(run.variant, run.measurement.name, split, status, minutes, reason))
     for name, reason in study.left_out.items():
         rows.append(_plan_row(name, "", "", "left out", 0.0, reason))
-    table = pd.DataFrame(rows)
+    table = Plan(rows)
     counts = Counter(table["status"])
     print(
         f"{study.name}: {len(study.runs)} runs: {counts['done']} done, {counts['cannot']} cannot "

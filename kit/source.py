@@ -14,7 +14,7 @@ import types
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-from kit.spec import SpecError
+from kit.spec import Run, SpecError, Variant, content_hash
 
 PLAIN = (type(None), bool, int, float, complex, str, bytes, range, slice, type(...))
 
@@ -80,6 +80,8 @@ def _content(name: str, value: Any) -> str:
     """Returns text that changes with a value and with nothing else."""
     if isinstance(value, types.ModuleType):
         return f"module {value.__name__}"
+    if isinstance(value, Variant | Run):  # whose text is short
+        return content_hash(value)
     if isinstance(value, PLAIN) or type(value).__module__ in (
         *("kit.spec", "kit.values", "typing", "types"),
     ):

@@ -244,6 +244,12 @@ class Variant(Spec):
         name = check_name(self.name, "a variant's name") if named else self._made_name()
         object.__setattr__(self, "name", name)
 
+    def __repr__(self) -> str:
+        data = f" trained on {self.training.task}" if self.training else ""
+        seed = f", seed {self.seed}" if self.seed else ""
+        what = f"{self.architecture}{data}, {self.scheme_name}, {self.runtime}{seed}"
+        return f"<Variant {self.name}: {what}>"
+
     def _made_name(self) -> str:
         from kit import registry
 

@@ -21,6 +21,7 @@ from kit.build import bare, kind_of, stage
 from kit.runner import Runner
 from kit.spec import Ref, Undefined, Variant, content_hash
 from kit.values import shown
+from kit.workers import report
 
 VERSION = 4
 """Raised when other examples are tried or other differences allowed."""
@@ -169,6 +170,7 @@ def _batches(count: int, padded: bool) -> list[list[int]]:
 def _against_deployed(runner: Runner, examples: Sequence[Any], padded: bool) -> Finding:
     """Compares a runner's tokens and outputs with transformers' own, text by text."""
     source = runner.variant.architecture.args["source"]
+    report("comparing its answers with transformers'")
     deployed = pretrained.Deployment(locate(source), pretrained.kind_of(source))
     if wrong := deployed.broken():  # in rows that no text tried here may read
         return Finding(np.nan, wrong)

@@ -80,6 +80,15 @@ def test_a_hash_is_the_same_in_every_session() -> None:
     )
 
 
+def test_a_variant_shows_its_name_and_what_it_is_in_one_line() -> None:
+    base = Variant("minilm", Training("sentiment"), name="base")
+    assert repr(base) == "<Variant base: minilm trained on sentiment, fp32, eager>"
+    small = base.replace(schemes=["dynamic_int8"], runtime="onnx", seed=2)
+    assert repr(small) == (
+        "<Variant base dynamic_int8 onnx: minilm trained on sentiment, dynamic_int8, onnx, seed 2>"
+    )
+
+
 def test_a_ref_is_frozen() -> None:
     ref = Ref("round", bits=4, more={"b": [1], "a": {2}})
     with pytest.raises(AttributeError, match="use ref.replace"):

@@ -158,7 +158,7 @@ def _reason(row: Judgement) -> str:
     if row.needed > row.n:
         return (
             f"{start}: too few to rule out one of {margin}; if nothing is lost, about "
-            f"{_round(row.needed):,} items could"
+            f"{rounded(row.needed):,} items could"
         )
     return f"{start}: it lies too near the margin of {margin} to call"
 
@@ -175,7 +175,7 @@ def in_words(change: float, unit: str) -> str:
     return f"a {'gain' if change > 0 else 'loss'} of {amount(abs(change), unit)}"
 
 
-def _round(count: float) -> int:
+def rounded(count: float) -> int:
     """Two digits, upwards: an estimate shown with more would pretend."""
     step: int = 10 ** max(0, int(math.log10(count)) - 1)
     return math.ceil(count / step) * step

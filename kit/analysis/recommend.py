@@ -7,11 +7,12 @@ few items to tell is a verdict of its own, with the number that would do.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from kit.analysis.inferiority import Judgement, amount, non_inferior
+from kit.analysis.inferiority import Judgement, amount, non_inferior, rounded
+from kit.analysis.recommendation import Recommendation
 from kit.analysis.rows import records
 from kit.results import is_simulated, parse_condition
 
@@ -25,26 +26,6 @@ OBJECTIVES = {
     "memory": ("peak_bytes", "times smaller in memory than"),
     "disk": ("disk_bytes", "times smaller on disk than"),
 }
-
-
-@dataclass(frozen=True)
-class Recommendation:
-    """What to deploy, and why; `str()` is the paragraph.
-
-    Attributes:
-        verdict: `pick`, `keep` (the baseline) or `undecided`.
-        choice: the variant to deploy now; the baseline unless the verdict is `pick`.
-        text: the paragraph.
-        details: the table of `non_inferior`, with each variant's `gain` (times cheaper).
-    """
-
-    verdict: Literal["pick", "keep", "undecided"]
-    choice: str
-    text: str
-    details: pd.DataFrame
-
-    def __str__(self) -> str:
-        return self.text
 
 
 class Gain(NamedTuple):
@@ -88,8 +69,15 @@ def recommend(
     rows, place = records(table), at if objective == "latency" else ""
     gains = _gains(rows, objective, place, baseline)
     details["gain"] = [gains[row.variant].factor for row in judgements]
-    unknown = _unknown(rows, objective, place)
-    words = _Words(objective, at, metric, baseline, _batch_flips(rows, baseline), unknown)
+    words = _Words(
+        objective,
+        at,
+        metric,
+        baseline,
+        _batch_flips(rows, baseline),
+        _unknown(rows, objective, place),
+        table.attrs.get("items", {}),
+    )
     return Recommendation(*_decide(judgements, gains, words), details)
 
 
@@ -168,6 +156,8 @@ class _Words:
     baseline: str
     flips: list[_Flips]
     unknown: dict[str, str]
+    sizes: Mapping[str, int]
+    """Items of `task split`, where they are known."""
 
     def gain(self, gain: Gain) -> str:
         place = f" at {self.at}" if self.objective == "latency" else ""
@@ -177,6 +167,26 @@ class _Words:
     def limit(self, row: Judgement) -> str:
         lost = "nothing" if row.worst >= 0 else f"at most {amount(-row.worst, row.unit)}"
         return f"{lost} on {_place(row)} ({row.n:,} items)"
+
+    def deciding(self, doubts: Sequence[Judgement]) -> str:
+        """Says what would decide: so many items, a measurement, or nothing that helps."""
+        lost = [_place(row) for row in doubts if not row.n]
+        near = [_place(row) for row in doubts if row.n and row.needed <= row.n]
+        if lost:
+            return f"Undecided until it is measured on {', '.join(lost)}"
+        if near:
+            return (
+                f"Undecided, and more items would hardly help: on {', '.join(near)} it lies too "
+                "near the margin"
+            )
+        needs = []
+        for row in doubts:
+            size = self.sizes.get(f"{row.task} {row.split}") if not row.group else None
+            of = f" of its {size:,}" if size else ""
+            needs.append(
+                f"about {rounded(row.needed):,} items on {_place(row)} ({row.n:,}{of} are judged)"
+            )
+        return f"Undecided: {' and '.join(needs)} would decide it, if nothing is lost"
 
     def batch(self, name: str) -> str:
         """Says how a variant's answers depend on the batch; at the size recommended, if any is."""
@@ -244,9 +254,10 @@ def _decide(
         known = ", ".join(words.limit(row) for row in _told(by_variant[best]) if row.n)
         says = f" What they do say, with 95% confidence on each: it loses {known}." if known else ""
         text = (
-            f"Undecided: {best} is {words.gain(gains[best])}, but these data cannot tell whether "
-            f"its {words.metric} holds. {doubts}{says} If you can live with that, take it; if "
-            f"not, keep {words.baseline} until you have more items.{words.batch(best)}{tail}"
+            f"{words.deciding(doubtful_rows)}. {best} is {words.gain(gains[best])}, but these data "
+            f"cannot tell whether its {words.metric} holds. {doubts}{says} If you can live with "
+            f"that, take it; if not, keep {words.baseline} until you have more items."
+            f"{words.batch(best)}{tail}"
         )
         return "undecided", words.baseline, text
     unknown = {name: why for name, why in words.unknown.items() if name in by_variant}

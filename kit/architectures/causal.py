@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Field
 
+from kit.quiet import import_quietly
 from kit.registry import register_architecture
 
 if TYPE_CHECKING:
@@ -47,6 +48,7 @@ def llama(
     Raises:
         ValueError: the width or the heads do not divide as they must.
     """
+    import_quietly()
     from transformers import LlamaConfig, LlamaForCausalLM
 
     _check_heads(width, heads, key_value_heads)
@@ -91,6 +93,7 @@ def lfm2(
     Raises:
         ValueError: the width or the heads do not divide as they must.
     """
+    import_quietly()
     from transformers import Lfm2Config, Lfm2ForCausalLM
 
     logging.getLogger("transformers.integrations.hub_kernels").addFilter(_tells_news)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import copy
 from typing import TYPE_CHECKING
 
-from kit.architectures.model import logits, seeded
+from kit.architectures.model import seeded
+from kit.architectures.outputs import logits
 
 if TYPE_CHECKING:
     from torch import nn

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from kit.architectures.folder import config_folder
 from kit.architectures.pretrained import UNLIMITED
 from kit.architectures.tokenizers import HFTokenizer, pad
+from kit.quiet import import_quietly
 from kit.spec import SpecError
 from kit.values import reason, shown
 
@@ -160,6 +161,7 @@ def deployed_texts(config: Any, tokenizer: HFTokenizer, source: str) -> Deployed
         tokenizer: the model's.
         source: for messages.
     """
+    import_quietly()
     from transformers import AutoModelForSequenceClassification
 
     model_class: Any = AutoModelForSequenceClassification._model_mapping[type(config)]
@@ -220,6 +222,7 @@ def positions(config: Any) -> int | None:
 
 
 def _first_position(config: Any) -> int:
+    import_quietly()
     import torch
     from transformers import AutoModel
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from kit.architectures.tokenizers import HFTokenizer
+from kit.quiet import import_quietly
 from kit.registry import register_architecture
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ def minilm() -> nn.Module:
 
     Attention is PyTorch's fused one; the module's `set_attn_implementation("eager")` changes it.
     """
+    import_quietly()
     from safetensors.torch import load_file
     from transformers import BertConfig, BertModel
 

@@ -6,7 +6,6 @@ import csv
 import io
 import math
 import os
-import sys
 import time
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -14,15 +13,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kit.architectures.batches import Batch, Feed
-from kit.architectures.model import Model, logits, seeded
+from kit.architectures.model import Model, seeded
+from kit.architectures.outputs import logits
 from kit.spec import Training, content_hash
 from kit.store import write_text
+from kit.workers import report
 
 if TYPE_CHECKING:
     import torch
 
 CHECKPOINT_SECONDS = 30.0
 """Least time between two checkpoints; a slow disk makes it longer."""
+
+LATELY = 20
+"""Steps whose mean loss is told while it trains."""
 
 CURVE = ("step", "seconds", "tokens", "train_loss", "validation_loss", "rate")
 
@@ -72,7 +76,6 @@ class Loop:
                 whose validation loss is taken at its end alone.
         """
         import torch
-        from tqdm.auto import tqdm
 
         marks = {self.total}
         if folder is not None:
@@ -82,28 +85,21 @@ class Loop:
                 self._restore(folder / "checkpoint" / "state.pt")
             self.module.train()
             wait, saved = CHECKPOINT_SECONDS, time.monotonic()
-            bar = tqdm(
-                total=self.total,
-                initial=self.step,
-                desc="training" if folder else f"rate {self.rate:g}",
-                mininterval=1,
-                leave=False,
-                file=sys.stderr,
-            )
-            with bar:
-                while self.step < self.total:
-                    self._advance(self.feed.batch(self.step))
-                    bar.update()
-                    if self.step in marks:
-                        self._evaluate()
-                    due = folder is not None and time.monotonic() - saved >= wait
-                    if folder is not None and (self.step in marks or due):
-                        write_rows(folder / "curve.csv", CURVE, self.curve)
-                    if folder is not None and due and self.step < self.total:
-                        start = time.monotonic()
-                        self._save(folder / "checkpoint" / "state.pt")
-                        saved = time.monotonic()
-                        wait = max(CHECKPOINT_SECONDS, 20 * (saved - start))
+            what = "training" if folder else f"rate {self.rate:g}"
+            tell = _Telling(self, what, len(marks) if self.keeps_best else 1)
+            while self.step < self.total:
+                self._advance(self.feed.batch(self.step))
+                tell()
+                if self.step in marks:
+                    self._evaluate()
+                due = folder is not None and time.monotonic() - saved >= wait
+                if folder is not None and (self.step in marks or due):
+                    write_rows(folder / "curve.csv", CURVE, self.curve)
+                if folder is not None and due and self.step < self.total:
+                    start = time.monotonic()
+                    self._save(folder / "checkpoint" / "state.pt")
+                    saved = time.monotonic()
+                    wait = max(CHECKPOINT_SECONDS, 20 * (saved - start))
         if self.best is not None:
             self.module.load_state_dict(self.best)
         self.module.eval()
@@ -204,6 +200,34 @@ class Loop:
         self.module.load_state_dict(state["module"])
         self.optimizer.load_state_dict(state["optimizer"])
         torch.set_rng_state(state["random"])
+
+
+class _Telling:
+    """Says once a second how far a training run is: time left, epoch or step, loss.
+
+    Args:
+        loop: the run, from where it begins or goes on.
+        what: it is, in front.
+        epochs: into which the steps are told apart; 1 tells of steps.
+    """
+
+    def __init__(self, loop: Loop, what: str, epochs: int) -> None:
+        self._loop, self._what, self._epochs = loop, what, epochs
+        self._began, self._from, self._told = time.monotonic(), loop.step, 0.0
+
+    def __call__(self) -> None:
+        now, loop = time.monotonic(), self._loop
+        if now - self._told < 1:
+            return
+        self._told = now
+        left = (now - self._began) / (loop.step - self._from) * (loop.total - loop.step)
+        place = f"step {loop.step:,} of {loop.total:,}"
+        if self._epochs > 1:
+            place = f"epoch {self._epochs * loop.step / loop.total:.1f} of {self._epochs}"
+        recent = loop.since[-LATELY:]
+        time_left = f"{left / 60:.0f} min left" if left >= 90 else f"{left:.0f} s left"
+        loss = sum(recent) / len(recent)
+        report(f"{self._what}, {time_left}, {place}, loss {loss:.3g}")
 
 
 def write_rows(path: Path, header: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:

@@ -20,7 +20,6 @@ from kit.entries import positional
 from kit.spec import Ref, SpecError
 
 if TYPE_CHECKING:
-    import torch
     from torch import nn
 
     from kit.tasks.task import Task
@@ -146,7 +145,8 @@ def _make_causal(ref: Ref, entry: registry.Entry, task: Task | None) -> Model:
 def _make_classifier(ref: Ref, entry: registry.Entry, task: Task | None) -> Model:
     import torch
 
-    from kit.architectures.modules import Classifier, hidden
+    from kit.architectures.modules import Classifier
+    from kit.architectures.outputs import hidden
 
     labels = _needed(ref, task, "text").labels
     tokenizer = _tokenizer(entry)
@@ -278,12 +278,6 @@ def _call(ref: Ref, entry: registry.Entry, **known: Any) -> nn.Module:
     if not isinstance(module, nn.Module):
         raise SpecError(f"{ref.name} returned a {type(module).__name__}; expected an nn.Module")
     return module
-
-
-def logits(output: Any) -> torch.Tensor:
-    """Returns the logits of a model's output: the tensor itself, or its `.logits`."""
-    found: torch.Tensor = getattr(output, "logits", output)
-    return found
 
 
 def save_model(model: Model, folder: Path) -> None:

@@ -11,6 +11,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
+from kit.architectures.outputs import hidden, logits
 from kit.spec import Undefined
 
 
@@ -96,7 +97,7 @@ class ImageClassifier(Headed):
     def forward(self, pixels: Tensor) -> Tensor:
         """Returns logits [b, classes]."""
         output = self.network(pixels.to(next(self.network.parameters()).dtype))
-        return getattr(output, "logits", output)  # type: ignore[no-any-return]
+        return logits(output)
 
 
 class ResidualBlock(nn.Module):
@@ -126,12 +127,6 @@ class ResidualBlock(nn.Module):
     def forward(self, states: Tensor) -> Tensor:
         """Returns [b, after, h / stride, w / stride] of [b, before, h, w]."""
         return torch.relu(self.body(states) + self.shortcut(states))
-
-
-def hidden(output: Any) -> Tensor:
-    """Returns the hidden states of an encoder's output: itself, or its `.last_hidden_state`."""
-    states: Tensor = getattr(output, "last_hidden_state", output)
-    return states
 
 
 class Deployed(nn.Module):

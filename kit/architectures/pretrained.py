@@ -27,6 +27,7 @@ from kit.architectures.folder import (
     read_config,
     tokenizer_folder,
 )
+from kit.quiet import import_quietly
 from kit.registry import register_architecture
 from kit.spec import SpecError
 from kit.values import read_object, reason, shown
@@ -106,6 +107,7 @@ class Deployment:
     """
 
     def __init__(self, folder: Path, kind: str) -> None:
+        import_quietly()
         import torch
         from transformers import (
             AutoModelForCausalLM,
@@ -178,6 +180,7 @@ def _loaded(folder: Path, kind: str) -> Any:
     """Returns transformers' model of a folder, in fp32 unless its weights are quantized."""
     import pickle
 
+    import_quietly()
     import torch
     from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification
 

@@ -23,6 +23,7 @@ from kit.architectures.model import Model
 from kit.architectures.preprocessing import positions
 from kit.spec import SpecError, Training, Undefined
 from kit.values import shown
+from kit.workers import report
 
 if TYPE_CHECKING:
     from kit.tasks.task import Task
@@ -159,6 +160,7 @@ def _refuse_unlearnable(task: Task) -> None:
 
 def _fit(model: Model, feed: CausalFeed) -> dict[str, Any]:
     """Fits an n-gram model on the stream that the others train on."""
+    report(f"counting {len(feed.stream):,} tokens")
     start = time.perf_counter()
     model.module.fit([feed.stream])
     seconds = time.perf_counter() - start

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
 
+from kit.quiet import import_quietly
 from kit.registry import register_architecture
 
 if TYPE_CHECKING:
@@ -134,6 +135,7 @@ def vit(
     Raises:
         ValueError: patches do not tile the image, or heads do not divide the width.
     """
+    import_quietly()
     from transformers import ViTConfig, ViTForImageClassification
 
     channels, height, breadth = image_shape

@@ -201,7 +201,8 @@ def _gradients(model: Model) -> None:
     """Looks for a gradient at slightly disturbed weights, so that no zero at the start hides it."""
     import torch
 
-    from kit.architectures.model import logits, seeded
+    from kit.architectures.model import seeded
+    from kit.architectures.outputs import logits
 
     probe = model.module.eval()
     with seeded(0), torch.no_grad():

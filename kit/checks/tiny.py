@@ -13,6 +13,7 @@ import numpy as np
 
 from kit import registry, tasks
 from kit.entries import Entry
+from kit.quiet import import_quietly
 from kit.spec import Budget, Ref, Training, Variant
 
 if TYPE_CHECKING:
@@ -117,6 +118,7 @@ def check_images() -> dict[str, pd.DataFrame]:
 
 def check_encoder(vocab_size: int) -> nn.Module:
     """BERT of one layer with random weights."""
+    import_quietly()
     from transformers import BertConfig, BertModel
 
     config = BertConfig(
@@ -174,7 +176,7 @@ def outputs(module: Any, inputs: Mapping[str, Tensor]) -> Tensor:
     """Returns a module's logits of a batch, outside of training, in fp32."""
     import torch
 
-    from kit.architectures.model import logits
+    from kit.architectures.outputs import logits
 
     with torch.no_grad():
         return logits(module.eval()(**inputs)).float()

@@ -7,6 +7,7 @@ import warnings
 from typing import TYPE_CHECKING
 
 from kit.compression.stored import note
+from kit.quiet import import_quietly
 from kit.registry import register_scheme
 
 if TYPE_CHECKING:
@@ -52,6 +53,7 @@ def torchao_int8(model: nn.Module) -> nn.Module:
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # CPU builds lack some of its .so files: harmless
+        import_quietly("torchao.quantization")
         from torchao.quantization import Int8DynamicActivationInt8WeightConfig, quantize_
 
         copied = copy.deepcopy(model).eval()

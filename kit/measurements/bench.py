@@ -16,6 +16,7 @@ from kit.entries import LATER
 from kit.runner import Runner
 from kit.spec import Ref, Run, Variant
 from kit.verify import TRIED, verify
+from kit.workers import report
 
 TaskRef = Annotated[SkipValidation[Ref], BeforeValidator(registry.tasks.canonical)]
 """An argument that names a task: checked and made canonical like every other Ref."""
@@ -86,6 +87,7 @@ class Bench:
         wanted = (run.variant, threads, run.measurement.args.get("task"))
         if self._runner is None or self._held != wanted:
             self._runner = None  # frees the old one before the new one is loaded
+            report("loading")
             self._runner = Runner(*wanted)
             self._held = wanted
             loading = time.perf_counter() - start

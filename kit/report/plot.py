@@ -10,15 +10,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import pandas as pd
-from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 from kit.analysis.rows import records
 from kit.report import tables
-from kit.report.shift_plots import groups, heat, on_the_line, reliability, roc, shares
+from kit.report.dots import changes, quality
+from kit.report.heat_map import heat
+from kit.report.shift_plots import groups, on_the_line, reliability, roc, shares
 from kit.report.style import (
     COLOURS,
-    GREY,
     MARKERS,
     Figure,
     axis,
@@ -43,55 +43,6 @@ __all__ = [
     "tradeoff",
 ]
 _BARS = "Bars: intervals, each seed's where nothing else is given."
-
-
-@styled
-def quality(table: pd.DataFrame, metric: str = "accuracy", *, title: str = "") -> Figure:
-    """Draws quality by split: a row a variant, a panel a split, each with its interval."""
-    rows = tables.select(table, metric)
-    question = title or f"What {tables.words(metric)} is left on data it was not tuned for?"
-    return _dots(rows, question, tables.unmeasured(table, [metric]))[0]
-
-
-@styled
-def changes(
-    table: pd.DataFrame,
-    metric: str = "accuracy_change",
-    *,
-    margin: float | None = 0.01,
-    shift_margin: float | None = 0.02,
-    title: str = "",
-) -> Figure:
-    """Draws paired differences to the baseline, with the losses that would still be accepted.
-
-    Args:
-        table: rows.
-        metric: a `..._change` metric.
-        margin: accepted loss in distribution, in the metric's unit; None draws no line.
-        shift_margin: accepted loss on every shift.
-        title: instead of the question.
-    """
-    rows = tables.select(table, metric)
-    null = rows["architecture"].map(tables.is_null_model)
-    rows = rows if null.all() else rows[~null]
-    bases = ", ".join(dict.fromkeys(rows["baseline"]))
-    what = tables.words(metric.removesuffix("_change"))
-    question = title or f"How much {what} does each variant lose or gain against {bases}?"
-    notes = tables.unmeasured(table, [metric])
-    seen = tables.pooled(rows)["mde"].dropna()
-    if len(seen):
-        sizes = " to ".join(dict.fromkeys(map(tables.number, (seen.min(), seen.max()))))
-        notes.insert(0, f"Smallest difference these tests could see: {sizes}.")
-    if margin is not None or shift_margin is not None:
-        notes.insert(0, "Dashed: the loss that would be accepted. Null models are left out.")
-    figure, grid = _dots(rows, question, notes)
-    towards_loss = 1 if tables.higher_is_better(metric) is False else -1
-    for axes, where in zip(grid, tables.panels(rows).values(), strict=True):
-        accepted = margin if where == tables.PLACES[0] else shift_margin
-        axes.axvline(0, color="black", linewidth=1, zorder=1)
-        if accepted is not None:
-            axes.axvline(towards_loss * accepted, color=COLOURS[2], linestyle="--", zorder=1)
-    return figure
 
 
 @styled
@@ -152,9 +103,12 @@ def tradeoff(
     axes.plot([p[0] for p in front], [p[1] for p in front], color=COLOURS[2], zorder=1)
     if x == "speedup":
         axes.axvline(1, color="black", linewidth=0.8, zorder=1)
-    axes.margins(0.14)
+    axes.margins(0.14, 0.3)
     named = [(costs.loc[name, "value"], goods.loc[name, "value"], name) for name in both]
-    name_points(figure, axes, named, [*bars, front] if len(front) > 1 else bars)
+    ends = axes.get_ylim()
+    lines = [*bars, *([front] if len(front) > 1 else [])]
+    lines += [[(1.0, ends[0]), (1.0, ends[1])]] if x == "speedup" else []
+    name_points(figure, axes, named, lines)
     return figure
 
 
@@ -172,7 +126,9 @@ def bits(table: pd.DataFrame, metric: str = "accuracy", x: str = "", *, title: s
     sizes, unit = _each(tables.select(table, x))
     rows, y_unit = tables.scaled(tables.select(table, metric))
     rows = rows.assign(_x=rows["variant"].map(sizes["value"]), _panel=tables.panel_names(rows))
-    rows = rows.dropna(subset=["_x"]).sort_values("_x", kind="stable")
+    rows = rows.dropna(subset=["_x"])
+    panels, lines = tables.panels(rows), []
+    rows = rows.sort_values("_x", kind="stable")
     if rows.empty:
         raise ValueError(f"no variant has both {metric!r} and {x!r}")
     question = title or f"How small can the weights be before {tables.words(metric)} falls?"
@@ -182,7 +138,6 @@ def bits(table: pd.DataFrame, metric: str = "accuracy", x: str = "", *, title: s
     axes.xaxis.set_major_locator(LogLocator(base=2, numticks=20))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axes.xaxis.set_minor_locator(NullLocator())
-    panels, lines = tables.panels(rows.sort_index()), []
     for turn, (panel, where) in enumerate(panels.items()):
         colour, style = COLOURS[turn % len(COLOURS)], "-" if where == tables.PLACES[0] else "--"
         split = rows[rows["_panel"] == panel]
@@ -193,7 +148,7 @@ def bits(table: pd.DataFrame, metric: str = "accuracy", x: str = "", *, title: s
             ends = at[bars.index], bars["ci_low"], bars["ci_high"]
             axes.vlines(*ends, color=colour, alpha=0.6)
             lines += [[(x, low), (x, high)] for x, low, high in zip(*ends, strict=True)]
-            main = tables.pooled(line)
+            main = tables.pooled(line).sort_values("_x", kind="stable")
             axes.plot(
                 at[main.index],
                 main["value"],
@@ -245,49 +200,6 @@ def curves(
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.10g}"))
     figure.legend(loc="outside right upper")
     return figure
-
-
-def _dots(rows: pd.DataFrame, question: str, notes: list[str]) -> tuple[Figure, list[Axes]]:
-    """Draws a row a variant and a panel a split: a large dot for all seeds, small ones for each."""
-    rows, unit = tables.scaled(rows)
-    names = [
-        f"{name} ({more})" if more else name
-        for name, more in zip(rows["variant"], tables.apart(rows), strict=True)
-    ]
-    null = rows["architecture"].map(tables.is_null_model)
-    rows = rows.assign(_name=names, _panel=tables.panel_names(rows), _null=null)
-    order = list(rows.sort_index().sort_values("_null", kind="stable")["_name"].unique())
-    panels, main = tables.panels(rows), tables.pooled(rows)
-    seeds = rows.drop(main.index)
-    ranks = sorted(seeds["seed"].unique(), key=int)
-    steps = {seed: rank / max(len(ranks) - 1, 1) for rank, seed in enumerate(ranks)}
-    over = " and ".join(filter(None, rows["interval"].unique()))
-    about = f"Bars: intervals over {over}." if over else "No intervals: too few repeats."
-    about += " Large: mean of the seeds; small: each seed." if len(seeds) else ""
-    about += " Hollow: a null model." if null.any() else ""
-    labels = [shortened(name, 80 if len(panels) == 1 else 48) for name in order]
-    width = min(13.0, 2.2 + 0.075 * max(map(len, labels)) + 1.9 * len(panels))
-    height = 1.6 + (0.46 if len(seeds) else 0.32) * len(order)
-    figure, grid = empty(question, width, height, [about, *notes], len(panels))
-    for turn, (axes, (panel, where)) in enumerate(zip(grid, panels.items(), strict=True)):
-        colour = COLOURS[turn % len(COLOURS)]
-        for part, below, small in ((seeds, 0.3, True), (main, 0.0, False)):
-            for row in records(part[part["_panel"] == panel]):
-                y = order.index(row["_name"]) + below * (0.7 + 0.6 * steps.get(row["seed"], 0))
-                shade, thick = GREY if row["_null"] else colour, 0.9 if small else 2.0
-                axes.hlines(y, row["ci_low"], row["ci_high"], color=shade, linewidth=thick)
-                dot(axes, row["value"], y, colour, null=row["_null"], small=small)
-        axes.set_title(f"{shortened(panel or 'all data', 24)}\n{where}".rstrip())
-        axes.tick_params(axis="y", length=0)
-        axes.spines["left"].set_visible(False)
-    grid[0].set_yticks(range(len(order)), labels)
-    grid[0].set_ylim(len(order) - 0.4, -0.6)
-    grid[0].locator_params(axis="x", nbins=4)
-    caption = figure.get_layout_engine().get()["rect"][1]  # type: ignore[union-attr]
-    grid[0].set_xlabel(" ")  # keeps the height free
-    label = axis(rows["metric"].iloc[0], unit)
-    figure.text(0.5, caption, label, ha="center", va="bottom")
-    return figure, grid
 
 
 def _each(rows: pd.DataFrame) -> tuple[pd.DataFrame, str]:

@@ -13,16 +13,13 @@ import pandas as pd
 from kit import presets, results
 from kit.analysis.rows import records
 from kit.report import footer, placeholders, tables
+from kit.report.summary import summary
 from kit.spec import SpecError
 from kit.store import project_root, write_bytes, write_text
 from kit.values import shown
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-
-WIDE = 12
-"""Columns from which a table of few variants is turned: a row a number, a column a variant."""
 
 
 class Study(Protocol):
@@ -48,8 +45,9 @@ def publish(
     *studies: Study,
     verdict: str = "",
     figures: Mapping[str, Figure] | None = None,
+    svg: bool = False,
 ) -> Path:
-    """Writes NOTEBOOK.csv, .machines.csv, .md and figures/NOTEBOOK_*.png and .svg.
+    """Writes NOTEBOOK.csv, .machines.csv, .md and figures/NOTEBOOK_*.png.
 
     The same studies and figures give the same files, so that a rerun is a diff one can review. At
     the default preset the project's README.md gets the new numbers too, where it has placeholders
@@ -61,6 +59,7 @@ def publish(
         verdict: what was found, in plain text. Its numbers are placeholders of the table's rows,
             `{{accuracy variant=minilm split=test | %}}`, or computed; never typed.
         figures: matplotlib figures by a short name.
+        svg: writes each figure as .svg too.
 
     Returns:
         The page.
@@ -86,7 +85,7 @@ def publish(
     results.write_table(table, folder / f"{notebook}.csv")
     write_text(folder / f"{notebook}.machines.csv", machines.to_csv(lineterminator="\n"))
     for name, figure in figures.items():
-        for form in ("png", "svg"):
+        for form in ("png", "svg") if svg else ("png",):
             _write_figure(folder / "figures" / f"{notebook}_{name}.{form}", figure)
     versions: dict[str, str] = {}
     for study in studies:
@@ -163,10 +162,7 @@ def _page(
 ) -> list[str]:
     parts = [f"# {escape(notebook.replace('_', ' '))}", escape(verdict.strip() or "No verdict.")]
     for study, rows in table.groupby("study", sort=False):
-        shown = tables.summary(rows)
-        if len(shown.columns) > max(WIDE, 2 * len(shown)):
-            shown = shown.T.rename_axis("measured")
-        parts += [f"## Table: {escape(study)}", _markdown(shown)]
+        parts += [f"## Table: {escape(study)}", _markdown(summary(rows).turned())]
     reasons = [reason.removeprefix("Not measured: ") for reason in tables.unmeasured(table)]
     if reasons:
         parts += ["## Not measured", "\n".join(f"- {escape(reason)}" for reason in reasons)]

@@ -1,4 +1,4 @@
-"""Figures of what a shift does: corruptions, calibration, groups, outliers, accuracy on the line.
+"""Figures of what a shift does: calibration, groups, outliers, accuracy on the line.
 
 Part of `kit.plot`; the rules of `kit.report.plot` hold here too. Curves (reliability, ROC, the
 line) come as frames with a row a point, since they are no rows of a table.
@@ -16,51 +16,20 @@ from matplotlib.ticker import FixedLocator, FuncFormatter
 
 from kit.analysis.rows import records
 from kit.report import tables
-from kit.report.style import COLOURS, GREY, MARKERS, Figure, axis, empty, shortened, styled
+from kit.report.style import (
+    COLOURS,
+    GREY,
+    MARKERS,
+    Figure,
+    axis,
+    empty,
+    label_below,
+    shortened,
+    styled,
+)
 
-_DARK = 0.55
-"""Share of the colour scale from which a cell's number is written in black."""
-
-
-@styled
-def heat(table: pd.DataFrame, metric: str = "accuracy_retained", *, title: str = "") -> Figure:
-    """Draws a metric of corrupted items as a heat map: a row a variant, a column a corruption.
-
-    Args:
-        table: rows of a study with corruptions; a panel a severity.
-        metric: any metric that such rows have.
-        title: instead of the question.
-    """
-    rows, unit = tables.scaled(tables.pooled(tables.corrupted(table, metric)))
-    names = list(rows["variant"].unique())
-    columns = list(rows["corruption"].unique())
-    levels = sorted(rows["severity"].unique())
-    question = title or "What breaks which variant, and how fast?"
-    notes = [f"Each number: {axis(metric, unit)}. Severity 1 is mild, 5 as bad as one can bear."]
-    notes += tables.unmeasured(table, [metric])
-    labels = [shortened(name, 36) for name in names]
-    wide = 1.2 + 0.075 * max(map(len, labels)) + 0.52 * len(columns) * len(levels)
-    figure, grid = empty(question, max(wide, 5), 1.9 + 0.34 * len(names), notes, len(levels))
-    low, high = float(rows["value"].min()), float(rows["value"].max())
-    high = min(high, 1.0) if unit == "share" else high  # a few chance hits would dull all others
-    for axes, level in zip(grid, levels, strict=True):
-        part = rows[rows["severity"] == level]
-        cells = part.pivot(index="variant", columns="corruption", values="value")
-        cells = cells.reindex(index=names, columns=columns)
-        axes.imshow(cells, cmap="cividis", vmin=low, vmax=high, aspect="auto")
-        for y, line in enumerate(cells.to_numpy()):
-            for x, value in enumerate(line):
-                bright = value - low > _DARK * (high - low)
-                text = "" if math.isnan(value) else f"{value:.2f}"
-                colour = "black" if bright else "white"
-                axes.text(x, y, text, ha="center", va="center", fontsize=8, color=colour)
-        axes.set_title(f"severity {level}")
-        axes.set_xticks(range(len(columns)), [name.replace("_", " ") for name in columns])
-        axes.tick_params(axis="x", labelrotation=90, length=0)
-        axes.tick_params(axis="y", length=0)
-        axes.grid(visible=False)
-    grid[0].set_yticks(range(len(names)), labels)
-    return figure
+MODELS = 3
+"""Architectures from which a line through them tells of models, not of versions of one."""
 
 
 @styled
@@ -119,11 +88,12 @@ def groups(table: pd.DataFrame, metric: str = "accuracy", *, title: str = "") ->
         metric: reported by group.
         title: instead of the question.
     """
-    whole, _ = tables.scaled(tables.pooled(tables.select(table, metric)))
+    chosen = tables.select(table, metric)
+    whole, _ = tables.scaled(tables.pooled(chosen))
     worst, unit = tables.scaled(tables.worst_groups(table, metric))
     whole = whole.assign(_panel=tables.panel_names(whole))
     worst = worst.assign(_panel=tables.panel_names(worst))
-    panels = [name for name in tables.panels(whole) if name in set(worst["_panel"])]
+    panels = [name for name in tables.panels(chosen) if name in set(worst["_panel"])]
     names = [name for name in whole["variant"].unique() if name in set(worst["variant"])]
     labels = [shortened(name, 36) for name in names]
     question = title or f"Whom does the average {tables.words(metric)} hide?"
@@ -141,7 +111,8 @@ def groups(table: pd.DataFrame, metric: str = "accuracy", *, title: str = "") ->
         axes.locator_params(axis="x", nbins=5)
     grid[0].set_yticks(range(len(names)), labels)
     grid[0].set_ylim(len(names) - 0.4, -0.6)
-    figure.supxlabel(axis(metric, unit), fontsize=10.5)
+    grid[0].margins(x=0.15)  # for the names of groups
+    label_below(figure, grid[0], axis(metric, unit))
     return figure
 
 
@@ -201,7 +172,16 @@ def on_the_line(
 
     panels = list(_checked(points, "inside", "outside")["panel"].unique())
     question = title or "Does accuracy in distribution tell accuracy on the shift?"
-    notes = ["Dashed: no loss. Line: the fit of probits over all variants. Below it: less robust."]
+    notes = ["Dashed: no loss. A mark is a version or seed of its model."]
+    differ = points.groupby("panel", sort=False)["line"].nunique() >= MODELS
+    fitted = [panel for panel in panels if differ[panel]] if lines is not None else []
+    if fitted:
+        notes += ["Line: the fit of probits over all models. Below it: less robust."]
+    if lines is not None and len(fitted) < len(panels):
+        notes += [
+            f"No line where fewer than {MODELS} models are compared: versions of one tell how far "
+            "that one fell, and no more."
+        ]
     figure, grid = empty(question, max(6.0, 0.8 + 2.9 * len(panels)), 3.6, notes, len(panels))
     marks = {line: turn for turn, line in enumerate(points["line"].unique())}
     ends = ndtri([points["inside"].min() - 0.01, min(points["inside"].max() + 0.005, 0.9995)])
@@ -217,8 +197,8 @@ def on_the_line(
                 zorder=3,
             )
         text = shortened(panel, 30)
-        fits = [] if lines is None else records(lines[lines["panel"] == panel])
-        for fit in fits:
+        fits = lines[lines["panel"] == panel] if lines is not None and panel in fitted else None
+        for fit in [] if fits is None else records(fits):
             axes.plot(ends, fit["intercept"] + fit["slope"] * ends, color=COLOURS[6], linewidth=1.2)
             text += f"\nslope {fit['slope']:.2f}, R\u00b2 {fit['r2']:.2f}"
         axes.set_title(text)

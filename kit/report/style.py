@@ -114,6 +114,13 @@ def empty(
     return figure, list(figure.subplots(1, panels, sharex=True, sharey=True, squeeze=False)[0])
 
 
+def label_below(figure: Figure, axes: Axes, label: str) -> None:
+    """Writes one label below all panels, above the notes."""
+    caption = figure.get_layout_engine().get()["rect"][1]  # type: ignore[union-attr]
+    axes.set_xlabel(" ")  # keeps the height free
+    figure.text(0.5, caption, label, ha="center", va="bottom")
+
+
 def dot(axes: Axes, x: float, y: float, colour: str, *, null: bool, small: bool = False) -> None:
     """Draws a value; null models are hollow diamonds."""
     axes.plot(
@@ -161,18 +168,19 @@ def name_points(
             ha="center",
             va="center",
             arrowprops={"arrowstyle": "-", "color": GREY, "linewidth": 0.6, "shrinkB": 4},
+            bbox={"boxstyle": "square,pad=0.1", "color": "white", "alpha": 0.85},
         )
         size = Text.get_window_extent(note)  # without the line to the point
         wide, high = size.width / 2, size.height / 2
         box = Bbox.from_extents(px - wide, py - high, px + wide, py + high)
         best, lowest = (0.0, 0.0), float("inf")
-        for reach in (0, 8, 16, 28, 44, 64, 90):
+        for reach in (0, 8, 16, 28, 44, 64, 90, 120, 150, 180, 210, 240):
             for dx, dy in ((1, 0), (0, 1), (-1, 0), (0, -1), (1, 1), (-1, 1), (1, -1), (-1, -1)):
                 shift = dx * (wide + 7 + reach), dy * (high + 6 + reach)
                 place = box.translated(*shift)
                 hidden = place.padded(2).count_contains(ink)
                 out = inside.count_contains(place.corners()) < 4
-                price = 1000 * sum(map(place.overlaps, names)) + 12 * hidden + 5000 * out + reach
+                price = 1000 * sum(map(place.overlaps, names)) + 50 * hidden + 5000 * out + reach
                 if price + abs(dx * dy) < lowest:
                     best, lowest = shift, price + abs(dx * dy)
         if note.arrow_patch is not None and max(map(abs, best)) < max(wide, high) + 16:

@@ -9,18 +9,10 @@ from collections.abc import Iterable, Mapping, Sequence
 import pandas as pd
 
 from kit import registry
-from kit.analysis.rows import records
 from kit.results import COLUMNS, parse_condition
 
 PLACES = ("in distribution", "near", "far", "")
 """Where a split lies; empty where the task is not registered in this session."""
-HEADLINES = (
-    *("accuracy", "accuracy_change", "bits_per_byte", "bits_per_byte_change"),
-    *("speedup", "latency", "cold_start_seconds"),
-    *("peak_bytes", "disk_bytes", "weight_bytes", "bits_per_weight"),
-    *("non_embedding_parameters", "state_bytes", "training_seconds"),
-)
-"""Metrics of a summary, in its order; a user's own metrics follow."""
 _WORDS = {
     "cold_start_seconds": "cold start",
     "bits_per_byte": "bits per byte",
@@ -91,6 +83,15 @@ def place(task: str, split: str) -> str:
     except ValueError:
         return ""
     return shifts.get(split.removesuffix("/validation"), PLACES[0])
+
+
+def chance(task: str) -> float:
+    """Returns the share that guessing gets right; NaN where the task is not registered here."""
+    try:
+        labels = registry.tasks.get(task).traits["labels"]
+    except ValueError:
+        return math.nan
+    return 1 / len(labels) if labels else math.nan
 
 
 def whole_splits(table: pd.DataFrame) -> pd.DataFrame:
@@ -259,60 +260,3 @@ def _few(values: pd.Series, most: int = 4) -> str:
     names = [str(value) for value in dict.fromkeys(values) if value]
     more = [f"{len(names) - most} more"] if len(names) > most else []
     return ", ".join([*names[:most], *more])
-
-
-def summary(table: pd.DataFrame, metrics: Sequence[str] | None = None) -> pd.DataFrame:
-    """Returns a compact table to read: a row a variant, a column a metric, split and condition.
-
-    Cells are text: `value [low, high]`, or `mean (seed / seed)` where the seeds are too few for an
-    interval; `undefined` or `error` where there is a reason instead of a number.
-
-    Args:
-        table: rows of `study.run()` or `kit.load`.
-        metrics: shown in this order; by default the headline metrics and those of the user.
-    """
-    rows = whole_splits(table)
-    present = list(dict.fromkeys(rows["metric"]))
-    if metrics is None:
-        known = registry.metrics.names()
-        own = [n for n in present if n in known and not registry.metrics.get(n).in_kit]
-        metrics = [name for name in (*HEADLINES, *own) if name in present] or present
-    made = pd.DataFrame(index=pd.Index(table["variant"].unique(), name="variant"))
-    for metric in metrics:
-        chosen = rows[rows["metric"] == metric]
-        if len(chosen):
-            chosen, unit = scaled(chosen)
-            for label, column in chosen.groupby(_headings(chosen, unit), sort=False):
-                cells = {name: _cell(cell) for name, cell in column.groupby("variant")}
-                made[label] = [cells.get(name, "") for name in made.index]
-    return made
-
-
-def _headings(rows: pd.DataFrame, unit: str) -> pd.Series:
-    """Returns the column that each row of one metric belongs in."""
-    tasks = rows["task"].nunique() > 1
-    made = []
-    for row, more in zip(records(rows), apart(rows), strict=True):
-        name = words(row["metric"]) + (f" ({unit})" if unit not in ("", "share") else "")
-        split = f"{row['task']} {row['split']}" if tasks and row["split"] else row["split"]
-        split += f" ({row['place']})" if split and row["place"] else ""
-        made.append(f"{name} {more}".strip() + (f": {split}" if split else ""))
-    return pd.Series(made, index=rows.index, dtype=object)
-
-
-def _cell(rows: pd.DataFrame) -> str:
-    together = rows[rows["seed"] == "all"]
-    if len(together) and len(rows) > len(together):
-        each = " / ".join(number(value) for value in rows["value"][rows["seed"] != "all"])
-        lone = together["ci_low"].isna().all() and (together["status"] == "ok").all()
-        return _cell(together) + (f" ({each})" if lone else "")
-    texts = []
-    for row in records(rows):
-        text = row["status"]
-        if text == "ok":
-            sign = "+" if row["metric"].endswith("_change") and row["value"] > 0 else ""
-            text = sign + number(row["value"])
-            if not math.isnan(row["ci_low"]):
-                text += f" [{number(row['ci_low'])}, {number(row['ci_high'])}]"
-        texts.append(text)
-    return " / ".join(dict.fromkeys(texts))

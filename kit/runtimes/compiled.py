@@ -28,7 +28,7 @@ def compiled(model: nn.Module) -> Callable[[Mapping[str, Tensor]], Tensor]:
     import torch
     from torch.fx.experimental import _config as shapes
 
-    from kit.architectures.model import logits
+    from kit.architectures.outputs import logits
     from kit.architectures.preprocessing import free_dimensions
 
     model.eval()

@@ -16,7 +16,7 @@ def eager(model: nn.Module) -> Callable[[Mapping[str, Tensor]], Tensor]:
     """PyTorch, operation by operation."""
     import torch
 
-    from kit.architectures.model import logits
+    from kit.architectures.outputs import logits
 
     model.eval()
 

@@ -104,7 +104,7 @@ def _check(module: nn.Module, inputs: Mapping[str, Tensor], path: Path) -> None:
     import numpy as np
     import torch
 
-    from kit.architectures.model import logits
+    from kit.architectures.outputs import logits
 
     for batch, length in ((3, 11), (1, 7)):
         other = _resized(inputs, batch, length)

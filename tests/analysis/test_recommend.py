@@ -87,15 +87,36 @@ def test_undecided_says_how_many_items_and_what_is_known() -> None:
     found = recommend(table(rows("int8", 2.6, {"test": (-0.004, 0.02), "amazon": (0.0, 0.01)})))
     assert (found.verdict, found.choice) == ("undecided", "base")
     text = str(found)
+    first = "Undecided: about 6,500 items on test (1,000 are judged) would decide it, if nothing is"
+    assert text.startswith(f"{first} lost. int8 is 2.6 times as fast as base")
     assert "On test, 1,000 items show a loss of 0.4 points" in text
     assert "the true loss could be 2.1 points: too few to rule out one of 1.0 points" in text
     assert "about 6,500 items could" in text
     assert "it loses at most 2.1 points on test (1,000 items), at most 0.8 points on amazon" in text
 
 
+def test_the_first_line_says_how_many_items_there_are() -> None:
+    rows_of = table(rows("int8", 2.6, {"test": (-0.004, 0.02), "amazon": (0.0, 0.04)}))
+    rows_of.attrs["items"] = {"toys test": 8000}
+    text = str(recommend(rows_of))
+    assert text.startswith(
+        "Undecided: about 6,500 items on test (1,000 of its 8,000 are judged) and"
+    )
+    assert "items on amazon (1,000 are judged) would decide it" in text
+
+
+def test_an_answer_shows_itself_in_a_notebook_at_a_glance() -> None:
+    good = rows("w8 <b>", 1.5, {"test": (0.0, 0.005)})
+    found = recommend(table(good, rows("w2", 3.0, {"test": (-0.12, 0.02)})))
+    page = found._repr_html_()
+    assert "<b>Pick w8 &lt;b&gt;</b>" in page and "too much: 12.0 points" in page
+    assert repr(found) == str(found), "plain where nothing is drawn"
+
+
 def test_near_the_margin_more_items_are_not_promised() -> None:
     found = recommend(table(rows("int8", 2.6, {"test": (-0.009, 0.005)})))
     assert "too near the margin" in str(found)
+    assert str(found).startswith("Undecided, and more items would hardly help: on test it lies")
 
 
 def test_keeps_what_is_there() -> None:

@@ -13,8 +13,9 @@ from torch import nn
 
 from kit.architectures.budget import state_bytes
 from kit.architectures.causality import peeks_ahead
-from kit.architectures.model import load_weights, logits, make_model, save_model
+from kit.architectures.model import load_weights, make_model, save_model
 from kit.architectures.modules import NGram
+from kit.architectures.outputs import logits
 from kit.spec import Ref, SpecError
 from kit.tasks.task import Task
 

@@ -12,7 +12,8 @@ import torch
 
 from kit.architectures.budget import state_bytes
 from kit.architectures.folder import locate
-from kit.architectures.model import load_weights, logits, make_model, save_model, shell
+from kit.architectures.model import load_weights, make_model, save_model, shell
+from kit.architectures.outputs import logits
 from kit.architectures.pretrained import kind_of
 from kit.spec import Ref, SpecError
 from kit.tasks.task import Task

@@ -14,7 +14,8 @@ from torch import nn
 from kit import registry
 from kit.architectures import loop
 from kit.architectures.batches import CausalFeed, ClassifierFeed, steps
-from kit.architectures.model import Model, logits, make_model
+from kit.architectures.model import Model, make_model
+from kit.architectures.outputs import logits
 from kit.architectures.preprocessing import Texts
 from kit.architectures.tokenizers import ByteTokenizer
 from kit.architectures.training import Diverged, pick_rate, train

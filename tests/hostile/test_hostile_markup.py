@@ -17,7 +17,8 @@ from markdown_it import MarkdownIt
 
 from kit import results
 from kit.analysis.flips import flips
-from kit.report import plot, publish, style, tables
+from kit.report import plot, publish, style
+from kit.report.summary import summary
 from kit.spec import Ref, Run, Variant
 from kit.store import Artifact
 from kit.values import tidy
@@ -181,7 +182,7 @@ def test_any_name_in_a_figure(name: str) -> None:
     assert attempt(lambda: plot.curves(curves)) is not None
     svg = style.render(attempt(lambda: plot.quality(table, title=name)), "svg").decode()
     assert "<script" not in svg
-    assert attempt(lambda: tables.summary(table)) is not None
+    assert attempt(lambda: summary(table)) is not None
 
 
 @cases(15, 400)

@@ -141,6 +141,27 @@ def test_changes_draws_margins_on_the_side_of_the_loss(table):
     assert "majority" not in every_word(figure)
 
 
+def test_what_lies_far_beyond_the_margins_is_an_arrow_with_its_value():
+    rows = [row for row in make_rows(1) if row["variant"] != "base w3"]
+    far = [row for row in make_rows(1) if row["variant"] == "base w3"]
+    for row in far:
+        if row["metric"] == "accuracy_change":
+            row |= {"value": -0.35, "ci_low": -0.4, "ci_high": -0.3}
+    figure = plot.changes(results.to_frame([*rows, *far]))
+    first = figure.axes[0]
+    assert first.get_xlim()[0] > -0.12
+    assert [line.get_marker() for line in first.lines].count("<") == 1
+    assert "-0.350" in every_word(figure) and "Arrow: beyond the axis" in every_word(figure)
+    assert overlapping(figure) == []
+    assert "Arrow" not in every_word(plot.changes(results.to_frame(rows)))
+
+
+def test_lines_join_sizes_in_their_order(table):
+    shuffled = table.sample(frac=1, random_state=1)
+    for line in plot.bits(shuffled).axes[0].lines:
+        assert list(line.get_xdata()) == sorted(line.get_xdata())
+
+
 def test_bits_takes_the_size_that_is_there(table):
     said = every_word(plot.bits(table))
     assert "size of weights (MB)" in said

@@ -39,7 +39,7 @@ def files(folder):
 
 def test_round_trip(project):
     figures = {"quality": plot.quality(Made().table())}
-    page = publish.publish("02_sentiment", Made(), verdict="Take onnx.", figures=figures)
+    page = publish.publish("02_sentiment", Made(), verdict="Take onnx.", figures=figures, svg=True)
     assert page == project / "results" / "02_sentiment.md"
     found = files(project / "results")
     assert sorted(found) == [

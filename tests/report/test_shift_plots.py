@@ -51,6 +51,18 @@ def test_a_heat_map_has_a_panel_a_severity_and_a_number_a_cell(table: pd.DataFra
     assert [label.get_text() for label in figure.axes[0].get_xticklabels()] == ["noise", "blur"]
 
 
+def test_a_heat_map_tells_the_accuracy_and_greys_what_is_near_chance(table: pd.DataFrame) -> None:
+    at = "corruption=noise;severity=1"
+    known = [
+        cells(variant=variant, metric="accuracy", condition=at, value=value, task="mnist")
+        for variant, value in (("base", 0.9), ("small", 0.27))
+    ]
+    rows = [row | {"task": "mnist"} for row in table.to_dict("records")]
+    axes = plot.heat(to_frame([*rows, *known])).figure.axes[0]
+    assert texts(axes) == ["0.81\n90%", "0.81", "0.61\n27%", "0.61"]
+    assert [patch.get_xy() for patch in axes.patches] == [(-0.5, 0.5)]
+
+
 def test_what_a_corruption_makes_better_by_chance_dulls_no_other_colour(
     table: pd.DataFrame,
 ) -> None:
@@ -130,15 +142,19 @@ def test_shares_have_a_line_a_variant_and_a_mark_where_they_are() -> None:
         plot.shares(pd.concat([points, points]))
 
 
-def test_variants_and_their_fit_are_drawn_in_probits() -> None:
+def test_variants_are_drawn_in_probits_and_a_fit_where_models_differ() -> None:
     from scipy.special import ndtri
 
+    inside, outside = [0.9, 0.97, 0.8, 0.95], [0.5, 0.7, 0.4, 0.6]
     points = pd.DataFrame(
-        {"panel": "digits", "line": ["mlp", "lenet"], "inside": [0.9, 0.97], "outside": [0.5, 0.7]}
-    )
+        {"panel": "digits", "line": ["mlp", "lenet", "vit", "vit"], "inside": inside}
+    ).assign(outside=outside)
     lines = pd.DataFrame({"panel": ["digits"], "slope": [1.1], "intercept": [-1.3], "r2": [0.9]})
-    figure = plot.on_the_line(points, lines)
-    (axes,) = figure.axes
+    (axes,) = plot.on_the_line(points, lines).axes
     assert "slope 1.10" in axes.get_title(loc="left")
     spots = np.concatenate([np.asarray(marks.get_offsets()) for marks in axes.collections])
-    assert spots == pytest.approx(ndtri([[0.9, 0.5], [0.97, 0.7]]))
+    assert spots == pytest.approx(ndtri(np.transpose([inside, outside])))
+    alike = plot.on_the_line(points.assign(line="vit"), lines)
+    assert "slope" not in alike.axes[0].get_title(loc="left")
+    assert len(alike.axes[0].lines) == 1
+    assert any("No line where fewer than 3 models" in text.get_text() for text in alike.texts)

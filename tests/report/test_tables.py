@@ -1,9 +1,7 @@
 """Which rows are chosen, and their words."""
 
 import pandas as pd
-import pytest
 
-from kit import results
 from kit.report import tables
 
 
@@ -44,30 +42,7 @@ def test_null_models_are_known():
     assert not tables.is_null_model("from another session")
 
 
-def test_summary_has_a_row_a_variant_and_says_what_is_undefined(table):
-    made = tables.summary(table)
-    assert list(made.index) == list(table["variant"].unique())
-    assert made.loc["base", "accuracy: test (in distribution)"] == "0.840 (0.836 / 0.844)"
-    assert made.loc["majority", "accuracy: amazon (near)"] == "0.556 [0.526, 0.586]"
-    assert made.loc["base onnx", "speedup (times) batch_size=1"] == "1.38 [1.28, 1.46]"
-    assert made.loc["base w4g32", "change in accuracy: nyt (far)"] == "-0.010 [-0.030, 0.010]"
-    assert made.loc["base", "size of weights (MB)"] == "88.0"
-    assert made.loc["base bf16", "accuracy: test (in distribution)"] == "undefined"
-    assert made.loc["majority", "speedup (times) batch_size=1"] == ""
-    assert list(tables.summary(table, ["weight_bytes"])) == ["size of weights (MB)"]
-
-
-def test_summary_of_metrics_that_are_not_known_shows_them_all():
-    row = results.row(study="s", variant="v", seed=0, metric="mine", value=1.5)
-    assert tables.summary(results.to_frame([row])).loc["v", "mine"] == "1.50"
-
-
 def test_reasons_are_grouped(table):
     (sentence,) = tables.unmeasured(table)
     assert sentence.startswith("Not measured: accuracy of base bf16 on test, amazon, tweets, nyt")
     assert tables.unmeasured(table, ["speedup"]) == []
-
-
-def test_a_wide_frame_is_refused():
-    with pytest.raises(ValueError, match=r"column 'study' is missing; expected the rows"):
-        tables.summary(pd.DataFrame({"variant": ["a"], "accuracy": [1]}))
