@@ -105,12 +105,13 @@ class Bench:
 
     def _kill(self, target: str, left: int, bar: Any) -> None:
         """Makes episodes until `left` more kills have hit."""
-        expected, most = self._undisturbed(target), 3 * left + 5
+        most = 3 * left + 5
         done = {one.number for one in self.episodes if one.target == target}
         numbers = (number for number in count() if number not in done)
         running: dict[Future[Episode], int] = {}
         with ThreadPoolExecutor(SIDE_BY_SIDE) as pool:
             try:
+                expected = self._undisturbed(target)
                 while left or running:
                     while left and len(running) < SIDE_BY_SIDE:
                         kills = min(WORKS[target].kills, left)
