@@ -13,8 +13,8 @@ from typing import Any
 
 from kit import build, environment, registry, store
 from kit.measurements.bench import Bench, Driver, Raw
-from kit.spec import Run, SpecError, Undefined, Variant
-from kit.values import pathless
+from kit.spec import Run, Variant
+from kit.values import SpecError, Undefined, pathless
 from kit.workers import Worker, WorkerError, inline, kill_all
 
 Opener = Callable[..., contextlib.AbstractContextManager[Any]]

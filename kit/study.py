@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 from kit import build, presets, registry, results, store, tasks
 from kit.corruptions import examples_of
 from kit.plan import failure, plan, state
-from kit.spec import Ref, Run, SpecError, Variant, content_hash
+from kit.ref import Ref, content_hash
+from kit.spec import Run, Variant, uses
 from kit.table import TABLE_VERSION, artifact_kind, rows_code, rows_of
-from kit.values import check_name, shown
+from kit.values import SpecError, check_name, shown, suggest
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -116,7 +117,7 @@ class Study:
             (on_error, ("row", "raise"), "on_error"),
         ):
             if given not in choices:
-                raise SpecError(registry.suggest(given, choices, what))
+                raise SpecError(suggest(given, choices, what))
         for metric in metrics:
             registry.metrics.get(metric)
         self.metrics = tuple(dict.fromkeys((*self.metrics, *metrics)))
@@ -159,7 +160,7 @@ class Study:
         known = {r.variant.name for r in ids} | {r.measurement.name for r in ids}
         for name in redo:
             if name not in known:
-                raise SpecError(registry.suggest(name, known, "variant or measurement to redo"))
+                raise SpecError(suggest(name, known, "variant or measurement to redo"))
         for run, run_id in ids.items():
             if {run.variant.name, run.measurement.name} & set(redo):
                 store.delete(run_id)
@@ -220,7 +221,7 @@ class Study:
 
     def versions(self) -> dict[str, str]:
         """Returns the version of all code behind the rows, metrics apart, by kind and name."""
-        found = {key: one for run in self.runs for key, one in registry.uses(run).items()}
+        found = {key: one for run in self.runs for key, one in uses(run).items()}
         return {"table": str(TABLE_VERSION), **found}
 
     def spent(self) -> dict[str, dict[str, float]]:
@@ -300,7 +301,7 @@ class Study:
 
         known = {run.variant.name for run in self.runs}
         if name not in known:
-            raise SpecError(registry.suggest(name, known, "variant"))
+            raise SpecError(suggest(name, known, "variant"))
         again = repeats(self.runs)  # these stand in for no run that failed
         ids = {run: run_id for run, run_id in self.ids().items() if run not in again}
         for run, run_id in sorted(ids.items(), key=lambda pair: pair[0].variant.seed):

@@ -18,9 +18,10 @@ from kit.architectures import pretrained
 from kit.architectures.folder import locate
 from kit.architectures.tokenizers import HFTokenizer
 from kit.build import bare, kind_of, stage
+from kit.ref import Ref, content_hash
 from kit.runner import Runner
-from kit.spec import Ref, Undefined, Variant, content_hash
-from kit.values import shown
+from kit.spec import Variant, uses
+from kit.values import Undefined, shown
 
 VERSION = 4
 """Raised when other examples are tried or other differences allowed."""
@@ -108,7 +109,7 @@ def _kept(
     measure: Callable[[Sequence[Any]], Finding],
 ) -> Finding:
     """Returns what was found before of the same content on this machine, or finds it."""
-    used = registry.uses(variant), task and registry.tasks.get(task.name).version
+    used = uses(variant), task and registry.tasks.get(task.name).version
     about = against, VERSION, variant, task, used, padded, environment.machine_key()
     key = content_hash("verify", *about)
     return Finding(*store.memo(key, lambda: measure(tried(task))))

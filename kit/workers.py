@@ -26,13 +26,13 @@ import cloudpickle
 from kit import registry
 from kit.disk import StoreError
 from kit.processes import end_with_parent
-from kit.spec import SpecError, Undefined
+from kit.progress import set_progress
+from kit.values import SpecError, Undefined
 
 LENGTH = struct.Struct("<Q")
 _AS_THEY_ARE = {error.__name__: error for error in (SpecError, StoreError, Undefined)}
 _NO_MEMORY = re.compile(r"MemoryError|[Cc]an(no|')t allocate memory|bad_alloc|out of memory")
 _NATIVE = (signal.SIGSEGV, signal.SIGBUS, signal.SIGILL, signal.SIGFPE, signal.SIGABRT)
-_progress: Callable[[str], None] | None = None
 _alive: set[Worker] = set()
 
 
@@ -42,18 +42,6 @@ class WorkerError(RuntimeError):
     def __init__(self, message: str, log: str = "") -> None:
         super().__init__(message)
         self.log = log
-
-
-def report(text: str) -> None:
-    """Says how far a long step is, from wherever it runs; shown beside the driver's bar."""
-    if _progress is not None:
-        _progress(text)
-
-
-def set_progress(show: Callable[[str], None] | None) -> None:
-    """Sets where `report` goes in this process."""
-    global _progress  # noqa: PLW0603 (one process has one place to report to)
-    _progress = show
 
 
 class Worker:

@@ -23,7 +23,8 @@ from jupyter_client.manager import KernelManager
 
 from kit import disk, store
 from kit.kernel import _ThisPython
-from kit.spec import Ref, Run, Variant
+from kit.ref import Ref
+from kit.spec import Run, Variant
 from kit.store import Artifact
 
 HERE = Path(__file__).parent

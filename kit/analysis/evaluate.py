@@ -41,7 +41,7 @@ from kit.analysis.sample import Sample
 from kit.analysis.statistics.intervals import Array, Bounded, Influence, Interval, Ratio
 from kit.registry import Entry, metrics
 from kit.results import condition, parse_condition
-from kit.spec import Undefined
+from kit.values import Undefined
 
 __all__ = ["Estimate", "Sample", "applicable", "evaluate"]
 

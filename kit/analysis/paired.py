@@ -16,7 +16,7 @@ from kit.analysis.statistics.intervals import Array, Interval, standard_error, t
 from kit.analysis.statistics.significance import mcnemar
 from kit.registry import Entry
 from kit.results import parse_condition
-from kit.spec import Undefined
+from kit.values import Undefined
 
 Estimates = Mapping[int, tuple[Sample, list[Estimate]]]
 """Of one variant, metric and measurement, by seed."""

@@ -17,9 +17,8 @@ from kit.analysis.sample import Sample
 from kit.analysis.statistics import smooth
 from kit.analysis.statistics.intervals import Array, Influence, Ratio
 from kit.registry import metrics
-from kit.spec import SpecError, suggest
 from kit.store import Artifact
-from kit.values import shown
+from kit.values import SpecError, shown, suggest
 
 if TYPE_CHECKING:
     import pandas as pd

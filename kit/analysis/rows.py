@@ -14,9 +14,10 @@ from kit.analysis.evaluate import Estimate
 from kit.analysis.sample import Sample
 from kit.analysis.statistics import intervals, smooth
 from kit.analysis.statistics.intervals import Array, Interval
+from kit.ref import content_hash
 from kit.registry import Entry
 from kit.results import row
-from kit.spec import Run, Variant, content_hash
+from kit.spec import Run, Variant
 
 Row = dict[str, Any]
 

@@ -16,9 +16,10 @@ from kit.analysis.rows import Row, interval_of, row_of
 from kit.analysis.sample import Sample
 from kit.analysis.statistics import intervals
 from kit.analysis.statistics.intervals import Interval
+from kit.ref import content_hash
 from kit.registry import Entry, measurements
 from kit.results import condition, parse_condition
-from kit.spec import Variant, content_hash
+from kit.spec import Variant
 from kit.store import Artifact
 
 

@@ -17,8 +17,7 @@ from typing import TYPE_CHECKING, Any
 from kit.architectures.folder import config_folder
 from kit.architectures.pretrained import UNLIMITED
 from kit.architectures.tokenizers import HFTokenizer, pad
-from kit.spec import SpecError
-from kit.values import reason, shown
+from kit.values import SpecError, reason, shown
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 from kit.architectures.batches import Batch, Feed
 from kit.architectures.model import Model, logits, seeded
-from kit.spec import Training, content_hash
+from kit.ref import content_hash
+from kit.spec import Training
 from kit.store import write_text
 
 if TYPE_CHECKING:

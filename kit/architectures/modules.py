@@ -11,7 +11,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from kit.spec import Undefined
+from kit.values import Undefined
 
 
 class Headed(nn.Module):

@@ -28,8 +28,7 @@ from kit.architectures.folder import (
     tokenizer_folder,
 )
 from kit.registry import register_architecture
-from kit.spec import SpecError
-from kit.values import read_object, reason, shown
+from kit.values import SpecError, read_object, reason, shown
 
 if TYPE_CHECKING:
     import numpy as np

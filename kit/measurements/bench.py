@@ -13,8 +13,9 @@ from pydantic import BeforeValidator, SkipValidation
 
 from kit import build, registry
 from kit.entries import LATER
+from kit.ref import Ref
 from kit.runner import Runner
-from kit.spec import Ref, Run, Variant
+from kit.spec import Run, Variant
 from kit.verify import TRIED, verify
 
 TaskRef = Annotated[SkipValidation[Ref], BeforeValidator(registry.tasks.canonical)]

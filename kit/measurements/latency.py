@@ -13,8 +13,10 @@ from kit.analysis.metrics.costs import launch_ratios
 from kit.analysis.statistics.intervals import second_stage
 from kit.measurements import pairs
 from kit.measurements.bench import Bench, Columns, Driver, Raw, TaskRef
+from kit.ref import Ref
 from kit.registry import register_measurement
-from kit.spec import Ref, SpecError, Variant
+from kit.spec import Variant
+from kit.values import SpecError
 
 
 def Latency(

@@ -22,8 +22,10 @@ import numpy as np
 from kit import environment, registry, results
 from kit.busyness import BUSY_SHARE, ForeignLoad, busy
 from kit.measurements.bench import Columns, Driver
+from kit.ref import Ref
 from kit.runner import Runner
-from kit.spec import Ref, Undefined, Variant
+from kit.spec import Variant
+from kit.values import Undefined
 
 TURN_SECONDS = 0.15
 SHORT_CALL_SECONDS = 0.05

@@ -12,9 +12,8 @@ import pandas as pd
 
 from kit import presets, results
 from kit.report import footer, placeholders, tables
-from kit.spec import SpecError
 from kit.store import project_root, write_bytes, write_text
-from kit.values import shown
+from kit.values import SpecError, shown
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

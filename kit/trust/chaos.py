@@ -24,10 +24,12 @@ from pydantic import Field
 from kit import disk, presets, results, store
 from kit.analysis.statistics.intervals import Array
 from kit.measurements.bench import Driver, Raw
+from kit.ref import Ref, content_hash
 from kit.registry import metrics, register_measurement
-from kit.spec import Ref, Run, Undefined, Variant, content_hash
+from kit.spec import Run, Variant
 from kit.trust.episodes import COUNTS, Failed, Undisturbed, Work, episode, kill, undisturbed
 from kit.trust.place import Place, processes
+from kit.values import Undefined
 
 Target = Literal["driver", "worker", "build", "publish", "fetch", "study"]
 SIDE_BY_SIDE = 2

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from kit import registry
-from kit.spec import Ref, Run, Variant, content_hash
+from kit.ref import Ref, content_hash
+from kit.spec import Run, Variant
 from kit.store import Artifact
 
 

@@ -14,7 +14,8 @@ from statsmodels.stats.weightstats import DescrStatsW
 from kit.analysis.reweight import at_shares, reweighted
 from kit.analysis.statistics import smooth
 from kit.analysis.statistics.intervals import Ratio
-from kit.spec import SpecError, Variant
+from kit.spec import Variant
+from kit.values import SpecError
 
 quick = settings(deadline=None, max_examples=40)
 

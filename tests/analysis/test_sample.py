@@ -15,8 +15,10 @@ from kit.analysis.metrics.calibration import ece
 from kit.analysis.metrics.scaling import fit_temperature
 from kit.analysis.sample import Related
 from kit.analysis.statistics.smooth import interval
-from kit.spec import Ref, Run, Undefined, Variant, content_hash
+from kit.ref import Ref, content_hash
+from kit.spec import Run, Variant
 from kit.store import Artifact
+from kit.values import Undefined
 
 Make = Callable[..., Artifact]
 

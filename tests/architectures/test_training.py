@@ -18,9 +18,11 @@ from kit.architectures.model import Model, logits, make_model
 from kit.architectures.preprocessing import Texts
 from kit.architectures.tokenizers import ByteTokenizer
 from kit.architectures.training import Diverged, pick_rate, train
+from kit.ref import Ref
 from kit.registry import register_architecture
-from kit.spec import Budget, Ref, SpecError, Training
+from kit.spec import Budget, Training
 from kit.tasks.task import Task
+from kit.values import SpecError
 
 MakeTraining = Callable[..., Training]
 LLAMA = Ref("llama", width=16, depth=1)

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import kit
-from kit.spec import SpecError
+from kit.values import SpecError
 
 CELLS = [
     *(

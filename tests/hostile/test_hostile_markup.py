@@ -17,8 +17,9 @@ from markdown_it import MarkdownIt
 
 from kit import results
 from kit.analysis.flips import flips
+from kit.ref import Ref
 from kit.report import plot, publish, style, tables
-from kit.spec import Ref, Run, Variant
+from kit.spec import Run, Variant
 from kit.store import Artifact
 from kit.values import tidy
 

@@ -19,8 +19,10 @@ from matplotlib.figure import Figure
 import kit
 from kit import assets, packages, presets, registry, results, values
 from kit.architectures.folder import locate
+from kit.ref import Ref
 from kit.report import publish
-from kit.spec import Ref, SpecError, Variant
+from kit.spec import Variant
+from kit.values import SpecError
 
 
 class Empty:

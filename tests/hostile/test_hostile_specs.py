@@ -16,8 +16,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kit import registry
-from kit.spec import Budget, Ref, Run, SpecError, Training, Variant, content_hash, freeze, to_json
-from kit.values import read_object, shown
+from kit.ref import Ref, content_hash, freeze, to_json
+from kit.spec import Budget, Run, Training, Variant
+from kit.values import SpecError, read_object, shown
 
 
 def nested(levels: int) -> list[Any]:

@@ -20,8 +20,9 @@ from hypothesis import strategies as st
 from kit import assets
 from kit.architectures.model import make_model, shell
 from kit.compression.onnx import dynamic_int8
+from kit.ref import Ref
 from kit.runtimes.onnx import onnx
-from kit.spec import Ref, SpecError
+from kit.values import SpecError
 
 WEIGHTS = "model.safetensors"
 pytestmark = [

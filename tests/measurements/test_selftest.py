@@ -12,7 +12,7 @@ from kit.analysis.metrics.costs import launch_ratios
 from kit.measurements import SelfTest, pairs
 from kit.measurements.bench import Driver
 from kit.measurements.selftest import self_test
-from kit.spec import Ref
+from kit.ref import Ref
 from kit.workers import inline
 
 SIZES: dict[str, Any] = {"batch_sizes": (4,), "seconds": 0.1, "wait": 0.0}

@@ -20,10 +20,12 @@ from helpers import restored
 import kit
 from kit import results, store
 from kit.measurements.bench import Driver
-from kit.spec import Ref, Run, SpecError, Undefined, Variant
+from kit.ref import Ref
+from kit.spec import Run, Variant
 from kit.trust import episodes
 from kit.trust.episodes import Failed, Try, Work, episode, undisturbed
 from kit.trust.place import Place, compared, held_locks, orphans, processes, redone, stamps, strays
+from kit.values import SpecError, Undefined
 
 linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
 

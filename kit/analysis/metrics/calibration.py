@@ -10,7 +10,7 @@ import numpy as np
 from kit.analysis.metrics.classification import log_softmax, one_hot, squared_errors
 from kit.analysis.statistics.intervals import Array, wilson
 from kit.registry import register_metric
-from kit.spec import Undefined
+from kit.values import Undefined
 
 if TYPE_CHECKING:
     import pandas as pd

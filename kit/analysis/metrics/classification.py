@@ -13,7 +13,7 @@ import numpy as np
 from kit.analysis.statistics.intervals import Array, Influence, Ratio
 from kit.analysis.statistics.ranking import auroc as area_under_roc
 from kit.registry import register_metric
-from kit.spec import Undefined
+from kit.values import Undefined
 
 TOP = 5
 """Guesses that `top_k_accuracy` allows."""

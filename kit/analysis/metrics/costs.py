@@ -15,7 +15,7 @@ import numpy as np
 from kit.analysis.statistics.intervals import Array
 from kit.registry import metrics, register_metric
 from kit.results import parse_condition
-from kit.spec import Undefined
+from kit.values import Undefined
 
 _variant_calls = {"phase": "call", "side": "variant"}
 

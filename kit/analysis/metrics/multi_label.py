@@ -16,7 +16,7 @@ from kit.analysis.metrics.classification import decided
 from kit.analysis.statistics import ranking
 from kit.analysis.statistics.intervals import Array, Influence, Ratio
 from kit.registry import register_metric
-from kit.spec import Undefined
+from kit.values import Undefined
 
 _of_labels = partial(register_metric, artifact="multi_label", version=1)
 

@@ -14,7 +14,7 @@ import numpy as np
 from kit.analysis.statistics import errors
 from kit.analysis.statistics.intervals import Array, Influence
 from kit.registry import register_metric
-from kit.spec import Undefined
+from kit.values import Undefined
 
 
 def log_odds(logits: Array) -> Array:

@@ -25,7 +25,7 @@ from kit.analysis.statistics.intervals import (
 from kit.busyness import BUSY_SHARE
 from kit.registry import register_metric
 from kit.results import parse_condition
-from kit.spec import Undefined
+from kit.values import Undefined
 
 GROUPS = (4, 8)
 UNTIL = 0.02

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from kit.spec import Undefined
+from kit.values import Undefined
 
 if TYPE_CHECKING:
     from kit.analysis.statistics.intervals import Array

@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from kit.analysis.statistics.intervals import Array, Influence
-from kit.spec import Undefined
+from kit.values import Undefined
 
 
 def root_mean_square(errors: Array) -> Influence:

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from kit.analysis.statistics import bootstrap as boot
-from kit.spec import Undefined
+from kit.values import Undefined
 
 Array = np.ndarray[Any, np.dtype[Any]]
 FEW, MANY = 5, 20_000

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from kit.analysis.statistics.intervals import Array, Influence
-from kit.spec import Undefined
+from kit.values import Undefined
 
 
 class Levels(NamedTuple):

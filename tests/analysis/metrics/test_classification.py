@@ -30,7 +30,7 @@ from kit.analysis.metrics.classification import (
     top_k_accuracy,
 )
 from kit.analysis.statistics import intervals
-from kit.spec import Undefined
+from kit.values import Undefined
 
 quick = settings(deadline=None, max_examples=40)
 

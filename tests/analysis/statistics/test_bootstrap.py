@@ -20,7 +20,7 @@ from kit.analysis.statistics.bootstrap import (
     studentized,
     unskewed,
 )
-from kit.spec import Undefined
+from kit.values import Undefined
 
 quick = settings(deadline=None, max_examples=30)
 
