@@ -26,7 +26,7 @@ from kit import disk
 from kit.environment import cache_root
 from kit.packages import Recipe, download, join, unpack
 from kit.ref import content_hash
-from kit.values import SpecError, reason, suggest
+from kit.values import SpecError, suggest
 
 TABLE = Path(__file__).with_name("assets.toml")
 _MANIFEST = ".asset.json"  # size and sha256 of every file, inside the folder
@@ -166,8 +166,6 @@ def gguf_to_safetensors(gguf: Path, folder: Path) -> None:
         gguf: the file.
         folder: gets model.safetensors, config.json, tokenizer.json and their like.
 
-    Raises:
-        ValueError: the file is cut, broken or of a kind that transformers does not read.
     """
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -175,13 +173,8 @@ def gguf_to_safetensors(gguf: Path, folder: Path) -> None:
     source = {"pretrained_model_name_or_path": str(gguf.parent), "gguf_file": gguf.name}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        try:
-            model = AutoModelForCausalLM.from_pretrained(**source, dtype=torch.float32)
-            tokenizer = AutoTokenizer.from_pretrained(**source)
-        except Exception as error:  # whatever the readers of the format meet in a broken file
-            raise ValueError(
-                f"{gguf.name} is no GGUF model that can be read: {reason(error)}. Fetch it anew."
-            ) from error
+        model = AutoModelForCausalLM.from_pretrained(**source, dtype=torch.float32)
+        tokenizer = AutoTokenizer.from_pretrained(**source)
         # transformers still takes the dequantized model for a quantized one, and will not save it
         if hasattr(model.config, "quantization_config"):
             del model.config.quantization_config

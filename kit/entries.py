@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from kit.ref import Located, Ref, content_hash
 from kit.source import source_hash
-from kit.values import SpecError, check_name, refusal, shown, suggest
+from kit.values import MOST_NAME, SpecError, check_name, refusal, shown, suggest
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -132,7 +132,7 @@ class Registry:
         if name in self._entries:
             return self._entries[name]
         for prefix in self._prefixes:
-            if Path(name).is_dir():
+            if len(name) <= MOST_NAME and Path(name).is_dir():
                 raise SpecError(f"{name!r} is a folder: the {self.kind} in it is {prefix + name!r}")
         raise SpecError(suggest(name, [*self._entries, *self._aliases], self.kind))
 

@@ -161,7 +161,7 @@ class Variant(Spec):
     schemes: Schemes = ()
     runtime: Runtime = Ref("eager")
     seed: Whole = 0
-    name: str = dataclasses.field(default="", compare=False)
+    name: Annotated[str, Field(strict=True)] = dataclasses.field(default="", compare=False)
     labels: dataclasses.InitVar[Any] = None
     length: dataclasses.InitVar[Any] = None
 

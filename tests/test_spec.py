@@ -56,6 +56,25 @@ def test_another_argument_is_another_content(args: dict[str, Any], value: Any) -
     assert content_hash(Ref("b", **args)) != content_hash(Ref("a", **args))
 
 
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (1, True),
+        (1, 1.0),
+        (1, "1"),
+        (None, "None"),
+        ((1, (2,)), (1, 2)),
+        ({"ref": "a", "args": {}}, Ref("a")),
+        ({"spec": "Variant", "name": "x"}, {"spec": "Variant", "name": "y"}),
+        ({"=ref": 1}, {"ref": 1}),
+    ],
+)
+def test_alike_contents_are_told_apart(one: Any, other: Any) -> None:
+    assert content_hash(Ref("x", value=one)) != content_hash(Ref("x", value=other))
+    assert Ref("x", value=one) != Ref("x", value=other)
+    assert content_hash(Ref("x", value=-0.0)) == content_hash(Ref("x", value=0.0))
+
+
 @quick
 @given(arguments)
 def test_pickled_and_copied_refs_are_equal(args: dict[str, Any]) -> None:

@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from pathlib import Path
+from typing import Annotated, Any
 
 import numpy as np
 import pytest
 from pydantic import Field
 
-from kit.values import SpecError, check_name, checked, reason, shown, suggest, tidy, unboxed
+from kit.values import (
+    SpecError,
+    check_name,
+    checked,
+    read_object,
+    reason,
+    shown,
+    suggest,
+    tidy,
+    unboxed,
+)
 
 
 def test_a_checked_value_is_of_its_type() -> None:
@@ -26,6 +37,33 @@ def test_single_numbers_of_numpy_are_pythons() -> None:
 def test_a_name_is_kept_as_it_is() -> None:
     for name in ("minilm w4g32 onnx", "naïve", "日本", "a/b", "../x", "=1", "x²", "👩‍👩‍👧"):
         assert check_name(name, "a name") == tidy(name) == name
+
+
+@pytest.mark.parametrize(
+    ("name", "sentence"),
+    [
+        ("a\0b", "the character U+0000, which is not seen"),
+        ("\u202ecod.exe", "the character U+202E"),
+        ("\ud800", "the character U+D800"),
+        ("a\nb", "the character U+000A"),
+        ("a  b", "is 'a  b'; expected 'a b'"),
+        ("e\u0301", "expected 'é'"),
+        ("y" * 256, "has 256 characters"),
+        ("", "is ''; expected text"),
+        (3, "is 3; expected text"),
+    ],
+)
+def test_a_refused_name_is_told_why(name: Any, sentence: str) -> None:
+    with pytest.raises(SpecError) as caught:
+        check_name(name, "the name")
+    assert sentence in str(caught.value)
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "[" * 100_000, "\ufeff{}"])
+def test_json_that_is_no_object(text: str, tmp_path: Path) -> None:
+    (tmp_path / "x.json").write_text(text)
+    with pytest.raises(SpecError, match="is no JSON"):
+        read_object(tmp_path / "x.json")
 
 
 def test_messages_are_short_and_on_one_line() -> None:
