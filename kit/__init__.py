@@ -17,7 +17,9 @@ for _name in ("ORT_DISABLE_TELEMETRY", "ORT_TELEMETRY_DISABLED"):
     os.environ.setdefault(_name, "1")
 
 _HOMES = {
-    "kit.spec": ("Budget", "Ref", "Run", "SpecError", "Training", "Undefined", "Variant"),
+    "kit.values": ("SpecError", "Undefined"),
+    "kit.ref": ("Ref",),
+    "kit.spec": ("Budget", "Run", "Training", "Variant"),
     "kit.registry": (
         "register_architecture",
         "register_corruption",

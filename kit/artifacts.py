@@ -8,11 +8,14 @@ import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from kit.spec import Run, to_json
+from kit.ref import to_json
+
+if TYPE_CHECKING:
+    from kit.spec import Run
 
 COLUMNS, INFO = "columns.npz", "info.json"
 _UNREADABLE = (ValueError, KeyError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error)

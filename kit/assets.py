@@ -17,20 +17,20 @@ import shutil
 import tempfile
 import tomllib
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+from kit import disk
 from kit.environment import cache_root
 from kit.packages import Recipe, download, join, unpack
 from kit.quiet import import_quietly
-from kit.spec import SpecError, content_hash, suggest
-from kit.values import reason
+from kit.ref import content_hash
+from kit.values import SpecError, suggest
 
 TABLE = Path(__file__).with_name("assets.toml")
 _MANIFEST = ".asset.json"  # size and sha256 of every file, inside the folder
-_LARGEST = 2**20  # bytes that unpacked files may have beside what the card says
 _SPACE = 2.0  # the download, its parts and what is made of them, over what is kept
 
 
@@ -101,7 +101,7 @@ def path(name: str) -> Path:
     """
     about, _ = _asset(name)
     folder = _folder(name)
-    with _readable_errors(name):
+    with _told(about):
         there = folder.exists()
     if there:
         if damage := _damage(folder, deep=False):
@@ -130,8 +130,9 @@ def fetch(name: str) -> Path:
     Raises:
         SpecError: no such asset.
         ConnectionError: the package index was not reached.
-        ValueError: the index serves another file than the pinned one, or an unsafe archive.
-        OSError: the cache folder (`KIT_CACHE`) is not writable or the disk is full.
+        ValueError: the index serves another file than the pinned one.
+        StoreError: the cache folder (`KIT_CACHE`) is not writable or the disk is full.
+        OSError: another failure that pip reports.
     """
     from filelock import FileLock
 
@@ -139,11 +140,11 @@ def fetch(name: str) -> Path:
     folder = _folder(name)
     if about.on_request:
         print(f"{name}: {about.origin}. Licence: {about.licence}.", flush=True)
-    with _readable_errors(name):
+    with _told(about):
         folder.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(folder.parent / f"{name}.lock"):
             for left in folder.parent.glob(f".{name}-*"):  # by a process that was killed
-                left.unlink() if left.is_symlink() else shutil.rmtree(left)
+                disk.remove(left)
             if folder.exists() and not _damage(folder, deep=True):
                 return folder
             if shutil.disk_usage(folder.parent).free < _SPACE * about.size:
@@ -166,8 +167,6 @@ def gguf_to_safetensors(gguf: Path, folder: Path) -> None:
         gguf: the file.
         folder: gets model.safetensors, config.json, tokenizer.json and their like.
 
-    Raises:
-        ValueError: the file is cut, broken or of a kind that transformers does not read.
     """
     import_quietly()
     import torch
@@ -176,13 +175,8 @@ def gguf_to_safetensors(gguf: Path, folder: Path) -> None:
     source = {"pretrained_model_name_or_path": str(gguf.parent), "gguf_file": gguf.name}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        try:
-            model = AutoModelForCausalLM.from_pretrained(**source, dtype=torch.float32)
-            tokenizer = AutoTokenizer.from_pretrained(**source)
-        except Exception as error:  # whatever the readers of the format meet in a broken file
-            raise ValueError(
-                f"{gguf.name} is no GGUF model that can be read: {reason(error)}. Fetch it anew."
-            ) from error
+        model = AutoModelForCausalLM.from_pretrained(**source, dtype=torch.float32)
+        tokenizer = AutoTokenizer.from_pretrained(**source)
         # transformers still takes the dequantized model for a quantized one, and will not save it
         if hasattr(model.config, "quantization_config"):
             del model.config.quantization_config
@@ -210,7 +204,7 @@ def _make(about: Card, recipe: Recipe, staging: Path) -> Path:
     folder = staging / "asset"
     folder.mkdir()
     for archive in download(about.name, recipe, staging / "download"):
-        unpack(archive, recipe, folder, _LARGEST + math.ceil(_SPACE * about.size))
+        unpack(archive, recipe, folder)
         archive.unlink()
     if recipe.gguf:
         gguf = folder / recipe.gguf
@@ -229,24 +223,11 @@ def _make(about: Card, recipe: Recipe, staging: Path) -> Path:
     return folder
 
 
-@contextlib.contextmanager
-def _readable_errors(name: str) -> Iterator[None]:
+def _told(about: Card) -> contextlib.AbstractContextManager[None]:
     """Says in a sentence what to do about a folder or a disk that does not take the asset."""
-    try:
-        yield
-    except OSError as error:
-        if error.errno == errno.ENOSPC:
-            space = math.ceil(_SPACE * card(name).size / 1e6)
-            raise OSError(
-                f"Not enough disk space for {name} in {cache_root()}: it takes {space} MB while "
-                "it is fetched. Free some, or set KIT_CACHE to a folder on another disk."
-            ) from error
-        if error.errno is not None:
-            raise PermissionError(
-                f"The cache folder {cache_root()} cannot be written ({error.strerror}). "
-                "Set KIT_CACHE to a folder that can."
-            ) from error
-        raise
+    space = math.ceil(_SPACE * about.size / 1e6)
+    remedy = f"Free {space} MB, or set KIT_CACHE to a folder that can be written"
+    return disk.told(cache_root(), "cache folder", remedy)
 
 
 def _sha256(file: Path) -> str:
@@ -260,14 +241,12 @@ def _damage(folder: Path, *, deep: bool) -> str | None:
         manifest = json.loads((folder / _MANIFEST).read_text(encoding="utf-8"))
         for name, (size, sha256) in manifest.items():
             file = folder / name
-            if not file.resolve().is_relative_to(folder.resolve()):
-                return f"{file} leads out of its folder"
             if file.stat().st_size != size:
                 return f"{file} has {file.stat().st_size} bytes instead of {size}"
             if deep and _sha256(file) != sha256:
                 return f"{file} has other contents than were unpacked"
     except FileNotFoundError as error:
         return f"{error.filename} is missing"
-    except (OSError, ValueError, TypeError, AttributeError, RecursionError):
+    except (ValueError, TypeError, AttributeError):
         return f"{folder / _MANIFEST} is not readable"
     return None

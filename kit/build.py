@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kit import assets, environment, registry, store, tasks
-from kit.spec import Ref, Run, SpecError, Variant, content_hash
-from kit.workers import report
+from kit.progress import report
+from kit.ref import Ref, content_hash
+from kit.spec import Run, Variant, named, uses
+from kit.values import SpecError, suggest
 
 if TYPE_CHECKING:
     from kit.architectures.model import Model
@@ -32,7 +34,7 @@ def run_ids(runs: Iterable[Run]) -> dict[Run, str]:
     known = fingerprints()
     return {
         run: content_hash(
-            run, registry.uses(run) | {"data": content_hash([*_measured(run, known).values()])}
+            run, uses(run) | {"data": content_hash([*_measured(run, known).values()])}
         )
         for run in runs
     }
@@ -40,15 +42,15 @@ def run_ids(runs: Iterable[Run]) -> dict[Run, str]:
 
 def _measured(run: Run, known: Fingerprints) -> dict[str, str]:
     """Returns the fingerprints of the data that a run measures, or fits a predictor on."""
-    named = [ref for kind, ref in registry.named(run.measurement) if kind == "tasks"]
+    measured = [ref for kind, ref in named(run.measurement) if kind == "tasks"]
     found = {}
-    for task in named:
+    for task in measured:
         split = run.measurement.args.get("split", "test")
         if split not in known(task):
-            raise SpecError(registry.suggest(split, known(task), f"split of {task.name}"))
+            raise SpecError(suggest(split, known(task), f"split of {task.name}"))
         found[f"{task.name} {split}"] = known(task)[split]
     if kind_of(run.variant) == "predictor":
-        found |= {f"{task.name} train": known(task)["train"] for task in named}
+        found |= {f"{task.name} train": known(task)["train"] for task in measured}
     return found
 
 
@@ -76,7 +78,7 @@ def origin(run: Run, known: Fingerprints | None = None) -> dict[str, Any]:
     if registry.runtimes.get(variant.runtime.name).traits["form"] == "graph":
         spec = _graph_spec(variant, stage(variant, "exported"))
         built["graph"] = store.built_path(spec).name
-    code = registry.uses(run)
+    code = uses(run)
     for kind, _, name in (key.partition("/") for key in code if "/" in key):
         for asset in registry.REGISTRIES[kind].get(name).traits.get("assets", ()):
             card = assets.card(asset)
@@ -148,7 +150,7 @@ def _weights_spec(variant: Variant) -> list[Any]:
     source = bare(variant)
     assert source.training is not None
     data = tasks.describe(source.training.task)["fingerprints"]
-    return ["weights", source, registry.uses(source), data["train"], data["validation"]]
+    return ["weights", source, uses(source), data["train"], data["validation"]]
 
 
 def _rate(variant: Variant) -> float:
@@ -235,7 +237,7 @@ def _graph_spec(variant: Variant, exported: Sequence[Ref]) -> list[Any]:
     weights = _weights_spec(variant) if is_trained(variant) else None
     about = environment.machine()
     made_by = [EXPORT_VERSION, about["torch"], about["onnxruntime"] if exported else ""]
-    return ["graph", source, registry.uses(source), weights, made_by]
+    return ["graph", source, uses(source), weights, made_by]
 
 
 def graph_path(variant: Variant) -> Path:

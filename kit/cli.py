@@ -20,7 +20,8 @@ import typer
 
 from kit import presets, registry, store
 from kit.listing import KINDS, listed
-from kit.spec import Ref, SpecError
+from kit.ref import Ref
+from kit.values import SpecError, suggest
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -71,7 +72,7 @@ def list_(
     """Show what there is to choose from: names, arguments with defaults and ranges, short names."""
     with _told():
         if kind and kind not in KINDS:
-            raise SpecError(registry.suggest(kind, KINDS, "kind"))
+            raise SpecError(suggest(kind, KINDS, "kind"))
         for one in [kind] if kind else KINDS:
             _print_table(one, *listed(one))
 

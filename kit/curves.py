@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from kit import store, tasks
-from kit.spec import Ref, SpecError, Undefined
+from kit.ref import Ref
 from kit.study import Study
+from kit.values import SpecError, Undefined
 
 if TYPE_CHECKING:
     import pandas as pd

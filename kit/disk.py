@@ -55,17 +55,13 @@ def trouble(error: BaseException, folder: Path, *, ours: bool) -> str | None:
             disk must be full now: a library that builds something reads and writes elsewhere too.
     """
     full = f"the disk is full ({_free(folder) / 1e6:.1f} MB free)"
-    known: BaseException | None = error
-    while known is not None:
-        if isinstance(known, OSError) and known.errno is not None:
-            place = known.filename
-            there = isinstance(place, str) and Path(place).is_relative_to(folder)
-            if known.errno in _FULL and (ours or there):
-                return full
-            if known.errno in _REASONS and (ours or there):
-                return _REASONS[known.errno]
-        known = known.__cause__ or known.__context__
-    return full if not ours and _free(folder) < _NO_ROOM else None
+    if isinstance(error, OSError):
+        place = error.filename
+        ours = ours or (isinstance(place, str) and Path(place).is_relative_to(folder))
+        known = {**dict.fromkeys(_FULL, full), **_REASONS}
+        if ours and error.errno in known:
+            return known[error.errno]
+    return full if _free(folder) < _NO_ROOM else None
 
 
 def _free(folder: Path) -> float:

@@ -14,9 +14,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from kit.ref import Located, Ref, content_hash
 from kit.source import source_hash
-from kit.spec import Ref, SpecError, content_hash, suggest
-from kit.values import Located, check_name, shown
+from kit.values import MOST_NAME, SpecError, check_name, refusal, shown, suggest
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -132,7 +132,7 @@ class Registry:
         if name in self._entries:
             return self._entries[name]
         for prefix in self._prefixes:
-            if Path(name).is_dir():
+            if len(name) <= MOST_NAME and Path(name).is_dir():
                 raise SpecError(f"{name!r} is a folder: the {self.kind} in it is {prefix + name!r}")
         raise SpecError(suggest(name, [*self._entries, *self._aliases], self.kind))
 
@@ -253,23 +253,14 @@ class Registry:
     def _checked(self, entry: Entry, args: Mapping[str, Any]) -> dict[str, Any]:
         from pydantic import ValidationError
 
-        model = self._arguments(entry)
-        unknown = [key for key in args if key not in model.model_fields]
-        if unknown:
-            sentence = suggest(unknown[0], model.model_fields, "argument")
-            raise SpecError(f"{self.kind} {entry.name}: {sentence}")
+        model, what = self._arguments(entry), f"{self.kind} {entry.name}"
         try:
             values = model(**args)
         except ValidationError as error:
-            first = error.errors()[0]
-            where = ".".join(str(part) for part in first["loc"])
-            given = "nothing" if first["type"] == "missing" else shown(first["input"])
-            expected = first["msg"].removeprefix("Value error, ")
-            message = f"{self.kind} {entry.name}: {where} is {given}; {expected}"
-            raise SpecError(message) from None
+            raise refusal(error, what, model.model_fields) from None
         for key, value in args.items():  # pydantic takes True for 1
             if isinstance(value, bool) and type(getattr(values, key)) in (int, float):
-                raise SpecError(f"{self.kind} {entry.name}: {key} is {value}; expected a number")
+                raise SpecError(f"{what}: {key} is {value}; expected a number")
         return {
             key: getattr(values, key)
             for key, field in model.model_fields.items()

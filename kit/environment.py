@@ -21,8 +21,8 @@ from pathlib import Path
 from timeit import repeat
 from typing import Any
 
-from kit.spec import SpecError, content_hash
-from kit.values import shown
+from kit.ref import content_hash
+from kit.values import SpecError, shown
 
 # starts of the CPU flags that decide how fast a kernel of low precision is
 FEATURES = ("avx2", "avx512f", "avx512_bf16", "avx512_vnni", "avx_vnni", "amx_", "asimd", "bf16")

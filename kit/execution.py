@@ -14,9 +14,10 @@ from typing import Any
 from kit import build, environment, registry, store
 from kit.bar import Bar
 from kit.measurements.bench import Bench, Driver, Raw
-from kit.spec import Run, SpecError, Undefined, Variant
-from kit.values import pathless
-from kit.workers import Worker, WorkerError, inline, kill_all, set_progress
+from kit.progress import set_progress
+from kit.spec import Run, Variant
+from kit.values import SpecError, Undefined, pathless
+from kit.workers import Worker, WorkerError, inline, kill_all
 
 Opener = Callable[..., contextlib.AbstractContextManager[Any]]
 

@@ -10,9 +10,11 @@ from typing import Any
 from kit import build, presets, registry
 from kit.corruptions import graded, mismatch
 from kit.measurements import Cost, Features, Latency, Memory, Quality
-from kit.spec import Budget, Ref, Run, SpecError, Training, Variant, suggest
+from kit.ref import Ref
+from kit.spec import Budget, Run, Training, Variant
 from kit.study import Study
 from kit.tasks import describe, modality
+from kit.values import SpecError, suggest
 
 Named = str | Ref
 NULL_MODEL_KINDS = ("predictor",)

@@ -25,8 +25,8 @@ from nbclient.exceptions import CellExecutionError, DeadKernelError
 from nbformat import NotebookNode
 
 from kit import disk
-from kit.spec import SpecError, suggest
 from kit.store import write_text
+from kit.values import SpecError, suggest
 
 PATIENCE = 1.4
 """Seconds that an interrupted kernel has to end before it is killed: it may be deep in C."""

@@ -12,7 +12,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from kit import disk
-from kit.workers import report
+from kit.progress import report
 
 
 @contextlib.contextmanager

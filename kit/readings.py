@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING
 
 from kit import build, registry, store, tasks
 from kit.corruptions import examples_of
-from kit.spec import Ref, Run, SpecError, Variant
+from kit.ref import Ref
+from kit.spec import Run, Variant
 from kit.table import artifact_kind
+from kit.values import SpecError
 
 if TYPE_CHECKING:
     import pandas as pd

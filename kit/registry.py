@@ -5,13 +5,13 @@ The registries fill themselves on the first look-up, so that importing the kit s
 
 from __future__ import annotations
 
+import functools
 import inspect
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from typing import Any, cast
 
 from kit.entries import Entry, F, Registry, positional
-from kit.spec import TRAINING_VERSION, Ref, Run, SpecError, Variant, suggest
-from kit.values import check_name, check_text
+from kit.values import SpecError, check_name, check_text, suggest
 
 STAGES = ("torch", "exported", "cache")
 KINDS = ("causal", "encoder", "vision", "predictor", "pretrained")
@@ -23,7 +23,8 @@ QUALITY = {
     "regression": "regression",
 }
 """Kind of task -> kind of artifact that holds its quality."""
-__all__ = ["Entry", "Registry", "suggest"]
+
+__all__ = ["Entry", "Registry"]
 
 architectures = Registry(
     "architecture",
@@ -49,6 +50,32 @@ REGISTRIES = {
 }
 
 
+def _with_traits(*traits: str) -> Callable[[F], F]:
+    """Refuses what a decorator does not know, before Python says that another thing is missing.
+
+    Args:
+        *traits: names that it takes as `**traits`, beside its own parameters.
+    """
+
+    def wrap(decorator: F) -> F:
+        own = [name for name in inspect.signature(decorator).parameters if name != "traits"]
+
+        @functools.wraps(decorator)
+        def checked(*args: Any, **given: Any) -> Any:
+            unknown = [name for name in given if name not in (*own, *traits)]
+            if unknown:
+                sentence = suggest(unknown[0], (*own, *traits), "trait")
+                raise SpecError(f"{decorator.__name__}: {sentence}")
+            return decorator(*args, **given)
+
+        return cast(F, checked)
+
+    return wrap
+
+
+@_with_traits(
+    *("fitted", "width_multiple", "assets", "modality", "probabilities", "rate", "passes")
+)
 def register_architecture(
     *,
     kind: str,
@@ -67,8 +94,9 @@ def register_architecture(
         tokenizer: makes the tokenizer; bytes by default.
         **traits: `fitted=True` (has `fit` instead of gradient training), `width_multiple=n`,
             `assets=("minilm",)` (names of the assets it reads), `modality="text"` (of a predictor
-            that reads no other), and what `kit.classifier` takes: `rate` (learning rate) and
-            `passes` (epochs for each of the preset's).
+            that reads no other), `probabilities=True` (its scores are such), and what
+            `kit.classifier` takes: `rate` (learning rate) and `passes` (epochs for each of the
+            preset's).
     """
     if kind not in KINDS:
         raise SpecError(suggest(kind, KINDS, "kind of architecture"))
@@ -77,6 +105,7 @@ def register_architecture(
     )
 
 
+@_with_traits("assets")
 def register_task(
     *,
     kind: str,
@@ -126,6 +155,7 @@ def register_task(
     )
 
 
+@_with_traits("dtype")
 def register_scheme(
     *,
     stage: str,
@@ -162,6 +192,7 @@ def register_scheme(
     )
 
 
+@_with_traits("compiles")
 def register_runtime(*, version: int | None = None, **traits: Any) -> Callable[[F], F]:
     """Registers what executes a model: `f(model)` or `f(graph)` gives `forward(inputs)`.
 
@@ -169,7 +200,7 @@ def register_runtime(*, version: int | None = None, **traits: Any) -> Callable[[
 
     Args:
         version: raise it when results change.
-        **traits: passed on to `Registry.register`.
+        **traits: `compiles=True` (its first call takes long, for it compiles).
     """
 
     def register(function: F) -> F:
@@ -179,6 +210,7 @@ def register_runtime(*, version: int | None = None, **traits: Any) -> Callable[[
     return register
 
 
+@_with_traits("seconds", "adds")
 def register_measurement(
     *, where: str, artifacts: Iterable[str], version: int | None = None, **traits: Any
 ) -> Callable[[F], F]:
@@ -200,6 +232,10 @@ def register_measurement(
     )
 
 
+@_with_traits(
+    *("where", "columns", "reference", "optional", "graded", "needs_probabilities", "null"),
+    *("by_group", "by_columns", "flips", "bounds", "note"),
+)
 def register_metric(
     *,
     artifact: str | Iterable[str],
@@ -237,6 +273,7 @@ def register_metric(
     )
 
 
+@_with_traits("assets")
 def register_corruption(
     *,
     modality: str,
@@ -271,45 +308,6 @@ def register_corruption(
         )
 
     return register
-
-
-def check_stages(refs: tuple[Ref, ...]) -> None:
-    """Raises SpecError unless the schemes stand in the order of their stages."""
-    stages = [STAGES.index(schemes.get(ref.name).traits["stage"]) for ref in refs]
-    if stages != sorted(stages):
-        order = ", ".join(f"{ref.name} ({STAGES[s]})" for ref, s in zip(refs, stages, strict=True))
-        raise SpecError(f"schemes out of order: {order}; the order is {' < '.join(STAGES)}")
-
-
-def uses(value: Variant | Run) -> dict[str, str]:
-    """Returns the version of everything registered that a variant or run uses, by kind and name."""
-    if isinstance(value, Run):
-        found = {**uses(value.variant), **_version("measurements", value.measurement)}
-        for argument in value.measurement.args.values():
-            if isinstance(argument, Variant):
-                found |= uses(argument)
-        for kind, ref in named(value.measurement):
-            found |= _version(kind, ref)
-        return found
-    found = _version("architectures", value.architecture) | _version("runtimes", value.runtime)
-    for scheme in value.schemes:
-        found |= _version("schemes", scheme)
-    if value.training is not None:
-        found |= _version("tasks", value.training.task) | {"training": str(TRAINING_VERSION)}
-    return found
-
-
-def named(measurement: Ref) -> list[tuple[str, Ref]]:
-    """Returns the kind and Ref of what a measurement's arguments name: tasks and a corruption."""
-    return [
-        ("corruptions" if argument == "corruption" else "tasks", ref)
-        for argument, ref in measurement.args.items()
-        if isinstance(ref, Ref)
-    ]
-
-
-def _version(kind: str, ref: Ref) -> dict[str, str]:
-    return {f"{kind}/{ref.name}": REGISTRIES[kind].get(ref.name).version}
 
 
 def user_entries() -> list[tuple[str, Entry]]:

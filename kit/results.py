@@ -6,22 +6,23 @@ by hand, a lost column or a doubled row is found where it happens, with its colu
 
 from __future__ import annotations
 
+import functools
 import math
 import re
 import warnings
 from collections.abc import Callable, Iterable, Mapping
-from numbers import Real
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-from kit.spec import suggest
+from kit import registry
 from kit.store import project_root, write_text
-from kit.values import MOST_WHOLE, shown, tidy, unseen
+from kit.values import MOST_WHOLE, shown, suggest, tidy, unboxed, unseen
 
 if TYPE_CHECKING:
     import pandas as pd
+    from pydantic import TypeAdapter
 
-    from kit.spec import Ref
+    from kit.ref import Ref
 
 KEY = (
     *("study", "variant", "architecture", "schemes", "runtime", "seed"),
@@ -143,8 +144,6 @@ def validate(frame: pd.DataFrame) -> pd.DataFrame:
     Raises:
         ValueError: names the column, the row (1 is the first) and the rule that does not hold.
     """
-    import pandera.pandas as pa
-
     given = list(frame.columns)
     for name in [*COLUMNS, *given]:
         if name not in COLUMNS or given.count(name) != 1:
@@ -154,66 +153,53 @@ def validate(frame: pd.DataFrame) -> pd.DataFrame:
                 f"column {shown(name)} {problem}; the columns are {', '.join(COLUMNS)}"
             )
     frame = frame[list(COLUMNS)].reset_index(drop=True)
-    typed = {name: "float64" for name in NUMBERS} | {name: "Int64" for name in COUNTS}
     for name in COLUMNS:
-        make = _numbers if name in typed else _texts
-        frame[name] = make(frame[name], typed.get(name, "str"))
-    schema = pa.DataFrameSchema(
-        {name: pa.Column(typed.get(name, "str"), nullable=name in typed) for name in COLUMNS},
-        checks=[
-            pa.Check(rule, error=f"{column}\n{text}", ignore_na=False)
-            for column, text, rule in _RULES
-        ],
-    )
-    try:
-        schema.validate(frame, lazy=True)
-    except pa.errors.SchemaErrors as error:
-        case = error.failure_cases.iloc[0]
-        column, _, text = str(case["check"]).partition("\n")
-        at = int(case["index"])
-        found = " ".join(str(frame[name].iloc[at]) for name in column.split("/")).strip()
-        raise _broken(column, at, text, found) from None
+        frame[name] = _typed(frame[name])
+    for column, rule, holds in _RULES:
+        broken = ~holds(frame).astype(bool).to_numpy()
+        if broken.any():
+            at = int(broken.argmax())
+            found = " ".join(str(frame[name].iloc[at]) for name in column.split("/")).strip()
+            raise _broken(column, at, rule, found)
     return frame
 
 
-def _texts(column: pd.Series, dtype: str) -> pd.Series:
+def _typed(column: pd.Series) -> pd.Series:
+    """Returns a column as text, as numbers or as whole numbers."""
+    import pandas as pd
+    from pydantic import ValidationError
+
+    kind = "float64" if column.name in NUMBERS else "Int64" if column.name in COUNTS else "str"
+    if kind != "str":
+        try:
+            cells: list[Any] = _reader(kind).validate_python(column.tolist())
+        except ValidationError as error:
+            first, what = error.errors()[0], "number" if kind == "float64" else "whole number"
+            at = int(first["loc"][0])
+            raise _broken(column.name, at, f"is a {what}", column.iloc[at]) from None
+    else:
+        cells = [str(cell) for cell in column]
+        for text in dict.fromkeys(cells):
+            if mark := unseen(text):
+                rule = f"is one line of text without {mark}"
+                raise _broken(column.name, cells.index(text), rule, text)
+    return pd.Series(cells, index=column.index, dtype=kind, name=column.name)
+
+
+@functools.cache
+def _reader(kind: str) -> TypeAdapter[Any]:
+    """Returns what reads a column of numbers: an empty cell is None."""
+    from pydantic import BeforeValidator, Field, TypeAdapter
+
+    whole = Annotated[int, Field(ge=-MOST_WHOLE, le=MOST_WHOLE)]
+    number: Any = float if kind == "float64" else whole
+    return TypeAdapter(list[Annotated[number | None, BeforeValidator(_filled)]])
+
+
+def _filled(cell: Any) -> Any:
     import pandas as pd
 
-    texts = [str(cell) for cell in column]
-    for text in dict.fromkeys(texts):
-        if unseen(text):
-            rule = f"is one line of text without {unseen(text)}"
-            raise _broken(column.name, texts.index(text), rule, text)
-    return pd.Series(texts, index=column.index, dtype=dtype, name=column.name)
-
-
-def _numbers(column: pd.Series, dtype: str) -> pd.Series:
-    import pandas as pd
-
-    cells = [
-        None if _is_blank(cell) else cell if _is_number(cell) else "no number" for cell in column
-    ]
-    numbers = pd.to_numeric(pd.Series(cells, dtype=object), errors="coerce").astype("float64")
-    wrong = numbers.isna() & pd.Series(cell is not None for cell in cells)
-    if dtype == "Int64":
-        wrong |= numbers.notna() & ((numbers % 1 != 0) | (numbers.abs() >= 2**63))
-    if wrong.any():
-        at = int(wrong.to_numpy().argmax())
-        rule = "is a whole number" if dtype == "Int64" else "is a number"
-        raise _broken(column.name, at, rule, column.iloc[at])
-    return numbers.astype("Int64") if dtype == "Int64" else numbers
-
-
-def _is_blank(cell: Any) -> bool:
-    import pandas as pd
-
-    return bool(pd.api.types.is_scalar(cell) and (pd.isna(cell) or cell == ""))
-
-
-def _is_number(cell: object) -> bool:
-    """Says whether a cell may be read as a number: True and whole numbers of any size may not."""
-    large = isinstance(cell, int) and abs(cell) > MOST_WHOLE
-    return isinstance(cell, str | Real) and not isinstance(cell, bool) and not large
+    return None if pd.api.types.is_scalar(cell) and (pd.isna(cell) or cell == "") else unboxed(cell)
 
 
 def _broken(column: object, at: int, rule: str, found: object) -> ValueError:
@@ -304,8 +290,8 @@ def expand(frame: pd.DataFrame) -> pd.DataFrame:
     taken = (*COLUMNS, "higher_is_better", "shift", "simulated")
     parts = parts.rename(columns=lambda key: f"condition_{key}" if key in taken else key)
     frame = pd.concat([frame, parts], axis=1)
-    frame["higher_is_better"] = [_direction(metric) for metric in frame.metric]
-    frame["shift"] = [_shift(*names) for names in zip(frame.task, frame.split, strict=True)]
+    frame["higher_is_better"] = [higher_is_better(metric) for metric in frame.metric]
+    frame["shift"] = [shift(*names) for names in zip(frame.task, frame.split, strict=True)]
     frame["simulated"] = [is_simulated(schemes) for schemes in frame.schemes]
     return frame
 
@@ -329,30 +315,30 @@ def load(name: str, results: Path | None = None) -> pd.DataFrame:
 
 
 def _trait(kind: str, name: str, trait: str) -> Any:
-    from kit import registry
-
     try:
         return registry.REGISTRIES[kind].get(name).traits.get(trait)
     except ValueError:  # not registered in this session
         return None
 
 
-def _direction(metric: str) -> bool | None:
+def higher_is_better(metric: str) -> bool | None:
+    """Returns a metric's direction; None where it has none or is not registered here."""
     if metric.startswith("flips_"):
         return metric == "flips_gained"
     better: bool | None = _trait("metrics", metric.removesuffix("_change"), "higher_is_better")
     return better
 
 
-def _shift(task: str, split: str) -> str | None:
+def shift(task: str, split: str) -> str | None:
+    """Returns whether a split is `near` or `far`; '' in distribution, None where not known here."""
     shifts = _trait("tasks", task, "shifts")
-    return None if shifts is None else shifts.get(split.removesuffix("/validation"), "")
+    if split == "test" or shifts is None:
+        return "" if split == "test" else None
+    return str(shifts.get(split.removesuffix("/validation"), ""))
 
 
 def is_simulated(schemes: str) -> bool | None:
     """Says whether one of a row's schemes is simulated; None where one is not registered here."""
-    from kit import registry
-
     aliases = registry.schemes.aliases()
     names = [part.partition("(")[0] for part in schemes.split("+") if part != "fp32"]
     refs = [aliases[name].name if name in aliases else name for name in names]

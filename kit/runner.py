@@ -14,8 +14,10 @@ import numpy as np
 from kit import registry
 from kit.build import conflict, graph_path, kind_of, load_model, task_of
 from kit.imports import Imports, resident
-from kit.spec import Ref, Undefined, Variant
-from kit.workers import report
+from kit.progress import report
+from kit.ref import Ref
+from kit.spec import Variant
+from kit.values import Undefined
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -14,9 +14,11 @@ import types
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-from kit.spec import Run, SpecError, Variant, content_hash
+from kit.ref import content_hash
+from kit.values import SpecError
 
 PLAIN = (type(None), bool, int, float, complex, str, bytes, range, slice, type(...))
+WRITTEN = ("kit.ref", "typing", "types")  # homes of classes that write what they hold
 
 
 def source_hash(thing: Callable[..., Any] | type) -> str:
@@ -80,11 +82,9 @@ def _content(name: str, value: Any) -> str:
     """Returns text that changes with a value and with nothing else."""
     if isinstance(value, types.ModuleType):
         return f"module {value.__name__}"
-    if isinstance(value, Variant | Run):  # whose text is short
+    if type(value).__module__ == "kit.spec":
         return content_hash(value)
-    if isinstance(value, PLAIN) or type(value).__module__ in (
-        *("kit.spec", "kit.values", "typing", "types"),
-    ):
+    if isinstance(value, PLAIN) or type(value).__module__ in WRITTEN:
         return repr(value)
     if isinstance(value, set | frozenset):
         return str(sorted(map(repr, value)))

@@ -1,4 +1,4 @@
-"""What to compare: frozen specifications and the hash of their content.
+"""What to compare: frozen specifications, and everything registered that they use.
 
 A `Variant` is what would be deployed (architecture, training, schemes, runtime, seed), a `Run` is a
 variant with one `Measurement` asked of it. Specs hold names and plain values only, never models or
@@ -8,107 +8,91 @@ functions, so that they can be hashed, written as JSON, sent to a worker and com
 from __future__ import annotations
 
 import dataclasses
-import hashlib
-import json
-import re
+import functools
+import inspect
 from collections.abc import Mapping
-from pathlib import PurePath
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, TypeVar, dataclass_transform
 
+import pydantic
+from pydantic import AfterValidator, BeforeValidator, Field, PlainValidator
+
+from kit import registry
+from kit.ref import Ref, Spec
 from kit.values import (
-    FrozenDict,
-    Located,
-    Spec,
+    MOST_WHOLE,
     SpecError,
     check_name,
-    check_text,
-    freeze,
-    real,
+    refusal,
     shown,
-    suggest,
     tidy,
-    whole,
+    unboxed,
 )
-
-__all__ = [
-    "Budget",
-    "FrozenDict",
-    "Ref",
-    "Run",
-    "SpecError",
-    "Training",
-    "Undefined",
-    "Variant",
-    "content_hash",
-    "freeze",
-    "suggest",
-    "to_json",
-]
 
 TRAINING_VERSION = 1
 """Raised by hand when the training loop changes what it makes."""
-MOST_REF = 5_000
-"""Characters of a Ref's name: `hf:` and a path."""
+
+S = TypeVar("S")
 
 
-class Undefined(Exception):
-    """A number that cannot be had here; it becomes an `undefined` row with this reason."""
+@dataclass_transform(frozen_default=True, field_specifiers=(dataclasses.field,))
+def _spec(cls: type[S]) -> type[S]:
+    """Makes a frozen dataclass whose fields pydantic checks; a mistake is a `SpecError`."""
+    config = pydantic.ConfigDict(arbitrary_types_allowed=True, extra="forbid")
+    made: Any = pydantic.dataclasses.dataclass(cls, frozen=True, config=config)
+    check, known = made.__init__, list(inspect.signature(made).parameters)
+
+    @functools.wraps(check)
+    def checked(self: S, *args: Any, **fields: Any) -> None:
+        try:
+            check(self, *args, **fields)
+        except pydantic.ValidationError as error:
+            raise refusal(error, cls.__name__, known) from None
+
+    made.__init__ = checked
+    spec: type[S] = made
+    return spec
 
 
-class Ref(Spec):
-    """The name of something registered, with the arguments to call it with.
-
-    Args:
-        name: the registered name or an alias of it, such as `"round"` or `"w4g32"`.
-        **args: keyword arguments; numbers, strings, booleans, None, sequences, mappings, or specs.
-
-    Raises:
-        SpecError: the name is no text on one line, or an argument is no plain value.
-    """
-
-    __slots__ = ("args", "name")
-    name: str
-    args: Mapping[str, Any]
-
-    def __init__(self, name: str, /, **args: Any) -> None:
-        check_text(name, "the name of a Ref", MOST_REF)
-        object.__setattr__(self, "name", name)
-        frozen = {
-            key: freeze(value, f"{shown(name)[1:-1]}({key}=...)")
-            for key, value in sorted(args.items())
-        }
-        object.__setattr__(self, "args", FrozenDict(frozen))
-
-    def __setattr__(self, key: str, value: object) -> None:
-        raise AttributeError("a Ref is frozen; use ref.replace(...)")
-
-    def replace(self, **args: Any) -> Ref:
-        """Returns the same reference with some arguments changed."""
-        return Ref(self.name, **{**self.args, **args})
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Ref) and (self.name, self.args) == (other.name, other.args)
-
-    def __hash__(self) -> int:
-        return hash((self.name, self.args))
-
-    def __repr__(self) -> str:
-        args = "".join(f", {key}={value!r}" for key, value in self.args.items())
-        return f"Ref({self.name!r}{args})"
-
-    def __str__(self) -> str:
-        args = ",".join(f"{key}={value}" for key, value in self.args.items())
-        return f"{self.name}({args})" if args else self.name
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return _ref, (self.name, dict(self.args))
+def _listed(value: Any) -> Any:
+    """Returns a single number as a list of one."""
+    return value if isinstance(value, list | tuple) else [value]
 
 
-def _ref(name: str, args: dict[str, Any]) -> Ref:
-    return Ref(name, **args)
+def _schemes(value: Any) -> Any:
+    if not isinstance(value, list | tuple):
+        example = f", such as [{shown(value)}]" if isinstance(value, str | Ref) else ""
+        raise SpecError(f"schemes={shown(value)}: expected a list{example}")
+    return value
 
 
-@dataclasses.dataclass(frozen=True)
+def check_stages(refs: tuple[Ref, ...]) -> tuple[Ref, ...]:
+    """Returns schemes that stand in the order of their stages; raises SpecError otherwise."""
+    stages = [registry.STAGES.index(registry.schemes.get(r.name).traits["stage"]) for r in refs]
+    if stages != sorted(stages):
+        named = zip(refs, stages, strict=True)
+        order = ", ".join(f"{ref.name} ({registry.STAGES[stage]})" for ref, stage in named)
+        asked = " < ".join(registry.STAGES)
+        raise SpecError(f"schemes out of order: {order}; the order is {asked}")
+    return refs
+
+
+Whole = Annotated[int, Field(strict=True, ge=0, le=MOST_WHOLE), BeforeValidator(unboxed)]
+Count = Annotated[int, Field(strict=True, ge=1, le=MOST_WHOLE), BeforeValidator(unboxed)]
+Real = Annotated[float, Field(strict=True, allow_inf_nan=False), BeforeValidator(unboxed)]
+Positive = Annotated[Real, Field(gt=0)]
+Rate = Annotated[Positive, Field(lt=10)]
+Rates = Annotated[tuple[Rate, ...], Field(min_length=1), BeforeValidator(_listed)]
+Share = Annotated[Real, Field(ge=0, lt=1)]
+Decay = Annotated[Real, Field(ge=0, lt=10)]
+Architecture = Annotated[Ref, PlainValidator(registry.architectures.canonical)]
+Task = Annotated[Ref, PlainValidator(registry.tasks.canonical)]
+Scheme = Annotated[Ref, PlainValidator(registry.schemes.canonical)]
+Schemes = Annotated[tuple[Scheme, ...], BeforeValidator(_schemes), AfterValidator(check_stages)]
+Runtime = Annotated[Ref, PlainValidator(registry.runtimes.canonical)]
+Measurement = Annotated[Ref, PlainValidator(registry.measurements.canonical)]
+
+
+@_spec
 class Budget(Spec):
     """What a comparison holds equal. Unset limits do not bind.
 
@@ -119,20 +103,13 @@ class Budget(Spec):
         examples: the first n training items by content hash.
     """
 
-    parameters: int | None = None
-    tokens: int | None = None
-    epochs: int | None = None
-    examples: int | None = None
-
-    def __post_init__(self) -> None:
-        for field in dataclasses.fields(self):
-            value = getattr(self, field.name)
-            if value is not None:
-                given = f"Budget({field.name}={shown(value)})"
-                object.__setattr__(self, field.name, whole(value, given, 1))
+    parameters: Count | None = None
+    tokens: Count | None = None
+    epochs: Count | None = None
+    examples: Count | None = None
 
 
-@dataclasses.dataclass(frozen=True)
+@_spec
 class Training(Spec):
     """How a variant's weights are made. One loop serves all kinds of architecture.
 
@@ -148,55 +125,22 @@ class Training(Spec):
         trial_steps: optimizer steps of each rate trial.
     """
 
-    task: Ref
-    budget: Budget = Budget(epochs=1)
-    rates: tuple[float, ...] = (1e-4,)
-    batch_size: int = 32
-    length: int = 128
-    warmup: float = 0.06
-    weight_decay: float = 0.01
+    task: Task
+    budget: pydantic.InstanceOf[Budget] = Budget(epochs=1)
+    rates: Rates = (1e-4,)
+    batch_size: Count = 32
+    length: Count = 128
+    warmup: Share = 0.06
+    weight_decay: Decay = 0.01
     dtype: Literal["float32", "bfloat16"] = "float32"
-    trial_steps: int = 64
+    trial_steps: Count = 64
 
     def __post_init__(self) -> None:
-        from kit import registry
-
-        object.__setattr__(self, "task", registry.tasks.canonical(self.task))
-        object.__setattr__(self, "rates", _rates(self.rates))
-        if not isinstance(self.dtype, str) or self.dtype not in ("float32", "bfloat16"):
-            given = f"Training(dtype={shown(self.dtype)})"
-            raise SpecError(f"{given}: expected 'float32' or 'bfloat16'")
-        shares = {
-            "warmup": ("a share of the steps, 0..1", 1.0),
-            "weight_decay": ("a number from 0 to below 10", 10.0),
-        }
-        for name, (expected, below) in shares.items():
-            given = f"Training({name}={shown(getattr(self, name))})"
-            value = real(getattr(self, name), given, expected)
-            if not 0 <= value < below:
-                raise SpecError(f"{given}: expected {expected}")
-            object.__setattr__(self, name, value)
-        for name in ("batch_size", "length", "trial_steps"):
-            given = f"Training({name}={shown(getattr(self, name))})"
-            object.__setattr__(self, name, whole(getattr(self, name), given, 1))
-        if not isinstance(self.budget, Budget):
-            raise SpecError(f"Training(budget={shown(self.budget)}): expected a Budget")
         if self.budget.tokens is None and self.budget.epochs is None:
             raise SpecError("Training needs a Budget with tokens or epochs, to know when to stop")
 
 
-def _rates(given: Any) -> tuple[float, ...]:
-    """Returns learning rates as numbers; a single one is a list of one."""
-    said, expected = f"Training(rates={shown(given)})", "learning rates in (0, 10)"
-    frozen = freeze(given, "Training(rates=...)")
-    members = frozen if isinstance(frozen, tuple) else (frozen,)
-    rates = tuple(real(rate, said, expected) for rate in members)
-    if not rates or not all(0 < rate < 10 for rate in rates):
-        raise SpecError(f"{said}: expected {expected}")
-    return rates
-
-
-@dataclasses.dataclass(frozen=True)
+@_spec
 class Variant(Spec):
     """What would be deployed.
 
@@ -212,36 +156,21 @@ class Variant(Spec):
             each of its own stands for, and the tokens at which texts are cut.
     """
 
-    architecture: Ref
-    training: Training | None = None
-    schemes: tuple[Ref, ...] = ()
-    runtime: Ref = Ref("eager")
-    seed: int = 0
-    name: str = dataclasses.field(default="", compare=False)
-    labels: dataclasses.InitVar[Mapping[str, int | None] | None] = None
-    length: dataclasses.InitVar[int | None] = None
+    architecture: Architecture
+    training: pydantic.InstanceOf[Training] | None = None
+    schemes: Schemes = ()
+    runtime: Runtime = Ref("eager")
+    seed: Whole = 0
+    name: Annotated[str, Field(strict=True)] = dataclasses.field(default="", compare=False)
+    labels: dataclasses.InitVar[Any] = None
+    length: dataclasses.InitVar[Any] = None
 
     def __post_init__(self, labels: Mapping[str, int | None] | None, length: int | None) -> None:
-        from kit import registry
-
-        architecture = registry.architectures.canonical(self.architecture)
         more = {"labels": labels, "length": length}
         if given := {name: value for name, value in more.items() if value is not None}:
-            architecture = registry.architectures.canonical(architecture.replace(**given))
-        if self.training is not None and not isinstance(self.training, Training):
-            raise SpecError(f"training={shown(self.training)}: expected a Training or None")
-        if not isinstance(self.schemes, list | tuple):
-            given = shown(self.schemes)
-            example = f", such as [{given}]" if isinstance(self.schemes, str | Ref) else ""
-            raise SpecError(f"schemes={given}: expected a list{example}")
-        schemes = tuple(registry.schemes.canonical(scheme) for scheme in self.schemes)
-        registry.check_stages(schemes)
-        object.__setattr__(self, "architecture", architecture)
-        object.__setattr__(self, "schemes", schemes)
-        object.__setattr__(self, "runtime", registry.runtimes.canonical(self.runtime))
-        object.__setattr__(self, "seed", whole(self.seed, f"seed={shown(self.seed)}", 0))
-        named = not isinstance(self.name, str) or self.name
-        name = check_name(self.name, "a variant's name") if named else self._made_name()
+            architecture = registry.architectures.canonical(self.architecture.replace(**given))
+            object.__setattr__(self, "architecture", architecture)
+        name = check_name(self.name, "a variant's name") if self.name else self._made_name()
         object.__setattr__(self, "name", name)
 
     def __repr__(self) -> str:
@@ -251,14 +180,10 @@ class Variant(Spec):
         return f"<Variant {self.name}: {what}>"
 
     def _made_name(self) -> str:
-        from kit import registry
-
         return tidy(registry.architectures.short(self.architecture) + self._made_suffix())
 
     def _made_suffix(self) -> str:
         """Returns what a name says of schemes and runtime: ` dynamic_int8 onnx`."""
-        from kit import registry
-
         parts = [registry.schemes.short(scheme) for scheme in self.schemes]
         if self.runtime != Ref("eager"):
             parts.append(registry.runtimes.short(self.runtime))
@@ -282,66 +207,43 @@ class Variant(Spec):
     @property
     def scheme_name(self) -> str:
         """Short text of the schemes for tables: `fp32`, `w4g32`, `bf16+...`."""
-        from kit import registry
-
         return "+".join(registry.schemes.short(scheme) for scheme in self.schemes) or "fp32"
 
 
-@dataclasses.dataclass(frozen=True)
+@_spec
 class Run(Spec):
     """One measurement of one variant: the unit of work, of storage and of resuming."""
 
-    variant: Variant
-    measurement: Ref
-
-    def __post_init__(self) -> None:
-        from kit import registry
-
-        if not isinstance(self.variant, Variant):
-            raise SpecError(f"Run(variant={shown(self.variant)}): expected a Variant")
-        object.__setattr__(self, "measurement", registry.measurements.canonical(self.measurement))
+    variant: pydantic.InstanceOf[Variant]
+    measurement: Measurement
 
 
-_OWN_KEY = re.compile(r"=*(?:located|ref|spec)\Z")
+def uses(value: Variant | Run) -> dict[str, str]:
+    """Returns the version of everything registered that a variant or run uses, by kind and name."""
+    if isinstance(value, Run):
+        found = {**uses(value.variant), **_version("measurements", value.measurement)}
+        for argument in value.measurement.args.values():
+            if isinstance(argument, Variant):
+                found |= uses(argument)
+        for kind, ref in named(value.measurement):
+            found |= _version(kind, ref)
+        return found
+    found = _version("architectures", value.architecture) | _version("runtimes", value.runtime)
+    for scheme in value.schemes:
+        found |= _version("schemes", scheme)
+    if value.training is not None:
+        found |= _version("tasks", value.training.task) | {"training": str(TRAINING_VERSION)}
+    return found
 
 
-def to_json(value: Any) -> Any:
-    """Returns `value` as JSON's types; specs carry their class so that they can be read back."""
-    if isinstance(value, Ref):
-        return {"ref": value.name, "args": to_json(value.args)}
-    if isinstance(value, Located):
-        return {"located": str(value), "content": value.content()}
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        fields = [f for f in dataclasses.fields(value)]
-        return {"spec": type(value).__name__} | {
-            field.name: to_json(getattr(value, field.name)) for field in fields
-        }
-    if isinstance(value, Mapping):
-        wrong = [key for key in value if not isinstance(key, str)]
-        if wrong:
-            raise SpecError(f"the key {shown(wrong[0])} is no text")
-        # a mapping that is written like a spec must not be taken for one
-        return {_OWN_KEY.sub(r"=\g<0>", key): to_json(item) for key, item in value.items()}
-    if isinstance(value, tuple | list):
-        return [to_json(item) for item in value]
-    if isinstance(value, PurePath):
-        return str(value)
-    return value
+def named(measurement: Ref) -> list[tuple[str, Ref]]:
+    """Returns the kind and Ref of what a measurement's arguments name: tasks and a corruption."""
+    return [
+        ("corruptions" if argument == "corruption" else "tasks", ref)
+        for argument, ref in measurement.args.items()
+        if isinstance(ref, Ref)
+    ]
 
 
-def content_hash(*values: Any) -> str:
-    """Returns 16 hexadecimal digits that depend on the content of specs and plain values alone.
-
-    Variants' names are left out, and where something lies. Key order does not matter.
-    """
-
-    def plain(value: Any) -> Any:
-        if isinstance(value, dict):
-            left_out = "name" if value.get("spec") == "Variant" else "located"
-            return {key: plain(item) for key, item in value.items() if key != left_out}
-        if isinstance(value, list):
-            return [plain(item) for item in value]
-        return value
-
-    text = json.dumps(plain(to_json(list(values))), sort_keys=True, ensure_ascii=True)
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+def _version(kind: str, ref: Ref) -> dict[str, str]:
+    return {f"{kind}/{ref.name}": registry.REGISTRIES[kind].get(ref.name).version}

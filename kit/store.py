@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -24,7 +24,11 @@ from kit import artifacts, disk
 from kit.artifacts import Artifact, Damaged
 from kit.disk import StoreError
 from kit.locks import locked, timing_lock
-from kit.spec import Run, SpecError, content_hash, to_json
+from kit.ref import content_hash, to_json
+from kit.values import SpecError
+
+if TYPE_CHECKING:
+    from kit.spec import Run
 
 __all__ = ["Artifact", "Damaged", "StoreError", "locked", "timing_lock"]  # with what is here
 

@@ -10,9 +10,10 @@ from kit import build, presets, registry, results, store, tasks
 from kit.busyness import BUSY
 from kit.plan import failure, plan, state
 from kit.readings import Readings
-from kit.spec import Ref, Run, SpecError, Variant, content_hash
+from kit.ref import Ref, content_hash
+from kit.spec import Run, Variant, uses
 from kit.table import TABLE_VERSION, rows_code, rows_of
-from kit.values import check_name, shown
+from kit.values import SpecError, check_name, shown, suggest
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -113,7 +114,7 @@ class Study(Readings):
             (on_error, ("row", "raise"), "on_error"),
         ):
             if given not in choices:
-                raise SpecError(registry.suggest(given, choices, what))
+                raise SpecError(suggest(given, choices, what))
         for metric in metrics:
             registry.metrics.get(metric)
         self.metrics = tuple(dict.fromkeys((*self.metrics, *metrics)))
@@ -155,7 +156,7 @@ class Study(Readings):
     def _forget(self, ids: Mapping[Run, str], redo: set[str]) -> None:
         known = {r.variant.name for r in ids} | {r.measurement.name for r in ids} | {BUSY}
         for name in redo - known:
-            raise SpecError(registry.suggest(name, known, "variant or measurement to redo"))
+            raise SpecError(suggest(name, known, "variant or measurement to redo"))
         for run, run_id in ids.items():
             named = {run.variant.name, run.measurement.name} & redo
             busy = BUSY in redo and store.has(run_id) and store.read_info(run_id).get(BUSY)
@@ -231,7 +232,7 @@ class Study(Readings):
 
     def versions(self) -> dict[str, str]:
         """Returns the version of all code behind the rows, metrics apart, by kind and name."""
-        found = {key: one for run in self.runs for key, one in registry.uses(run).items()}
+        found = {key: one for run in self.runs for key, one in uses(run).items()}
         return {"table": str(TABLE_VERSION), **found}
 
     def spent(self) -> dict[str, dict[str, float]]:

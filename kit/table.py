@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from kit import registry, results, store
-from kit.spec import Ref, Run, Variant, content_hash
+from kit.ref import Ref, content_hash
+from kit.spec import Run, Variant
 
 TABLE_VERSION = 2
 """Raised when rows of published pages would be computed differently from the same artifacts and

@@ -1,38 +1,35 @@
-"""Plain values: what a spec may hold, what a name may be, and how a wrong one is shown.
+"""Wrong values and names: each is checked once, where it enters, and refused in one sentence.
 
 Names and arguments come from notebooks, files and other people's data. They end in hashes, tables,
-pages and figures, so that each is checked once, where it enters, and refused in one sentence.
+pages and figures.
 """
 
 from __future__ import annotations
 
 import difflib
 import json
-import math
 import re
 import reprlib
 import textwrap
 import unicodedata
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from pathlib import Path, PurePath
-from typing import Any
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-MOST_TEXT = 100_000
-"""Characters of one text in a spec; what is longer is data, and belongs in a task or a file."""
-MOST_MEMBERS = 10_000
-"""Members of one sequence or mapping in a spec."""
-MOST_LEVELS = 32
-"""How deep sequences and mappings in a spec may lie in each other."""
+if TYPE_CHECKING:
+    from pydantic import ValidationError
+
 MOST_WHOLE = 2**63 - 1
 """The largest whole number that torch, numpy and tables all hold."""
 MOST_NAME = 200
 """Characters of a name in a table."""
 
-# control characters, half surrogates, marks that turn the writing direction or are not seen
-_DIRECTIONS = "\u061c\u200b\u200e\u200f\u202a-\u202e\u2060\u2066-\u2069\ufeff\ufffe\uffff"
-_UNSEEN = re.compile(f"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff{_DIRECTIONS}]")
-_UNSEEN_BUT_SPACE = re.compile(f"[\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f\ud800-\udfff{_DIRECTIONS}]")
+# control and format characters (marks that turn the writing direction among them), half surrogates,
+# line and paragraph ends; not `str.isprintable`: a table must not depend on a Python's Unicode
+_UNSEEN = ("Cc", "Cf", "Cs", "Zl", "Zp")
+_JOINERS = "\u200c\u200d"  # of letters and of emoji
 
+_UNKNOWN = ("extra_forbidden", "unexpected_keyword_argument")  # pydantic's names of one mistake
 _PATH = re.compile(r"(?<![\w.:/])/(?:[^\s/:'\",;()]+/)+([^\s/:'\",;()]+)")
 
 _repr = reprlib.Repr()
@@ -45,25 +42,8 @@ class SpecError(ValueError):
     """A mistake in what was asked for: a name, a value or a combination."""
 
 
-class Spec:
-    """Marks the kit's own specs: they may be arguments of each other."""
-
-    __slots__ = ()
-
-
-class Located(str, Spec):
-    """Says where something lies. What lies there enters hashes and names; the place never does."""
-
-    __slots__ = ()
-
-    @property
-    def short_name(self) -> str:
-        """Text for names in tables."""
-        return str(self)
-
-    def content(self) -> str:
-        """Returns what stands for the content: equal where that is equal, '' where nothing is."""
-        raise NotImplementedError
+class Undefined(Exception):
+    """A number that cannot be had here; it becomes an `undefined` row with this reason."""
 
 
 def shown(value: object) -> str:
@@ -80,8 +60,47 @@ def shown(value: object) -> str:
 
 def reason(error: BaseException) -> str:
     """Returns what a library says of a failure on one line, shortened; its class where nothing."""
-    said = " ".join(_UNSEEN_BUT_SPACE.sub("\ufffd", str(error)).split())
-    return textwrap.shorten(said, 300, placeholder=" ...").rstrip(".") or type(error).__name__
+    said = textwrap.shorten(tidy(str(error)), 300, placeholder=" ...")
+    return said.rstrip(".") or type(error).__name__
+
+
+def refusal(error: ValidationError, what: str, known: Iterable[str] = ()) -> SpecError:
+    """Returns the first thing that pydantic found as a sentence with the value in it.
+
+    Args:
+        error: what pydantic raised.
+        what: was checked, such as `scheme round`.
+        known: names of its arguments.
+    """
+    errors = error.errors(include_url=False)
+    first = next((each for each in errors if each["type"] in _UNKNOWN), errors[0])
+    where = ".".join(map(str, first["loc"]))
+    if first["type"] in _UNKNOWN:
+        return SpecError(f"{what}: {suggest(where, known, 'argument')}")
+    if isinstance(own := first.get("ctx", {}).get("error"), SpecError):
+        return own
+    given = "nothing" if first["type"].startswith("missing") else shown(first["input"])
+    expected = first["msg"].removeprefix("Value error, ")
+    return SpecError(f"{what}: {where} is {given}; {expected}")
+
+
+def checked(kind: Any, value: object, otherwise: str) -> Any:
+    """Returns a value of the type that an annotation says, as pydantic makes it.
+
+    Args:
+        kind: the annotation, such as `Annotated[int, Field(strict=True, ge=1)]`.
+        value: to check.
+        otherwise: the message, such as `limit=-1: expected a whole number of at least 1`.
+
+    Raises:
+        SpecError: it is something else.
+    """
+    from pydantic import TypeAdapter, ValidationError
+
+    try:
+        return TypeAdapter(kind).validate_python(value)
+    except ValidationError:
+        raise SpecError(otherwise) from None
 
 
 def pathless(text: str) -> str:
@@ -99,33 +118,37 @@ def suggest(name: object, choices: Iterable[str], what: str) -> str:
     return f"unknown {what} {shown(name)}.{hint} {listed}"
 
 
+def _seen(character: str) -> bool:
+    return unicodedata.category(character) not in _UNSEEN or character in _JOINERS
+
+
 def tidy(text: str) -> str:
     """Returns text on one line, single-spaced, with U+FFFD for what is not seen or not UTF-8."""
-    return " ".join(_UNSEEN_BUT_SPACE.sub("\ufffd", text).split())
+    if not text.isprintable():
+        text = "".join(c if _seen(c) or c.isspace() else "\ufffd" for c in text)
+    return " ".join(text.split())
 
 
 def unseen(text: str) -> str:
     """Returns the first character that is not seen or breaks the line, as `U+202E`; '' if none."""
-    found = _UNSEEN.search(text)
-    return f"U+{ord(found[0]):04X}" if found else ""
+    if text.isprintable():
+        return ""
+    return next((f"U+{ord(character):04X}" for character in text if not _seen(character)), "")
 
 
-def check_text(text: object, what: str, most: int = MOST_TEXT) -> str:
+def check_text(text: object, what: str) -> str:
     """Returns a text on one line that can be seen.
 
     Args:
         text: to check.
         what: names it in the message.
-        most: characters it may have.
 
     Raises:
-        SpecError: it is no text, empty, too long, or holds control characters, half surrogates or
-            marks that turn the writing direction.
+        SpecError: it is no text, empty, or holds control characters, half surrogates or marks that
+            turn the writing direction.
     """
     if not isinstance(text, str) or not text:
         raise SpecError(f"{what} is {shown(text)}; expected text")
-    if len(text) > most:
-        raise SpecError(f"{what} has {len(text):,} characters, {shown(text)}; at most {most:,}")
     if found := unseen(text):
         raise SpecError(
             f"{what} is {shown(text)}; expected one line of text without the character {found}, "
@@ -142,10 +165,15 @@ def check_name(name: object, what: str) -> str:
         what: names it in the message.
 
     Raises:
-        SpecError: as `check_text`, or another name than a table would keep: with spaces at its ends
-            or two in a row, or letters and accents that are not composed (Unicode's NFC).
+        SpecError: as `check_text`, or it is too long, or another name than a table would keep: with
+            spaces at its ends or two in a row, or letters and accents that are not composed
+            (Unicode's NFC).
     """
-    text = check_text(name, what, MOST_NAME)
+    text = check_text(name, what)
+    if len(text) > MOST_NAME:
+        raise SpecError(
+            f"{what} has {len(text):,} characters, {shown(text)}; at most {MOST_NAME:,}"
+        )
     kept = tidy(unicodedata.normalize("NFC", text))
     if kept != text:
         hint = f"; expected {shown(kept)}" if kept else "; expected more than spaces"
@@ -153,147 +181,10 @@ def check_name(name: object, what: str) -> str:
     return text
 
 
-def whole(value: object, given: str, least: int) -> int:
-    """Returns a whole number from `least` to `MOST_WHOLE`; True and 2.0 are none.
-
-    Args:
-        value: to check.
-        given: how the message begins, such as `seed=-1`.
-        least: the smallest that is right.
-
-    Raises:
-        SpecError: it is something else.
-    """
-    number = unboxed(value)
-    if not isinstance(number, int) or isinstance(number, bool) or number < least:
-        raise SpecError(f"{given}: expected a whole number >= {least}")
-    if number > MOST_WHOLE:
-        raise SpecError(f"{given}: expected a whole number of at most 2**63 - 1")
-    return int(number)
-
-
-def real(value: object, given: str, expected: str) -> float:
-    """Returns a finite number; True and text are none.
-
-    Args:
-        value: to check.
-        given: how the message begins, such as `Training(warmup='x')`.
-        expected: how it goes on.
-
-    Raises:
-        SpecError: it is something else.
-    """
-    number = unboxed(value)
-    usable = isinstance(number, int | float) and not isinstance(number, bool)
-    if not usable or not -MOST_WHOLE <= number <= MOST_WHOLE:  # NaN and inf are not between
-        raise SpecError(f"{given}: expected {expected}")
-    return float(number)
-
-
 def unboxed(value: Any) -> Any:
     """Returns numpy's single numbers as Python's, anything else as it is."""
     single = type(value).__module__ == "numpy" and getattr(value, "shape", None) == ()
     return value.item() if single else value
-
-
-class FrozenDict(Mapping[str, Any]):
-    """A hashable, read-only mapping. Two are equal where types are too: 1 is not True, nor 1.0."""
-
-    __slots__ = ("_items",)
-
-    def __init__(self, items: Mapping[str, Any]) -> None:
-        self._items = dict(items)
-
-    def __getitem__(self, key: str) -> Any:
-        return self._items[key]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._items)
-
-    def __len__(self) -> int:
-        return len(self._items)
-
-    def __eq__(self, other: object) -> bool:
-        if isinstance(other, FrozenDict):
-            return self._items.keys() == other._items.keys() and all(
-                _same(value, other._items[key]) for key, value in self._items.items()
-            )
-        return self._items == other
-
-    def __hash__(self) -> int:
-        return hash(frozenset(self._items.items()))
-
-    def __repr__(self) -> str:
-        return repr(self._items)
-
-
-def _same(one: Any, other: Any) -> bool:
-    """Says whether two frozen values have the same content hash."""
-    if isinstance(one, tuple) and isinstance(other, tuple):
-        return len(one) == len(other) and all(map(_same, one, other))
-    return type(one) is type(other) and bool(one == other)
-
-
-def freeze(value: Any, where: str = "a value", level: int = 0) -> Any:
-    """Returns `value` with lists as tuples and mappings as `FrozenDict`.
-
-    Args:
-        value: numbers, text, booleans, None, specs, and sequences, sets and mappings of these.
-        where: named in the message.
-        level: how deep in another value it lies.
-
-    Raises:
-        SpecError: something in it is no plain value, or it is larger than a spec should be.
-    """
-    value = unboxed(value)
-    if value is None or isinstance(value, bool | Spec | FrozenDict):
-        return value
-    if isinstance(value, int):
-        if abs(value) > MOST_WHOLE:
-            raise SpecError(
-                f"{where} is a whole number beyond 2**63 - 1; a spec holds none so large"
-            )
-        return int(value)
-    if isinstance(value, float):
-        if not math.isfinite(value):
-            raise SpecError(f"{where} is {value}; a spec holds finite numbers only")
-        return float(value) + 0.0  # -0.0 equals 0.0, so that it must not hash apart
-    if isinstance(value, str | PurePath):
-        text = str.__str__(value) if isinstance(value, str) else str(value)
-        if len(text) > MOST_TEXT:
-            raise SpecError(
-                f"{where} is a text of {len(text):,} characters; a spec holds at most {MOST_TEXT:,}"
-            )
-        return text
-    if isinstance(value, Mapping | Sequence | set | frozenset) and not isinstance(
-        value, bytes | bytearray | memoryview
-    ):
-        return _frozen_members(value, where, level + 1)
-    raise SpecError(
-        f"{where} is a {type(value).__name__}; a spec holds numbers, strings, booleans, None, "
-        "sequences and mappings of these, and other specs"
-    )
-
-
-def _frozen_members(value: Any, where: str, level: int) -> Any:
-    if level > MOST_LEVELS:
-        raise SpecError(f"{where} is nested more than {MOST_LEVELS} levels deep, or holds itself")
-    if len(value) > MOST_MEMBERS:
-        raise SpecError(
-            f"{where} has {len(value):,} members; a spec holds at most {MOST_MEMBERS:,}"
-        )
-    if isinstance(value, Mapping):
-        wrong = [key for key in value if not isinstance(key, str)]
-        if wrong:
-            raise SpecError(f"{where} has the key {shown(wrong[0])}; keys in a spec are text")
-        return FrozenDict({str(key): freeze(value[key], where, level) for key in sorted(value)})
-    members = [freeze(member, where, level) for member in value]
-    if isinstance(value, set | frozenset):
-        try:
-            members.sort()
-        except TypeError:
-            raise SpecError(f"{where} is a set of values without an order; give a list") from None
-    return tuple(members)
 
 
 def read_object(path: Path) -> dict[str, Any]:

@@ -18,10 +18,11 @@ from kit.architectures import pretrained
 from kit.architectures.folder import locate
 from kit.architectures.tokenizers import HFTokenizer
 from kit.build import bare, kind_of, stage
+from kit.progress import report
+from kit.ref import Ref, content_hash
 from kit.runner import Runner
-from kit.spec import Ref, Undefined, Variant, content_hash
-from kit.values import shown
-from kit.workers import report
+from kit.spec import Variant
+from kit.values import Undefined, shown
 
 VERSION = 4
 """Raised when other examples are tried or other differences allowed."""

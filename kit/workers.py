@@ -1,8 +1,7 @@
 """One class of worker process, for quality runs, fresh processes and timing pairs alike.
 
-A worker holds one target object and answers calls of its methods: length-framed cloudpickle over
-its standard input and output. What the target prints goes to the worker's log, since file
-descriptor 1 is sent to 2 before anything is imported.
+A worker holds one target object and answers calls of its methods: cloudpickle over a pair of
+sockets. What the target prints goes to the worker's log: its standard output and error are that.
 """
 
 from __future__ import annotations
@@ -10,29 +9,27 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-import select
 import signal
-import struct
 import subprocess
 import sys
 import tempfile
 import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, BinaryIO, Literal
+from multiprocessing.connection import Connection, Pipe
+from typing import Any, Literal
 
 import cloudpickle
 
 from kit import registry
 from kit.disk import StoreError
 from kit.processes import end_with_parent
-from kit.spec import SpecError, Undefined
+from kit.progress import set_progress
+from kit.values import SpecError, Undefined
 
-LENGTH = struct.Struct("<Q")
 _AS_THEY_ARE = {error.__name__: error for error in (SpecError, StoreError, Undefined)}
 _NO_MEMORY = re.compile(r"MemoryError|[Cc]an(no|')t allocate memory|bad_alloc|out of memory")
 _NATIVE = (signal.SIGSEGV, signal.SIGBUS, signal.SIGILL, signal.SIGFPE, signal.SIGABRT)
-_progress: Callable[[str], None] | None = None
 _alive: set[Worker] = set()
 
 
@@ -42,18 +39,6 @@ class WorkerError(RuntimeError):
     def __init__(self, message: str, log: str = "") -> None:
         super().__init__(message)
         self.log = log
-
-
-def report(text: str) -> None:
-    """Says how far a long step is, from wherever it runs; shown beside the driver's bar."""
-    if _progress is not None:
-        _progress(text)
-
-
-def set_progress(show: Callable[[str], None] | None) -> None:
-    """Sets where `report` goes in this process."""
-    global _progress  # noqa: PLW0603 (one process has one place to report to)
-    _progress = show
 
 
 _FREED: Mapping[str | None, Mapping[str, str]] = {
@@ -106,14 +91,17 @@ class Worker:
         if patient:
             environment["OMP_WAIT_POLICY"] = "passive"
         environment |= _FREED.get(freed, {})
-        self._process = subprocess.Popen(
-            [sys.executable, "-c", "from kit.workers import serve; serve()"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self._log,
-            env=environment,
-            start_new_session=True,
-        )
+        self._connection, theirs = Pipe()
+        with theirs:
+            self._process = subprocess.Popen(
+                [sys.executable, "-c", f"from kit.workers import serve; serve({theirs.fileno()})"],
+                stdin=subprocess.DEVNULL,
+                stdout=self._log,
+                stderr=self._log,
+                pass_fds=(theirs.fileno(),),
+                env=environment,
+                start_new_session=True,
+            )
         _alive.add(self)
         entries = [(kind, _fixed_version(entry)) for kind, entry in registry.user_entries()]
         self._send((entries, factory, args))
@@ -139,16 +127,13 @@ class Worker:
         return self._receive()
 
     def _send(self, message: Any) -> None:
-        data = cloudpickle.dumps(message)
-        assert self._process.stdin is not None
-        with contextlib.suppress(BrokenPipeError):  # the reader finds out how it died
-            self._process.stdin.write(LENGTH.pack(len(data)) + data)
-            self._process.stdin.flush()
+        with contextlib.suppress(OSError):  # the reader finds out how it died
+            self._connection.send_bytes(cloudpickle.dumps(message))
 
     def _receive(self) -> Any:
         deadline = None if self._timeout is None else time.monotonic() + self._timeout
         while True:
-            kind, content = cloudpickle.loads(self._read_frame(deadline))
+            kind, content = cloudpickle.loads(self._read(deadline))
             if kind == "progress":
                 if self._progress is not None:
                     self._progress(content)
@@ -161,29 +146,18 @@ class Worker:
                 cause = "out of memory: " if _NO_MEMORY.search(f"{name} {message}") else ""
                 raise WorkerError(f"{cause}{name}: {message}", trace)
 
-    def _read_frame(self, deadline: float | None) -> bytes:
-        size = LENGTH.unpack(self._read(LENGTH.size, deadline))[0]
-        return self._read(size, deadline)
-
-    def _read(self, size: int, deadline: float | None) -> bytes:
-        assert self._process.stdout is not None
-        descriptor = self._process.stdout.fileno()
-        chunks: list[bytes] = []
-        while size:
-            wait = None if deadline is None else max(0.0, deadline - time.monotonic())
-            ready, _, _ = select.select([descriptor], [], [], wait)
-            if not ready:
-                self.kill()
-                raise WorkerError(f"passed its time limit of {self._timeout:g} s", self.log())
-            chunk = os.read(descriptor, min(size, 1 << 20))
-            if not chunk:
-                code = self._process.wait()
-                self.kill()
-                log = self.log()
-                raise WorkerError(f"the worker died ({_how_it_died(code, log)})", log)
-            chunks.append(chunk)
-            size -= len(chunk)
-        return b"".join(chunks)
+    def _read(self, deadline: float | None) -> bytes:
+        wait = None if deadline is None else max(0.0, deadline - time.monotonic())
+        try:
+            if self._connection.poll(wait):
+                return self._connection.recv_bytes()
+        except (EOFError, OSError):
+            code = self._process.wait()
+            self.kill()
+            log = self.log()
+            raise WorkerError(f"the worker died ({_how_it_died(code, log)})", log) from None
+        self.kill()
+        raise WorkerError(f"passed its time limit of {self._timeout:g} s", self.log())
 
     @property
     def pid(self) -> int:
@@ -203,10 +177,7 @@ class Worker:
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
-        for pipe in (self._process.stdin, self._process.stdout):
-            if pipe is not None:
-                with contextlib.suppress(OSError):
-                    pipe.close()
+        self._connection.close()
 
     def __enter__(self) -> Worker:
         return self
@@ -254,17 +225,14 @@ def _how_it_died(code: int, log: str) -> str:
     return f"{how}, a crash in native code" if -code in _NATIVE else how
 
 
-def _read_exactly(stream: BinaryIO, size: int) -> bytes:
-    data = stream.read(size)
-    if len(data) < size:
-        os._exit(0)  # the driver is gone
-    return data
+def serve(descriptor: int) -> None:
+    """Runs in the worker process: builds the target, then answers calls until the driver is gone.
 
-
-def serve() -> None:
-    """Runs in the worker process: builds the target, then answers calls until the pipe closes."""
-    source, sink = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)
+    Args:
+        descriptor: of this end of the pair of sockets.
+    """
+    os.set_inheritable(descriptor, False)
+    driver = Connection(descriptor)
     end_with_parent()
 
     def send(kind: str, content: Any) -> None:
@@ -272,12 +240,13 @@ def serve() -> None:
             data = cloudpickle.dumps((kind, content))
         except Exception as error:  # an answer that cannot be sent is the method's mistake
             data = cloudpickle.dumps(("error", _described(error)))
-        sink.write(LENGTH.pack(len(data)) + data)
-        sink.flush()
+        driver.send_bytes(data)
 
     def receive() -> Any:
-        size = LENGTH.unpack(_read_exactly(source, LENGTH.size))[0]
-        return cloudpickle.loads(_read_exactly(source, size))
+        try:
+            return cloudpickle.loads(driver.recv_bytes())
+        except (EOFError, ConnectionError):
+            os._exit(0)  # the driver is gone
 
     set_progress(lambda text: send("progress", text))
     target: Any = None

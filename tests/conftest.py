@@ -13,7 +13,7 @@ import pytest
 from helpers import Cells, restored, toy_task
 
 from kit import registry
-from kit.spec import Ref
+from kit.ref import Ref
 
 
 @pytest.fixture(scope="session", autouse=True)

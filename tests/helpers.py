@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 
 from kit import registry
-from kit.spec import Budget, Ref, Training, Variant
+from kit.ref import Ref
+from kit.spec import Budget, Training, Variant
 
 if TYPE_CHECKING:
     from torch import nn

@@ -17,7 +17,8 @@ from helpers import toy_texts, toy_variant
 
 import kit
 from kit import registry
-from kit.spec import Budget, Ref, Run, Training, Variant
+from kit.ref import Ref
+from kit.spec import Budget, Run, Training, Variant
 
 pytestmark = pytest.mark.usefixtures("registries", "fresh_store")
 

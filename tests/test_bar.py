@@ -12,7 +12,8 @@ import kit
 from kit import bar as module
 from kit import workers
 from kit.bar import Bar
-from kit.spec import Ref, Run, Variant
+from kit.ref import Ref
+from kit.spec import Run, Variant
 
 
 @pytest.fixture

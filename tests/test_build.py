@@ -13,8 +13,10 @@ from helpers import toy_frame, toy_task, toy_variant
 
 from kit import build, environment, registry, store, tasks
 from kit.measurements import Quality
+from kit.ref import Ref
 from kit.runner import Runner
-from kit.spec import Ref, Run, SpecError, Undefined, Variant
+from kit.spec import Run, Variant
+from kit.values import SpecError, Undefined
 from kit.verify import verify
 
 

@@ -13,7 +13,7 @@ from torch import nn
 
 import kit
 from kit import registry, store
-from kit.spec import SpecError
+from kit.values import SpecError
 
 pytestmark = pytest.mark.usefixtures("registries")
 

@@ -11,7 +11,8 @@ import pytest
 from helpers import toy_variant
 
 import kit
-from kit.spec import Ref, SpecError
+from kit.ref import Ref
+from kit.values import SpecError
 
 LOGITS = {"msp", "energy", "max_logit", "entropy"}
 FEATURES = {"mahalanobis", "knn"}

@@ -8,8 +8,9 @@ import pytest
 from helpers import Cells
 from pydantic import Field
 
-from kit.entries import Registry, suggest
-from kit.spec import Ref, SpecError
+from kit.entries import Registry
+from kit.ref import Ref
+from kit.values import SpecError, suggest
 
 
 def shrink(

@@ -17,8 +17,9 @@ from helpers import toy_variant
 import kit
 from kit import execution, registry, store
 from kit.measurements.bench import Raw
+from kit.ref import Ref
 from kit.runner import Runner
-from kit.spec import Ref, Run, Variant
+from kit.spec import Run, Variant
 from kit.workers import inline
 
 pytestmark = pytest.mark.usefixtures("registries", "fresh_store")

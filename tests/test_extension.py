@@ -15,7 +15,7 @@ from helpers import Cells
 
 import kit
 from kit import registry, store
-from kit.spec import SpecError
+from kit.values import SpecError
 
 PAGE = Path(__file__).parents[1] / "CONTRIBUTING.md"
 SNIPPETS = re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), flags=re.DOTALL)

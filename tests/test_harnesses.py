@@ -7,7 +7,9 @@ from helpers import toy_task, toy_texts, toy_variant
 
 import kit
 from kit.analysis.noise_floor import repeats
-from kit.spec import Ref, SpecError, Variant
+from kit.ref import Ref
+from kit.spec import Variant
+from kit.values import SpecError
 
 pytestmark = pytest.mark.usefixtures("registries", "fresh_store")
 

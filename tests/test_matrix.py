@@ -22,8 +22,10 @@ import kit
 from kit import tasks
 from kit.build import graph_path
 from kit.measurements.quality import quality
+from kit.ref import Ref
 from kit.runner import Runner
-from kit.spec import Ref, SpecError, Undefined, Variant
+from kit.spec import Variant
+from kit.values import SpecError, Undefined
 from kit.verify import verify
 
 FULL = os.environ.get("KIT_MATRIX") == "full"

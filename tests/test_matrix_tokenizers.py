@@ -18,8 +18,9 @@ from reading import KINDS, SENTENCES, save_trained
 from tiny_models import LABELS
 
 import kit
+from kit.ref import Ref
 from kit.runner import Runner
-from kit.spec import Ref, Variant
+from kit.spec import Variant
 
 POSITIONS = 512
 SETTINGS = {

@@ -3,7 +3,7 @@
 import pytest
 
 from kit.presets import _PRESETS, preset, preset_name
-from kit.spec import SpecError
+from kit.values import SpecError
 
 
 def test_default_without_the_variable(monkeypatch):

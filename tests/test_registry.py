@@ -9,7 +9,9 @@ import pytest
 from helpers import Cells
 
 from kit import registry
-from kit.spec import Budget, Ref, Run, SpecError, Training, Variant
+from kit.ref import Ref, content_hash
+from kit.spec import Budget, Run, Training, Variant, check_stages, uses
+from kit.values import SpecError
 
 pytestmark = pytest.mark.usefixtures("registries")
 
@@ -46,6 +48,16 @@ def test_each_kind_fills_itself() -> None:
             {"where": "driver ", "artifacts": ()},
             "Did you mean 'driver'?",
         ),
+        (
+            registry.register_metric,
+            {"artifact": "classification", "higer_is_better": True, "unit": "1"},
+            "register_metric: unknown trait 'higer_is_better'. Did you mean 'higher_is_better'?",
+        ),
+        (
+            registry.register_architecture,
+            {"kind": "encoder", "width_multiples": 8},
+            "Did you mean 'width_multiple'?",
+        ),
     ],
 )
 def test_a_wrong_trait_is_refused(decorator: Any, traits: Any, sentence: str) -> None:
@@ -74,9 +86,9 @@ def test_a_decorator_returns_the_function_and_keeps_the_traits() -> None:
 
 
 def test_stages_stand_in_order() -> None:
-    registry.check_stages((Ref("round", bits=4), Ref("dynamic_int8")))
+    check_stages((Ref("round", bits=4), Ref("dynamic_int8")))
     with pytest.raises(SpecError, match="order is torch < exported < cache"):
-        registry.check_stages((Ref("dynamic_int8"), Ref("round", bits=4)))
+        check_stages((Ref("dynamic_int8"), Ref("round", bits=4)))
 
 
 def test_a_run_names_the_version_of_all_it_uses(toys: Ref) -> None:
@@ -84,7 +96,7 @@ def test_a_run_names_the_version_of_all_it_uses(toys: Ref) -> None:
     base = Variant(Ref("toy_encoder"), training)
     variant = base.replace(schemes=["w4", "dynamic_int8"], runtime="onnx")
     run = Run(variant, Ref("latency", task=toys, against=base))
-    used = registry.uses(run)
+    used = uses(run)
     assert set(used) == {
         "architectures/toy_encoder",
         "schemes/round",
@@ -109,13 +121,13 @@ def test_an_edited_cell_changes_its_runs_and_no_others(cells: Cells, toys: Ref) 
     base = Variant(Ref("toy_encoder"), Training(toys))
     cells.run(cell)
     ours, theirs = base.replace(schemes=["mine"]), base.replace(schemes=["w4"])
-    before = registry.uses(ours), registry.uses(theirs)
+    before = content_hash(uses(ours)), content_hash(uses(theirs))
     cells.restart()
     cells.run("        # after a restart" + cell)
-    assert (registry.uses(ours), registry.uses(theirs)) == before
+    assert (content_hash(uses(ours)), content_hash(uses(theirs))) == before
     cells.run(cell.replace("return model", "return model.half()"))
-    assert registry.uses(ours) != before[0]
-    assert registry.uses(theirs) == before[1]
+    assert content_hash(uses(ours)) != before[0]
+    assert content_hash(uses(theirs)) == before[1]
 
 
 def test_what_a_notebook_registers_goes_to_workers_by_value(cells: Cells) -> None:

@@ -89,6 +89,8 @@ def test_tables_edited_by_hand(tmp_path: Path) -> None:
         path.write_text(text.replace(old, new), encoding="utf-8")
         with pytest.raises(ValueError, match=message):
             results.read_table(path)
+    path.write_text(text.replace(",v,", ",=v,"), encoding="utf-8")
+    assert results.read_table(path).variant[0] == "=v", "a sign that was not escaped stays"
     path.write_bytes(b"\xff\xfe\x00")
     with pytest.raises(ValueError, match=r"t\.csv"):
         results.read_table(path)
@@ -122,7 +124,7 @@ def test_load_expands_and_joins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     registry.register_scheme(stage="torch", simulated=True, aliases={"h8": {}}, version=1)(halve)
     known = {"task": "toys", "schemes": "h8", "split": "amazon"}
     rows = [
-        made(**known, condition="batch_size=32;length=128"),
+        made(**known, condition="batch_size=32;length=128;shift=3"),
         made(**known | {"split": "test", "schemes": "fp32"}, metric="nll_change"),
         made(task="gone", schemes="gone", metric="gone"),
     ]
@@ -133,6 +135,7 @@ def test_load_expands_and_joins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     assert table.loc["accuracy", ["higher_is_better", "shift", "simulated"]].tolist() == [
         *(True, "near", True)
     ]
+    assert table.loc["accuracy", "condition_shift"] == 3, "kept apart from the joined column"
     assert table.loc["nll_change", ["higher_is_better", "shift", "simulated"]].tolist() == [
         *(False, "", False)
     ]

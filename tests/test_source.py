@@ -6,7 +6,7 @@ import pytest
 from helpers import Cells
 
 from kit.source import source_hash
-from kit.spec import SpecError
+from kit.values import SpecError
 
 SCHEME = """
     FACTOR = 2

@@ -20,8 +20,10 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from kit import disk, store
-from kit.spec import Ref, Run, SpecError, Variant
+from kit.ref import Ref
+from kit.spec import Run, Variant
 from kit.store import Artifact
+from kit.values import SpecError
 
 pytestmark = pytest.mark.usefixtures("fresh_store")
 dtypes = st.sampled_from([np.float32, np.float64, np.int64, np.bool_, np.dtype("U5")])

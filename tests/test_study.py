@@ -16,7 +16,9 @@ from helpers import KINDS, toy_frame, toy_variant
 import kit
 from kit import build, registry, store
 from kit.measurements.bench import Raw
-from kit.spec import Ref, Run, SpecError, Undefined, Variant
+from kit.ref import Ref
+from kit.spec import Run, Variant
+from kit.values import SpecError, Undefined
 
 pytestmark = pytest.mark.usefixtures("registries", "fresh_store")
 
@@ -183,7 +185,7 @@ def test_a_second_driver_waits_and_says_for_whom(
     toys: Ref, called: list[int], capsys: pytest.CaptureFixture[str]
 ) -> None:
     study = study_of(toys, {"number": 1})
-    from kit.spec import content_hash
+    from kit.ref import content_hash
 
     lock = store.store_root() / "locks" / f"{content_hash('study')}.lock"
     with store.locked(lock, "study"):

@@ -2,61 +2,68 @@
 
 from __future__ import annotations
 
-from typing import Any
+from pathlib import Path
+from typing import Annotated, Any
 
 import numpy as np
 import pytest
+from pydantic import Field
 
 from kit.values import (
     SpecError,
     check_name,
-    freeze,
-    real,
+    checked,
+    read_object,
     reason,
     shown,
     suggest,
     tidy,
     unboxed,
-    whole,
 )
 
 
-@pytest.mark.parametrize(
-    ("value", "number"), [(1, 1), (np.int64(3), 3), (2**63 - 1, 2**63 - 1), (np.uint8(2), 2)]
-)
-def test_whole_numbers(value: Any, number: int) -> None:
-    found = whole(value, "n", 1)
-    assert (found, type(found)) == (number, int)
+def test_a_checked_value_is_of_its_type() -> None:
+    count = Annotated[int, Field(strict=True, ge=1)]
+    assert checked(count, 3, "n=3: expected a count") == 3
+    with pytest.raises(SpecError, match=r"^n=0: expected a count$"):
+        checked(count, 0, "n=0: expected a count")
 
 
-@pytest.mark.parametrize("value", [0, True, 1.0, "1", None, 2**63, np.float64(1), np.array([1])])
-def test_what_is_no_whole_number(value: Any) -> None:
-    with pytest.raises(SpecError, match=r"n=\?: expected a whole number"):
-        whole(value, "n=?", 1)
-
-
-@pytest.mark.parametrize(("value", "number"), [(1, 1.0), (0.5, 0.5), (np.float32(0.5), 0.5)])
-def test_real_numbers(value: Any, number: float) -> None:
-    found = real(value, "x", "a share")
-    assert (found, type(found)) == (number, float)
-
-
-@pytest.mark.parametrize("value", [True, "1", None, float("nan"), float("inf"), 10**400, 1j])
-def test_what_is_no_real_number(value: Any) -> None:
-    with pytest.raises(SpecError, match=r"x=\?: expected a share"):
-        real(value, "x=?", "a share")
-
-
-def test_numpy_numbers_of_a_spec_are_pythons() -> None:
-    frozen = freeze([np.int64(1), np.float64(0.5), np.bool_(True), np.str_("x")])
-    assert frozen == (1, 0.5, True, "x")
-    assert [type(value) for value in frozen] == [int, float, bool, str]
+def test_single_numbers_of_numpy_are_pythons() -> None:
+    assert [type(unboxed(value)) for value in (np.int64(1), np.float32(0.5))] == [int, float]
     assert unboxed([np.int64(1)]) == [np.int64(1)]
 
 
 def test_a_name_is_kept_as_it_is() -> None:
     for name in ("minilm w4g32 onnx", "naïve", "日本", "a/b", "../x", "=1", "x²", "👩‍👩‍👧"):
         assert check_name(name, "a name") == tidy(name) == name
+
+
+@pytest.mark.parametrize(
+    ("name", "sentence"),
+    [
+        ("a\0b", "the character U+0000, which is not seen"),
+        ("\u202ecod.exe", "the character U+202E"),
+        ("\ud800", "the character U+D800"),
+        ("a\nb", "the character U+000A"),
+        ("a  b", "is 'a  b'; expected 'a b'"),
+        ("e\u0301", "expected 'é'"),
+        ("y" * 256, "has 256 characters"),
+        ("", "is ''; expected text"),
+        (3, "is 3; expected text"),
+    ],
+)
+def test_a_refused_name_is_told_why(name: Any, sentence: str) -> None:
+    with pytest.raises(SpecError) as caught:
+        check_name(name, "the name")
+    assert sentence in str(caught.value)
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "[" * 100_000, "\ufeff{}"])
+def test_json_that_is_no_object(text: str, tmp_path: Path) -> None:
+    (tmp_path / "x.json").write_text(text)
+    with pytest.raises(SpecError, match="is no JSON"):
+        read_object(tmp_path / "x.json")
 
 
 def test_messages_are_short_and_on_one_line() -> None:

@@ -22,9 +22,11 @@ from transformers import (
 import kit
 from kit.architectures import deployed
 from kit.checks import check
+from kit.ref import Ref
 from kit.runner import Runner
-from kit.spec import Ref, Run, Undefined, Variant
+from kit.spec import Run, Variant
 from kit.study import Study
+from kit.values import Undefined
 from kit.verify import tried, verify
 
 WORDS = [f"w{k:02}" for k in range(60)]

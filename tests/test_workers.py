@@ -19,8 +19,9 @@ from helpers import Cells
 
 from kit import registry, workers
 from kit.disk import StoreError
-from kit.spec import SpecError, Undefined
-from kit.workers import Worker, WorkerError, inline, report
+from kit.progress import report
+from kit.values import SpecError, Undefined
+from kit.workers import Worker, WorkerError, inline
 
 
 class Target:

@@ -17,7 +17,7 @@ from benchmarks.chaos.episodes import Failed, Undisturbed, Work, episode, kill, 
 from benchmarks.chaos.place import Place, processes
 from benchmarks.common import ROOT
 from kit import environment, store
-from kit.spec import content_hash
+from kit.ref import content_hash
 
 KILLS = {"smoke": 3, "default": 200, "full": 1000}
 """By preset, over all targets."""

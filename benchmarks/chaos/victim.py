@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import kit
 from kit import assets, registry
-from kit.spec import Budget, Ref, Training, Variant
+from kit.ref import Ref
+from kit.spec import Budget, Training, Variant
 from kit.tasks.own import task_from_frame
 from kit.tasks.sentiment import FILES, read_domain
 

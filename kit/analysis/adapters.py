@@ -16,9 +16,10 @@ import numpy as np
 from kit.analysis.evaluate import estimates
 from kit.analysis.metrics.classification import log_softmax
 from kit.analysis.statistics.clusters import Array
+from kit.ref import content_hash
 from kit.registry import metrics
 from kit.source import source_hash
-from kit.spec import SpecError, content_hash, suggest
+from kit.values import SpecError, suggest
 
 if TYPE_CHECKING:
     from evaluate import Metric

@@ -9,8 +9,8 @@ import numpy as np
 
 from kit.analysis.metrics.classification import decided, log_softmax
 from kit.analysis.statistics.clusters import Array
-from kit.spec import SpecError
 from kit.store import Artifact
+from kit.values import SpecError
 
 
 class Answers(NamedTuple):

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from kit.analysis.rows import named
-from kit.spec import Undefined
 from kit.store import Artifact
+from kit.values import Undefined
 
 FOLDS = 5
 NOTE = (

@@ -43,7 +43,7 @@ from kit.analysis.statistics.influence import Influence, Ratio
 from kit.analysis.statistics.intervals import Bounded, Interval
 from kit.registry import Entry, metrics
 from kit.results import condition, parse_condition
-from kit.spec import Undefined
+from kit.values import Undefined
 
 __all__ = ["Estimate", "Sample", "applicable", "evaluate"]
 

@@ -15,8 +15,8 @@ import numpy as np
 from kit.analysis.answers import answers
 from kit.analysis.paired import shared_items
 from kit.analysis.statistics.clusters import Array
-from kit.spec import SpecError
 from kit.store import Artifact
+from kit.values import SpecError
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Literal
 from kit.analysis.rows import Row, records
 from kit.registry import metrics as registered
 from kit.results import parse_condition
-from kit.values import real, shown
+from kit.spec import Positive
+from kit.values import checked, shown
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -84,9 +85,8 @@ def non_inferior(
     given = {"margin": margin, "shift_margin": shift_margin, "group_margin": group_margin}
     for name, value in given.items():
         if name != "group_margin" or value is not None:
-            text, expected = f"{name}={shown(value)}", "the largest acceptable loss, above 0"
-            if real(value, text, expected) <= 0:
-                raise ValueError(f"{text}: expected {expected}")
+            wrong = f"{name}={shown(value)}: expected the largest acceptable loss, above 0"
+            checked(Positive, value, wrong)
     sign = -1 if registered.get(metric).traits["higher_is_better"] is False else 1
     changes = _changes(table, metric, groups=group_margin is not None)
     first = next(iter(changes.values()))

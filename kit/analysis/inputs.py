@@ -15,7 +15,7 @@ import numpy as np
 from kit.analysis.sample import VALIDATION, Sample
 from kit.analysis.statistics.clusters import Array
 from kit.registry import Entry
-from kit.spec import Undefined
+from kit.values import Undefined
 
 REFERENCE, OOD, FITTED, LABELS = "reference_", "ood_", "fitted", "labels"
 Columns = Mapping[str, Array]

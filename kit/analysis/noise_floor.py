@@ -20,9 +20,10 @@ from kit.analysis.metrics.classification import bits_per_byte
 from kit.analysis.rows import Row, named
 from kit.analysis.sample import Sample
 from kit.analysis.statistics.clusters import Array
+from kit.ref import content_hash
 from kit.registry import measurements
 from kit.results import condition, parse_condition
-from kit.spec import Run, content_hash
+from kit.spec import Run
 from kit.store import Artifact
 
 VARIED = ("batch_size", "padding", "threads")

@@ -16,7 +16,7 @@ from kit.analysis.statistics.clusters import Array, Clusters
 from kit.analysis.statistics.intervals import ALONE, Interval, t_quantile, t_test
 from kit.registry import Entry
 from kit.results import parse_condition
-from kit.spec import Undefined
+from kit.values import Undefined
 
 Estimates = Mapping[int, tuple[Sample, list[Estimate]]]
 """Of one variant, metric and measurement, by seed."""

@@ -18,9 +18,8 @@ from kit.analysis.statistics.clusters import Array
 from kit.analysis.statistics.influence import Influence, Ratio
 from kit.analysis.statistics.intervals import smooth
 from kit.registry import metrics
-from kit.spec import SpecError, suggest
 from kit.store import Artifact
-from kit.values import shown
+from kit.values import SpecError, shown, suggest
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -17,9 +17,10 @@ from kit.analysis.statistics import intervals
 from kit.analysis.statistics.clusters import Array
 from kit.analysis.statistics.intervals import Interval
 from kit.analysis.statistics.launches import launches
+from kit.ref import content_hash
 from kit.registry import Entry
 from kit.results import row
-from kit.spec import Run, Variant, content_hash
+from kit.spec import Run, Variant
 
 if TYPE_CHECKING:
     import pandas as pd

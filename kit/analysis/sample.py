@@ -24,9 +24,11 @@ import numpy as np
 
 from kit import registry
 from kit.analysis.statistics.clusters import Array, Clusters
+from kit.ref import Ref
 from kit.results import condition, corruption_parts
-from kit.spec import Ref, Run, Undefined
+from kit.spec import Run
 from kit.store import Artifact
+from kit.values import Undefined
 
 VALIDATION = "validation"
 

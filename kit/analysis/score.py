@@ -16,9 +16,10 @@ from kit.analysis.rows import Row, change_row, interval_of, row_of
 from kit.analysis.sample import Sample
 from kit.analysis.statistics.clusters import Clusters
 from kit.analysis.statistics.intervals import Interval, robust
+from kit.ref import content_hash
 from kit.registry import Entry, measurements
 from kit.results import condition, parse_condition
-from kit.spec import Variant, content_hash
+from kit.spec import Variant
 from kit.store import Artifact
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from kit.spec import SpecError, suggest
+from kit.values import SpecError, suggest
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -15,7 +15,8 @@ import numpy.typing as npt
 
 from kit.architectures.preprocessing import Preprocessor
 from kit.architectures.tokenizers import Tokenizer
-from kit.spec import SpecError, Training
+from kit.spec import Training
+from kit.values import SpecError
 
 if TYPE_CHECKING:
     import torch

@@ -18,7 +18,9 @@ from typing import TYPE_CHECKING, Any
 from kit import registry
 from kit.architectures.matrices import embeddings, matrices
 from kit.architectures.preprocessing import positions
-from kit.spec import Budget, Ref, SpecError, Undefined
+from kit.ref import Ref
+from kit.spec import Budget
+from kit.values import SpecError, Undefined
 
 if TYPE_CHECKING:
     from torch import nn

@@ -188,7 +188,7 @@ def cache_bytes(config: Any, context: int, itemsize: int = 4) -> int:
     Raises:
         Undefined: a kind of layer whose state the kit does not know.
     """
-    from kit.spec import Undefined
+    from kit.values import Undefined
 
     heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
     size = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads

@@ -18,8 +18,7 @@ from kit.architectures.folder import config_folder
 from kit.architectures.pretrained import UNLIMITED
 from kit.architectures.tokenizers import HFTokenizer, pad
 from kit.quiet import import_quietly
-from kit.spec import SpecError
-from kit.values import reason, shown
+from kit.values import SpecError, reason, shown
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from kit import store
-from kit.spec import SpecError, content_hash
-from kit.values import Located, read_object, shown
+from kit.ref import Located, content_hash
+from kit.values import SpecError, read_object, shown
 
 READ = ("*.json", "*.safetensors", "*.txt", "*.model", "*.tiktoken", "*_model*.bin")
 """Files of a model: weights, configuration, tokenizer, adapter."""

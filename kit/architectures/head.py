@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from kit.spec import SpecError
-from kit.values import shown
+from kit.values import SpecError, shown
 
 if TYPE_CHECKING:
     from kit.tasks.task import Task

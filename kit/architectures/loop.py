@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING, Any
 from kit.architectures.batches import Batch, Feed
 from kit.architectures.model import Model, seeded
 from kit.architectures.outputs import logits
-from kit.spec import Training, content_hash
+from kit.progress import report
+from kit.ref import content_hash
+from kit.spec import Training
 from kit.store import write_text
-from kit.workers import report
 
 if TYPE_CHECKING:
     import torch

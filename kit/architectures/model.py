@@ -17,7 +17,8 @@ from kit.architectures.head import Head, head_of
 from kit.architectures.preprocessing import Images, Preprocessor, Texts
 from kit.architectures.tokenizers import ByteTokenizer, HFTokenizer, Tokenizer
 from kit.entries import positional
-from kit.spec import Ref, SpecError
+from kit.ref import Ref
+from kit.values import SpecError
 
 if TYPE_CHECKING:
     from torch import nn

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from kit.registry import register_architecture
-from kit.spec import SpecError
+from kit.values import SpecError
 
 if TYPE_CHECKING:
     from datasets import Dataset

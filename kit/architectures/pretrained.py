@@ -29,8 +29,7 @@ from kit.architectures.folder import (
 )
 from kit.quiet import import_quietly
 from kit.registry import register_architecture
-from kit.spec import SpecError
-from kit.values import read_object, reason, shown
+from kit.values import SpecError, read_object, reason, shown
 
 if TYPE_CHECKING:
     import numpy as np

@@ -21,9 +21,9 @@ from kit.architectures.causality import peeks_ahead
 from kit.architectures.loop import CURVE, Diverged, Loop, write_rows
 from kit.architectures.model import Model
 from kit.architectures.preprocessing import positions
-from kit.spec import SpecError, Training, Undefined
-from kit.values import shown
-from kit.workers import report
+from kit.progress import report
+from kit.spec import Training
+from kit.values import SpecError, Undefined, shown
 
 if TYPE_CHECKING:
     from kit.tasks.task import Task

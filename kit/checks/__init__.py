@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from kit.checks import corruptions, data, models, tiny
-from kit.registry import REGISTRIES, Entry, suggest
-from kit.spec import Ref, SpecError, Undefined
+from kit.ref import Ref
+from kit.registry import REGISTRIES, Entry
+from kit.values import SpecError, Undefined, suggest
 
 __all__ = ["Check", "check"]
 

@@ -14,8 +14,8 @@ from kit.checks.tiny import Test, expect
 from kit.corruptions import SEVERITIES, corrupted
 from kit.corruptions.words import kept
 from kit.entries import Entry
-from kit.spec import Ref, SpecError
-from kit.values import shown
+from kit.ref import Ref
+from kit.values import SpecError, shown
 
 SENTENCES = (
     "The plot wasn't dull, and never slow; I loved nearly everything about it!",

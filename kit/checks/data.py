@@ -16,10 +16,12 @@ from kit.analysis.inputs import FITTED, LABELS, needs, required
 from kit.analysis.sample import Sample
 from kit.checks.tiny import IMAGES, TEXTS, Broken, Test, columns, expect, variants
 from kit.entries import Entry
-from kit.spec import Ref, Run, SpecError, Undefined, Variant
+from kit.ref import Ref
+from kit.spec import Run, Variant
 from kit.tasks.prepare import Prepared
 from kit.tasks.splits import check as check_splits
 from kit.tasks.splits import fingerprint, finished
+from kit.values import SpecError, Undefined
 
 if TYPE_CHECKING:
     from kit.measurements.bench import Raw

@@ -24,7 +24,8 @@ from kit.checks.tiny import (
     tiny_models,
 )
 from kit.entries import Entry, positional
-from kit.spec import Ref, SpecError
+from kit.ref import Ref
+from kit.values import SpecError
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -14,7 +14,8 @@ import numpy as np
 from kit import registry, tasks
 from kit.entries import Entry
 from kit.quiet import import_quietly
-from kit.spec import Budget, Ref, Training, Variant
+from kit.ref import Ref
+from kit.spec import Budget, Training, Variant
 
 if TYPE_CHECKING:
     import pandas as pd

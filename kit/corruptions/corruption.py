@@ -11,8 +11,8 @@ from pydantic import Field
 
 from kit import registry, tasks
 from kit.corruptions.words import kept
-from kit.spec import Ref, SpecError, content_hash
-from kit.values import shown
+from kit.ref import Ref, content_hash
+from kit.values import SpecError, shown
 
 if TYPE_CHECKING:
     import datasets

@@ -13,10 +13,11 @@ from pydantic import BeforeValidator, SkipValidation
 
 from kit import build, registry
 from kit.entries import LATER
+from kit.progress import report
+from kit.ref import Ref
 from kit.runner import Runner
-from kit.spec import Ref, Run, Variant
+from kit.spec import Run, Variant
 from kit.verify import TRIED, verify
-from kit.workers import report
 
 TaskRef = Annotated[SkipValidation[Ref], BeforeValidator(registry.tasks.canonical)]
 """An argument that names a task: checked and made canonical like every other Ref."""

@@ -11,9 +11,10 @@ from pydantic import Field
 
 from kit import build
 from kit.measurements.bench import Raw
+from kit.ref import Ref
 from kit.registry import register_measurement
 from kit.runner import Runner
-from kit.spec import Ref, Undefined
+from kit.values import Undefined
 
 
 def Cost(context: int = 1024) -> Ref:

@@ -9,9 +9,9 @@ from pydantic import Field
 
 from kit import tasks
 from kit.measurements.bench import Raw, TaskRef
+from kit.ref import Ref
 from kit.registry import register_measurement
 from kit.runner import Runner
-from kit.spec import Ref
 
 
 def Features(task: str | Ref, split: str = "test", limit: int | None = None) -> Ref:

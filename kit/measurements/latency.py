@@ -15,8 +15,10 @@ from kit.analysis.statistics.launches import second_stage
 from kit.busyness import BUSY
 from kit.measurements import pairs
 from kit.measurements.bench import Bench, Columns, Driver, Raw, TaskRef
+from kit.ref import Ref
 from kit.registry import register_measurement
-from kit.spec import Ref, SpecError, Variant
+from kit.spec import Variant
+from kit.values import SpecError
 from kit.verify import verify
 
 MOST_AGAIN = 1.5

@@ -14,9 +14,10 @@ from kit.build import kind_of, load_model, stage
 from kit.compression.onnx import stored_graph
 from kit.compression.stored import Stored, stored
 from kit.measurements.bench import Raw, TaskRef
+from kit.ref import Ref
 from kit.registry import register_measurement
 from kit.runner import Runner
-from kit.spec import Ref, Undefined
+from kit.values import Undefined
 
 STATUS = Path("/proc/self/status")
 EXCLUDED = "without the libraries (their imports) and the system's file cache"

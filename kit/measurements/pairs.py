@@ -24,8 +24,10 @@ from kit import environment, registry, results
 from kit.analysis.metrics.timing import MIN_ROUNDS, median_error
 from kit.busyness import BUSY_SHARE, ForeignLoad, busy
 from kit.measurements.bench import Columns, Driver
+from kit.ref import Ref
 from kit.runner import Runner
-from kit.spec import Ref, Undefined, Variant
+from kit.spec import Variant
+from kit.values import Undefined
 
 TURN_SECONDS = 0.15
 SHORT_CALL_SECONDS = 0.05

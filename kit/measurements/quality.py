@@ -12,11 +12,12 @@ from kit import presets, registry, tasks
 from kit.corruptions import examples_of, mismatch
 from kit.entries import LATER
 from kit.measurements.bench import CorruptionRef, Raw, TaskRef
+from kit.progress import report
+from kit.ref import Ref
 from kit.registry import register_measurement
 from kit.runner import Padding, Runner
-from kit.spec import Ref, SpecError
 from kit.tasks.task import Task
-from kit.workers import report
+from kit.values import SpecError
 
 if TYPE_CHECKING:
     from datasets import Dataset

@@ -10,8 +10,8 @@ from pydantic import Field
 from kit import environment, presets, tasks
 from kit.measurements import pairs
 from kit.measurements.bench import Driver, Raw, TaskRef
+from kit.ref import Ref
 from kit.registry import register_measurement
-from kit.spec import Ref
 
 
 def SelfTest(task: str | Ref, **args: Any) -> Ref:

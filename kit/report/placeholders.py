@@ -25,7 +25,7 @@ import pandas as pd
 
 from kit.report.tables import number
 from kit.results import KEY, parse_condition
-from kit.spec import SpecError, suggest
+from kit.values import SpecError, suggest
 
 _MARKDOWN = re.compile(r"<!--=\s*(.*?)\s*-->(.*?)<!--/-->", re.DOTALL)
 _BRACES = re.compile(r"\{\{\s*(.*?)\s*\}\}")

@@ -28,6 +28,7 @@ from kit.report.style import (
     shortened,
     styled,
 )
+from kit.results import higher_is_better
 
 __all__ = [
     "bits",
@@ -99,7 +100,7 @@ def tradeoff(
         axes.plot(*zip(*bar, strict=True), color=COLOURS[5], linewidth=1.3, zorder=2)
     real = [name for name in both if not tables.is_null_model(goods.loc[name, "architecture"])]
     points = [(costs.loc[name, "value"], goods.loc[name, "value"]) for name in real]
-    front = _front(points, tables.higher_is_better(x), tables.higher_is_better(y))
+    front = _front(points, higher_is_better(x), higher_is_better(y))
     axes.plot([p[0] for p in front], [p[1] for p in front], color=COLOURS[2], zorder=1)
     if x == "speedup":
         axes.axvline(1, color="black", linewidth=0.8, zorder=1)

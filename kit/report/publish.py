@@ -14,9 +14,8 @@ from kit import presets, results
 from kit.analysis.rows import records
 from kit.report import footer, placeholders, tables
 from kit.report.summary import summary
-from kit.spec import SpecError
 from kit.store import project_root, write_bytes, write_text
-from kit.values import shown
+from kit.values import SpecError, shown
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 import textwrap
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 
 import pandas as pd
 
 from kit import registry
-from kit.results import COLUMNS, parse_condition
+from kit.results import COLUMNS, higher_is_better, parse_condition, shift
 
 PLACES = ("in distribution", "near", "far", "")
 """Where a split lies; empty where the task is not registered in this session."""
@@ -55,16 +55,6 @@ def number(value: float) -> str:
     return f"{value:,.{0 if size >= 100 else 1 if size >= 10 else 2 if size >= 1 else 3}f}"
 
 
-def higher_is_better(metric: str) -> bool | None:
-    """Returns a metric's direction; None where it has none or is not registered here."""
-    try:
-        entry = registry.metrics.get(metric.removesuffix("_change"))
-    except ValueError:
-        return None
-    up: bool | None = entry.traits["higher_is_better"]
-    return up
-
-
 def is_null_model(architecture: str) -> bool:
     """Says whether an architecture is fitted without gradients: a rule, a majority, counts."""
     try:
@@ -76,13 +66,8 @@ def is_null_model(architecture: str) -> bool:
 
 def place(task: str, split: str) -> str:
     """Returns where a split lies, one of `PLACES`."""
-    if split == "test":
-        return PLACES[0]
-    try:
-        shifts: Mapping[str, str] = registry.tasks.get(task).traits["shifts"]
-    except ValueError:
-        return ""
-    return shifts.get(split.removesuffix("/validation"), PLACES[0])
+    known = shift(task, split)
+    return "" if known is None else known or PLACES[0]
 
 
 def chance(task: str) -> float:

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 from kit.registry import register_runtime
 from kit.runtimes.failures import cause
-from kit.spec import Undefined
 from kit.store import store_root
+from kit.values import Undefined
 
 if TYPE_CHECKING:
     from torch import Tensor, nn

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from kit.registry import register_runtime
 from kit.runtimes.failures import cause, quietly
-from kit.spec import Undefined
-from kit.values import SpecError, reason
+from kit.values import SpecError, Undefined, reason
 
 if TYPE_CHECKING:
     import numpy as np

@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from kit import registry
-from kit.spec import SpecError
 from kit.tasks.content import clean, is_list
-from kit.values import check_name, shown, tidy
+from kit.values import SpecError, check_name, shown, suggest, tidy
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -83,7 +81,7 @@ def shift_tables(name: str, given: Any, far: Sequence[Any]) -> dict[str, Any]:
             )
     for shift in far:
         if not isinstance(shift, str) or shift not in shifts:
-            raise SpecError(f"far: {registry.suggest(shift, shifts, f'shift of task {name}')}")
+            raise SpecError(f"far: {suggest(shift, shifts, f'shift of task {name}')}")
     return shifts
 
 
@@ -114,7 +112,7 @@ def cells_of(where: str, frame: pd.DataFrame, columns: Iterable[Any]) -> list[li
     for column in columns:
         if not isinstance(column, Hashable) or column not in frame:
             known = [str(known) for known in frame.columns]
-            raise SpecError(f"{where}: {registry.suggest(column, known, 'column')}")
+            raise SpecError(f"{where}: {suggest(column, known, 'column')}")
         if frame[column].ndim != 1:
             raise SpecError(f"{where} has several columns called {column!r}; rename all but one")
         found.append(frame[column].astype(object).tolist())

@@ -7,8 +7,7 @@ import re
 import unicodedata
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from kit.spec import SpecError
-from kit.values import shown
+from kit.values import SpecError, shown
 
 if TYPE_CHECKING:
     import numpy as np

@@ -7,9 +7,8 @@ import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, TypeAlias
 
-from kit.spec import SpecError
 from kit.tasks.content import is_list, missing
-from kit.values import MOST_WHOLE, shown, tidy, unboxed
+from kit.values import MOST_WHOLE, SpecError, shown, tidy, unboxed
 
 Plain: TypeAlias = bool | int | str
 Key: TypeAlias = tuple[bool, Plain]

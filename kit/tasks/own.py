@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from kit import registry
-from kit.spec import Ref, SpecError, content_hash
+from kit.ref import Ref, content_hash
 from kit.tasks.columns import (
     cells_of,
     chosen,
@@ -22,7 +22,7 @@ from kit.tasks.prepare import Prepared, prepare, split_names
 from kit.tasks.sources import Table, read_table
 from kit.tasks.splits import check, fingerprint, finished
 from kit.tasks.targets import read_labels
-from kit.values import check_name
+from kit.values import SpecError, check_name, suggest
 
 if TYPE_CHECKING:
     import datasets
@@ -101,7 +101,7 @@ def task_from_frame(
     check_name(name, "the name of a task")
     far, groups = listed(name, "far", far), group_columns(name, groups)
     if not isinstance(contradictory, str) or contradictory not in ("drop", "first"):
-        raise SpecError(registry.suggest(contradictory, ("drop", "first"), "contradictory="))
+        raise SpecError(suggest(contradictory, ("drop", "first"), "contradictory="))
     sources = {name: frame, **shift_tables(name, shifts, far)}
     where = {source: f"task {name}, frame {source!r}" for source in sources}
     tables = {source: read_table(where[source], rows) for source, rows in sources.items()}

@@ -13,10 +13,10 @@ from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from kit.spec import SpecError
+from kit.spec import Real
 from kit.tasks.content import clean, content_id, examples_in, lone_clusters, missing
 from kit.tasks.duplicates import Contradictory, contradictions, joined, near_duplicates
-from kit.values import real, shown
+from kit.values import SpecError, checked, shown
 
 if TYPE_CHECKING:
     import numpy as np
@@ -142,13 +142,13 @@ def prepare(
 
 def _shares(validation: float, test: float) -> dict[str, float]:
     """Returns the share of each of a task's own splits; only the test split needs one."""
-    held = real(validation, f"validation={shown(validation)}", "a share in 0..1")
-    tested = real(test, f"test={shown(test)}", "a share in 0..1")
+    wrong = (
+        f"validation={shown(validation)}, test={shown(test)}: expected two shares in 0..1 with a "
+        "sum of at most 1, and some to test on"
+    )
+    held, tested = (checked(Real, share, wrong) for share in (validation, test))
     if not (0 <= held < 1 and 0 < tested <= 1 and held + tested <= 1):
-        raise SpecError(
-            f"validation={held}, test={tested}: expected two shares in 0..1 with a sum of at most "
-            "1, and some to test on"
-        )
+        raise SpecError(wrong)
     return {"train": 1 - held - tested, "validation": held, "test": tested}
 
 

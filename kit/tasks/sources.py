@@ -6,9 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from kit.spec import SpecError
 from kit.tasks.content import is_list
-from kit.values import reason, shown
+from kit.values import SpecError, reason, shown
 
 if TYPE_CHECKING:
     import datasets

@@ -10,11 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from kit import registry
-from kit.spec import SpecError
 from kit.tasks.content import content_id, examples_in, lone_clusters
 from kit.tasks.prepare import pixels
-from kit.values import shown, unboxed
+from kit.values import SpecError, shown, suggest, unboxed
 
 if TYPE_CHECKING:
     import datasets
@@ -79,7 +77,7 @@ def check(name: str, frames: Mapping[str, pd.DataFrame], traits: Mapping[str, An
             )
         missing = [column for column in columns if column not in frame and not frame.empty]
         if missing:
-            raise SpecError(f"{where}: {registry.suggest(missing[0], map(str, frame), 'column')}")
+            raise SpecError(f"{where}: {suggest(missing[0], map(str, frame), 'column')}")
     for split, frame in frames.items():
         where = f"task {name}, split {split!r}"
         if frame.empty:

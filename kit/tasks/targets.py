@@ -6,8 +6,6 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from kit.registry import suggest
-from kit.spec import SpecError
 from kit.tasks.content import is_list, missing
 from kit.tasks.labels import (
     READ_AS_MISSING,
@@ -22,7 +20,7 @@ from kit.tasks.labels import (
     read_classes,
     unlabelled,
 )
-from kit.values import shown, unboxed
+from kit.values import SpecError, shown, suggest, unboxed
 
 KINDS = ("classification", "multi_label", "regression")
 

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from kit import registry, store
-from kit.spec import Ref, SpecError
+from kit.ref import Ref
+from kit.spec import Count
 from kit.tasks.prepare import Prepared, split_names
 from kit.tasks.splits import check, fingerprint, finished
-from kit.values import shown, whole
+from kit.values import SpecError, checked, shown, suggest
 
 if TYPE_CHECKING:
     import datasets
@@ -99,7 +100,7 @@ class Task:
             SpecError: no such split, one that holds nothing, or a limit below 1.
         """
         if name not in self.data:
-            raise SpecError(registry.suggest(name, self.data, f"split of task {self.ref.name}"))
+            raise SpecError(suggest(name, self.data, f"split of task {self.ref.name}"))
         if not len(self.data[name]):
             sizes = ", ".join(f"{key} {len(rows)}" for key, rows in self.data.items())
             raise SpecError(
@@ -107,7 +108,8 @@ class Task:
             )
         if limit is None:
             return self.data[name]
-        whole(limit, f"limit={shown(limit)} for {self.ref.name}/{name}", 1)
+        given = f"limit={shown(limit)} for {self.ref.name}/{name}"
+        limit = checked(Count, limit, f"{given}: expected a whole number of at least 1")
         rows = self.data[name]
         return rows.select(range(min(limit, len(rows))))
 
@@ -219,7 +221,7 @@ def _write(folder: Path, ref: Ref, entry: registry.Entry) -> None:
         if name not in prepared.splits:
             raise SpecError(f"task {ref.name} returned no split {name!r}; it has {expected}")
         if name not in expected:
-            raise SpecError(registry.suggest(name, expected, f"split from task {ref.name}"))
+            raise SpecError(suggest(name, expected, f"split from task {ref.name}"))
     frames = {name: finished(prepared.splits[name]) for name in expected}
     check(ref.name, frames, entry.traits)
     schema = pyarrow.Schema.from_pandas(frames["test"], preserve_index=False)

@@ -15,8 +15,7 @@ import pandas as pd
 from kit import results, store
 from kit.analysis.rows import records
 from kit.report.publish import results_folder
-from kit.spec import SpecError
-from kit.values import shown
+from kit.values import SpecError, shown
 
 _NOT_RECORDED = "not recorded: the run is older than this record"
 _ID = re.compile(r"[0-9a-f]{16}")

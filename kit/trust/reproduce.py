@@ -11,8 +11,8 @@ import pandas as pd
 from kit import presets, results, store
 from kit.kernel import execute
 from kit.report.publish import results_folder
-from kit.spec import SpecError, suggest
 from kit.trust.comparison import compare_tables
+from kit.values import SpecError, suggest
 
 
 def published() -> list[str]:

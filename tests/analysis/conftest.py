@@ -10,7 +10,8 @@ import pytest
 from helpers import restored
 
 from kit import registry
-from kit.spec import Ref, Run, Variant, content_hash
+from kit.ref import Ref, content_hash
+from kit.spec import Run, Variant
 from kit.store import Artifact
 
 

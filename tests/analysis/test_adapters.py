@@ -12,7 +12,8 @@ from datasets import Features, Sequence, Value
 from kit import registry
 from kit.analysis.adapters import as_evaluate, from_evaluate, from_torchmetrics
 from kit.analysis.score import compare, score
-from kit.spec import SpecError, Variant
+from kit.spec import Variant
+from kit.values import SpecError
 
 LOGITS = np.log([[0.9, 0.1], [0.2, 0.8], [0.6, 0.4], [0.3, 0.7]])
 LABEL = np.array([0, 1, 1, 1])

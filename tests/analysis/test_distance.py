@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 
 from kit.analysis.distance import distances, domain_auroc
-from kit.spec import Ref, Run, Undefined, Variant, content_hash
+from kit.ref import Ref, content_hash
+from kit.spec import Run, Variant
 from kit.store import Artifact
+from kit.values import Undefined
 
 
 def test_none_and_all() -> None:

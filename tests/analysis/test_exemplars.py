@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from kit.analysis.exemplars import exemplars
-from kit.spec import SpecError, Variant
+from kit.spec import Variant
+from kit.values import SpecError
 
 TEXTS = {str(n): f"text {n}" for n in range(400)}
 LABELS = ("bad", "good")

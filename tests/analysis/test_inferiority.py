@@ -10,7 +10,7 @@ import pytest
 
 from kit import non_inferior, results
 from kit.analysis.recommend import recommend
-from kit.spec import SpecError
+from kit.values import SpecError
 
 NOT = "not enough evidence"
 

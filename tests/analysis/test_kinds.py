@@ -15,8 +15,9 @@ from kit.analysis.flips import flips
 from kit.analysis.recommend import recommend
 from kit.analysis.reweight import at_shares
 from kit.analysis.score import compare, score
-from kit.spec import SpecError, Variant
+from kit.spec import Variant
 from kit.store import Artifact
+from kit.values import SpecError
 
 N = 1500
 NAMES = ["anger", "joy", "fear"]

@@ -24,7 +24,8 @@ from kit.analysis.flips import flips
 from kit.analysis.reweight import at_shares
 from kit.analysis.sample import Sample
 from kit.analysis.score import compare, score
-from kit.spec import Ref, Variant
+from kit.ref import Ref
+from kit.spec import Variant
 from kit.store import Artifact
 
 N = 400

@@ -10,7 +10,8 @@ import pytest
 
 from kit import results
 from kit.analysis.noise_floor import noise_floor, repeats
-from kit.spec import Ref, Run, Training, Variant, content_hash
+from kit.ref import Ref, content_hash
+from kit.spec import Run, Training, Variant
 from kit.store import Artifact
 
 

@@ -13,7 +13,8 @@ from statsmodels.stats.weightstats import DescrStatsW
 
 from kit.analysis.reweight import at_shares, reweighted
 from kit.analysis.statistics.influence import Ratio
-from kit.spec import SpecError, Variant
+from kit.spec import Variant
+from kit.values import SpecError
 
 quick = settings(deadline=None, max_examples=40)
 

@@ -16,8 +16,10 @@ from kit.analysis.metrics.scaling import fit_temperature
 from kit.analysis.sample import Related
 from kit.analysis.statistics.clusters import Clusters
 from kit.analysis.statistics.intervals import smooth
-from kit.spec import Ref, Run, Undefined, Variant, content_hash
+from kit.ref import Ref, content_hash
+from kit.spec import Run, Variant
 from kit.store import Artifact
+from kit.values import Undefined
 
 Make = Callable[..., Artifact]
 

@@ -15,8 +15,10 @@ from statsmodels.stats.proportion import proportion_confint
 from kit import registry, results
 from kit.analysis.score import compare, missing, score
 from kit.analysis.statistics.influence import Ratio
-from kit.spec import Ref, Run, SpecError, Undefined, Variant
+from kit.ref import Ref
+from kit.spec import Run, Variant
 from kit.store import Artifact
+from kit.values import SpecError, Undefined
 
 OWN = [
     *("accuracy", "aurc", "auroc", "balanced_accuracy", "brier", "ece", "macro_f1", "nll"),

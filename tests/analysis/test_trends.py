@@ -9,7 +9,7 @@ from scipy.stats import norm
 
 from kit.analysis.trends import loss_with_distance, on_the_line
 from kit.results import row, to_frame
-from kit.spec import SpecError
+from kit.values import SpecError
 
 SPLITS = {"test": 0.9, "amazon": 0.8, "tweets": 0.75, "news": 0.6}
 FAR = {"amazon": 0.8, "tweets": 0.9, "news": 0.99}

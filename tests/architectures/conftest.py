@@ -12,7 +12,8 @@ from typing import Any
 import datasets
 import pytest
 
-from kit.spec import Budget, Ref, Training
+from kit.ref import Ref
+from kit.spec import Budget, Training
 from kit.tasks.task import Task
 
 WORDS = "the cat sat on a mat and looked at another dog in some old garden".split()

@@ -8,7 +8,8 @@ import pytest
 
 from kit.architectures import folder as folders
 from kit.architectures.folder import ModelFolder, locate
-from kit.spec import Ref, Run, Variant, content_hash, to_json
+from kit.ref import Ref, content_hash, to_json
+from kit.spec import Run, Variant
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from torch import nn
 
 from kit.architectures.causality import peeks_ahead
 from kit.architectures.outputs import hidden, logits
-from kit.spec import SpecError
+from kit.values import SpecError
 
 
 class Recurrent(nn.Module):

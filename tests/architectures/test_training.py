@@ -19,9 +19,11 @@ from kit.architectures.outputs import logits
 from kit.architectures.preprocessing import Texts
 from kit.architectures.tokenizers import ByteTokenizer
 from kit.architectures.training import Diverged, pick_rate, train
+from kit.ref import Ref
 from kit.registry import register_architecture
-from kit.spec import Budget, Ref, SpecError, Training
+from kit.spec import Budget, Training
 from kit.tasks.task import Task
+from kit.values import SpecError
 
 MakeTraining = Callable[..., Training]
 LLAMA = Ref("llama", width=16, depth=1)

@@ -21,9 +21,11 @@ from kit.harnesses import classifier
 from kit.measurements import Cost, Latency, Memory, Quality, pairs
 from kit.measurements.bench import Bench, Driver, Raw
 from kit.measurements.latency import latency
+from kit.ref import Ref
 from kit.runner import Runner
-from kit.spec import Budget, Ref, Run, SpecError, Training, Undefined, Variant
+from kit.spec import Budget, Run, Training, Variant
 from kit.study import Study
+from kit.values import SpecError, Undefined
 from kit.verify import verify
 from kit.workers import inline
 

@@ -20,7 +20,8 @@ from benchmarks.chaos.bench import KILLS, Bench, Episode, split
 from benchmarks.chaos.episodes import COUNTS, Try, Work
 from benchmarks.chaos.place import Place, Watch, compared, held_locks, processes, strays
 from kit import results, store
-from kit.spec import Ref, Run, Variant
+from kit.ref import Ref
+from kit.spec import Run, Variant
 
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
 SLEEP = ["-c", "import time; time.sleep(60)"]

@@ -15,7 +15,7 @@ from torch import nn
 
 from kit.compression.onnx import dynamic_int8, stored_graph
 from kit.runtimes.onnx import export
-from kit.spec import SpecError
+from kit.values import SpecError
 
 
 class Small(nn.Module):

@@ -18,7 +18,7 @@ from torch import nn
 from kit import registry
 from kit.compression.rounding import map_linear_weights
 from kit.compression.rounding import round as round_weights
-from kit.spec import Ref
+from kit.ref import Ref
 
 finite = st.floats(-1e3, 1e3, width=32)
 weights = arrays.arrays(

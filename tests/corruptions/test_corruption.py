@@ -14,8 +14,10 @@ from kit import build, registry, tasks
 from kit.corruptions import SEVERITIES, corrupted, examples_of, graded
 from kit.measurements import Quality
 from kit.measurements.quality import quality
+from kit.ref import Ref, content_hash
 from kit.runner import Runner
-from kit.spec import Ref, Run, SpecError, Variant, content_hash
+from kit.spec import Run, Variant, uses
+from kit.values import SpecError
 
 TYPOS = Ref("typos", severity=5)
 
@@ -60,10 +62,7 @@ def test_a_corruption_and_its_version_make_another_run(toys: Ref, cells: Cells) 
     for text in (cell, cell.replace('"!"', '"."')):
         cells.run(text)
         runs = [Run(base, Quality(toys, corruption=Ref("marked", severity=s))) for s in (1, 2)]
-        assert (
-            registry.uses(runs[0])["corruptions/marked"]
-            == registry.corruptions.get("marked").version
-        )
+        assert uses(runs[0])["corruptions/marked"] == registry.corruptions.get("marked").version
         ids += build.run_ids([*runs, Run(base, Quality(toys))]).values()
     assert len(set(ids)) == 5 and ids[2] == ids[5]
     assert ("corruptions", registry.corruptions.get("marked")) in registry.user_entries()

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from kit import registry
 from kit.corruptions import SEVERITIES, corrupted, image
-from kit.spec import Ref, content_hash
+from kit.ref import Ref, content_hash
 
 NAMES = [
     name

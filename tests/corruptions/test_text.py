@@ -16,7 +16,7 @@ from kit.corruptions import SEVERITIES, corrupted
 from kit.corruptions.synonyms import synonyms
 from kit.corruptions.text import THINGS
 from kit.corruptions.words import NEGATION, WORD, kept
-from kit.spec import Ref
+from kit.ref import Ref
 from kit.tasks.sentiment import FILES, read_domain
 
 NAMES = [

@@ -9,7 +9,8 @@ from helpers import toy_variant
 
 from kit import registry
 from kit.measurements import Quality, bench
-from kit.spec import Ref, Run
+from kit.ref import Ref
+from kit.spec import Run
 
 
 def test_runs_of_one_variant_share_a_loaded_model(

@@ -10,8 +10,9 @@ from helpers import toy_texts, toy_variant
 from kit.build import weights_folder
 from kit.measurements import Cost
 from kit.measurements.cost import cost
+from kit.ref import Ref
 from kit.runner import Runner
-from kit.spec import Budget, Ref, Training, Variant
+from kit.spec import Budget, Training, Variant
 
 
 def quantities(runner: Runner, **args: Any) -> dict[str, tuple[float, str]]:

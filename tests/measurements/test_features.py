@@ -10,8 +10,10 @@ from helpers import toy_variant
 from kit import tasks
 from kit.architectures.tokenizers import pad
 from kit.measurements.features import features
+from kit.ref import Ref
 from kit.runner import Runner
-from kit.spec import Ref, Undefined, Variant
+from kit.spec import Variant
+from kit.values import Undefined
 
 
 def test_features_are_the_mean_over_the_mask(toys: Ref) -> None:

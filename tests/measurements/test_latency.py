@@ -17,8 +17,10 @@ from kit.measurements import Latency, pairs
 from kit.measurements.bench import Driver
 from kit.measurements.latency import latency
 from kit.measurements.pairs import Call, Timer
-from kit.spec import Ref, Run, SpecError, Undefined, Variant
+from kit.ref import Ref
+from kit.spec import Run, Variant
 from kit.store import Artifact
+from kit.values import SpecError, Undefined
 from kit.workers import Worker, inline
 
 CONDITIONS = {

@@ -15,9 +15,11 @@ from kit.measurements import Memory
 from kit.measurements import memory as module
 from kit.measurements.bench import Bench, Raw
 from kit.measurements.memory import memory, weight_files
+from kit.ref import Ref
 from kit.registry import register_architecture
 from kit.runner import Runner
-from kit.spec import Ref, Run, Undefined, Variant
+from kit.spec import Run, Variant
+from kit.values import Undefined
 from kit.workers import Worker
 
 PARAMETERS = 256 * 16 + (16 * 16 + 16) + (16 * 2 + 2)

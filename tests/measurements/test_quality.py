@@ -16,8 +16,10 @@ from hypothesis import strategies as st
 from kit import registry, tasks
 from kit.measurements import Quality
 from kit.measurements.quality import _cut, _windows, quality
+from kit.ref import Ref
 from kit.runner import Runner
-from kit.spec import Ref, SpecError, Variant
+from kit.spec import Variant
+from kit.values import SpecError
 
 
 @pytest.fixture(scope="module")

@@ -15,7 +15,7 @@ from kit.measurements import Latency, SelfTest, pairs
 from kit.measurements.bench import Driver
 from kit.measurements.latency import latency
 from kit.measurements.selftest import self_test
-from kit.spec import Ref
+from kit.ref import Ref
 from kit.workers import inline
 
 SIZES: dict[str, Any] = {"batch_sizes": (4,), "seconds": 0.1, "wait": 0.0}

@@ -7,7 +7,7 @@ from conftest import make_rows
 
 from kit import results
 from kit.report.placeholders import fill_markdown, fill_verdict, names_in, placeholder, without
-from kit.spec import SpecError
+from kit.values import SpecError
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from kit import results
 from kit.report import plot, publish
-from kit.spec import SpecError
+from kit.values import SpecError
 
 
 class Made:

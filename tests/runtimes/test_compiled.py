@@ -11,7 +11,7 @@ from torch import Tensor
 from kit.architectures.modules import Classifier
 from kit.runtimes.compiled import compiled
 from kit.runtimes.eager import eager
-from kit.spec import Undefined
+from kit.values import Undefined
 
 
 @pytest.mark.slow

@@ -17,7 +17,7 @@ from kit.architectures.modules import Classifier
 from kit.compression.onnx import dynamic_int8
 from kit.runtimes.eager import eager
 from kit.runtimes.onnx import export, onnx
-from kit.spec import Undefined
+from kit.values import Undefined
 
 
 @pytest.fixture(scope="module")

@@ -14,12 +14,13 @@ import pytest
 from sklearn.feature_extraction.text import CountVectorizer
 
 from kit import registry
-from kit.spec import Ref, SpecError
+from kit.ref import Ref
 from kit.tasks.content import content_id, normalize
 from kit.tasks.duplicates import near_duplicates
 from kit.tasks.prepare import split_names
 from kit.tasks.splits import check, fingerprint, finished
 from kit.tasks.task import Task, _loaded, describe, load
+from kit.values import SpecError
 
 TRAITS = {"kind": "classification", "labels": ("no", "yes"), "groups": (), "shifts": {}}
 

@@ -21,7 +21,8 @@ from kit import registry, store, tasks
 from kit.architectures import loop
 from kit.architectures.model import Model, make_model
 from kit.architectures.training import train
-from kit.spec import Budget, Ref, Run, Training, Variant
+from kit.ref import Ref
+from kit.spec import Budget, Run, Training, Variant
 
 pytestmark = pytest.mark.usefixtures("registries")
 

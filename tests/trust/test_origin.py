@@ -12,9 +12,11 @@ from helpers import toy_variant
 import kit
 from kit import assets, build, registry, results, store
 from kit.measurements import Quality
+from kit.ref import Ref
 from kit.report.publish import publish, results_folder
-from kit.spec import Ref, Run, SpecError, Variant
+from kit.spec import Run, Variant
 from kit.trust.origin import walk_back
+from kit.values import SpecError
 
 IN_KIT = [
     (kind, name)

@@ -14,10 +14,11 @@ from typer.testing import CliRunner
 import kit
 from kit import registry
 from kit.cli import app
+from kit.ref import Ref
 from kit.report.footer import as_markdown, notebook_hash, read_footer
 from kit.report.publish import publish
 from kit.source import cells_hash
-from kit.spec import Ref, Run, Variant
+from kit.spec import Run, Variant
 from kit.trust.stale import stale_pages
 
 CELL = 'import kit\n\n\ndef two():\n    """Two."""\n    return 2  # two\n'

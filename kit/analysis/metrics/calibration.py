@@ -11,7 +11,7 @@ from kit.analysis.metrics.classification import log_softmax, one_hot, squared_er
 from kit.analysis.statistics.clusters import Array, Clusters
 from kit.analysis.statistics.intervals import wilson
 from kit.registry import register_metric
-from kit.spec import Undefined
+from kit.values import Undefined
 
 if TYPE_CHECKING:
     import pandas as pd

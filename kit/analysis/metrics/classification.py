@@ -14,7 +14,7 @@ from kit.analysis.statistics.clusters import Array
 from kit.analysis.statistics.influence import Influence, Ratio
 from kit.analysis.statistics.ranking import auroc as area_under_roc
 from kit.registry import register_metric
-from kit.spec import Undefined
+from kit.values import Undefined
 
 TOP = 5
 """Guesses that `top_k_accuracy` allows."""

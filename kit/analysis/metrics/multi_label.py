@@ -17,7 +17,7 @@ from kit.analysis.statistics import ranking
 from kit.analysis.statistics.clusters import Array
 from kit.analysis.statistics.influence import Influence, Ratio
 from kit.registry import register_metric
-from kit.spec import Undefined
+from kit.values import Undefined
 
 _of_labels = partial(register_metric, artifact="multi_label", version=1)
 

@@ -15,7 +15,7 @@ from kit.analysis.statistics import errors
 from kit.analysis.statistics.clusters import Array
 from kit.analysis.statistics.influence import Influence
 from kit.registry import register_metric
-from kit.spec import Undefined
+from kit.values import Undefined
 
 
 def log_odds(logits: Array) -> Array:

@@ -20,7 +20,7 @@ from kit.analysis.statistics.clusters import Array, Clusters
 from kit.analysis.statistics.intervals import Bounded, Interval, robust, t_quantile, wilson
 from kit.analysis.statistics.launches import second_stage
 from kit.registry import register_metric
-from kit.spec import Undefined
+from kit.values import Undefined
 
 GROUPS = (4, 8)
 UNTIL = 0.02

@@ -8,7 +8,7 @@ from kit.analysis.metrics.calibration import calibration_error, ece
 from kit.analysis.metrics.classification import log_softmax, nll, one_hot
 from kit.analysis.statistics.clusters import Array
 from kit.registry import register_metric
-from kit.spec import Undefined
+from kit.values import Undefined
 
 COLDEST, HOTTEST = 1e-3, 1e3
 

@@ -10,7 +10,7 @@ from kit.analysis.metrics.classification import log_softmax, nll
 from kit.analysis.statistics.clusters import Array
 from kit.analysis.statistics.influence import Influence
 from kit.registry import register_metric
-from kit.spec import Undefined
+from kit.values import Undefined
 
 COVERAGE = 0.9
 """Share of items whose label a conformal set is to hold."""

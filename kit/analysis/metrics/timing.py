@@ -19,7 +19,7 @@ from kit.analysis.statistics.clusters import Array
 from kit.busyness import BUSY_SHARE
 from kit.registry import register_metric
 from kit.results import parse_condition
-from kit.spec import Undefined
+from kit.values import Undefined
 
 if TYPE_CHECKING:
     import pandas as pd

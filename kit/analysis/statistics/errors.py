@@ -8,7 +8,7 @@ import numpy as np
 
 from kit.analysis.statistics.clusters import Array
 from kit.analysis.statistics.influence import Influence
-from kit.spec import Undefined
+from kit.values import Undefined
 
 
 def root_mean_square(errors: Array) -> Influence:

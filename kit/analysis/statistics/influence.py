@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from kit.analysis.statistics.clusters import Array, Clusters
-from kit.spec import Undefined
+from kit.values import Undefined
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ import numpy as np
 
 from kit.analysis.statistics.clusters import Array
 from kit.analysis.statistics.influence import Influence
-from kit.spec import Undefined
+from kit.values import Undefined
 
 
 class Levels(NamedTuple):

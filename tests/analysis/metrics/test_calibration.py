@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from statsmodels.stats.proportion import proportion_confint
 
 from kit.analysis.metrics import calibration, classification
-from kit.spec import Undefined
+from kit.values import Undefined
 
 quick = settings(deadline=None, max_examples=40)
 seeds = st.integers(0, 10_000)

@@ -31,7 +31,7 @@ from kit.analysis.metrics.classification import (
 )
 from kit.analysis.statistics.clusters import Clusters
 from kit.analysis.statistics.intervals import skewed
-from kit.spec import Undefined
+from kit.values import Undefined
 
 quick = settings(deadline=None, max_examples=40)
 

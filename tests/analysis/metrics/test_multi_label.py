@@ -16,7 +16,7 @@ from kit.analysis.evaluate import estimates
 from kit.analysis.metrics import multi_label
 from kit.analysis.metrics.classification import macro_f1
 from kit.registry import metrics
-from kit.spec import Undefined
+from kit.values import Undefined
 
 Both = tuple[np.ndarray, np.ndarray]
 

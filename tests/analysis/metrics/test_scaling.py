@@ -12,7 +12,7 @@ from sklearn.linear_model import LogisticRegression
 from kit.analysis.metrics import scaling
 from kit.analysis.metrics.calibration import ece
 from kit.analysis.metrics.classification import nll
-from kit.spec import Undefined
+from kit.values import Undefined
 
 
 def drawn(seed: int, n: int, classes: int, temperature: float) -> tuple[np.ndarray, np.ndarray]:

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kit.analysis.metrics import classification, selective
-from kit.spec import Undefined
+from kit.values import Undefined
 
 quick = settings(deadline=None, max_examples=40)
 seeds = st.integers(0, 10_000)

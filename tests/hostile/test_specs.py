@@ -16,15 +16,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kit import registry
-from kit.spec import Budget, Ref, Run, SpecError, Training, Variant, content_hash, freeze, to_json
-from kit.values import read_object, shown
-
-
-def nested(levels: int) -> list[Any]:
-    value: list[Any] = []
-    for _ in range(levels):
-        value = [value]
-    return value
+from kit.ref import Ref, content_hash, freeze, to_json
+from kit.spec import Budget, Run, Training, Variant
+from kit.values import shown
 
 
 def own_member() -> list[Any]:
@@ -46,53 +40,10 @@ class Rude:
 
 
 ODD = [
-    *(
-        None,
-        True,
-        False,
-        0,
-        -1,
-        1.0,
-        -0.0,
-        2**63,
-        10**5_000,
-        -(10**400),
-        math.nan,
-        math.inf,
-        -math.inf,
-    ),
-    *(1e308, 5e-324, "", "x" * 10_000_000, b"bytes", bytearray(b"x"), memoryview(b"x"), 1j, print),
-    *(
-        [],
-        {},
-        (),
-        {1, "a"},
-        {1: 2},
-        {1: 2, "a": 3},
-        {None: 1},
-        {(1, 2): 3},
-        range(10**12),
-        object(),
-    ),
-    *(
-        nested(10_000),
-        nested(40),
-        own_member(),
-        Rude(),
-        [Rude()],
-        {"x": Rude()},
-        Path("x"),
-        Ref("a"),
-    ),
-    *(
-        Budget,
-        Budget(epochs=1),
-        ValueError("x"),
-        lambda: 0,
-        iter([1]),
-        [1] * 20_000,
-        frozenset({2}),
-    ),
+    *(None, True, 0, -1, 1.0, -0.0, 2**63, 10**5_000, math.nan, -math.inf, 1e308, "", b"x", 1j),
+    *([], {}, (), {1, "a"}, {1: 2, "a": 3}, {None: 1}, range(3), object(), print, iter([1])),
+    *(own_member(), Rude(), [Rude()], {"x": Rude()}, Path("x"), Ref("a"), Budget, Budget(epochs=1)),
+    *(ValueError("x"), lambda: 0, "x" * 100_000, frozenset({2})),
 ]
 PRINTED = [value for value in ODD if not isinstance(value, int) or abs(value) < 10**99]
 odd = st.one_of(
@@ -101,7 +52,7 @@ odd = st.one_of(
     st.floats(),
     st.text(st.characters(exclude_categories=()), max_size=8),
     st.recursive(
-        st.sampled_from([*PRINTED[:8], *NAMES[:9], math.nan]),
+        st.sampled_from([*PRINTED[:8], *NAMES[:9]]),
         lambda inner: (
             st.lists(inner, max_size=3)
             | st.dictionaries(st.text(max_size=3) | st.integers(), inner, max_size=3)
@@ -206,42 +157,8 @@ def test_two_contents_have_two_hashes(one: Any, other: Any) -> None:
     assert content_hash(Ref("x", value=one)) == content_hash(Ref("x", value=copy.deepcopy(one)))
 
 
-@pytest.mark.parametrize(
-    ("one", "other"),
-    [
-        (1, True),
-        (1, 1.0),
-        (1, "1"),
-        (None, "None"),
-        ((1, (2,)), (1, 2)),
-        ([[1], [2]], [[1, 2]]),
-        ({"ref": "a", "args": {}}, Ref("a")),
-        ({"spec": "Variant", "name": "x"}, {"spec": "Variant", "name": "y"}),
-        ({"=ref": 1}, {"ref": 1}),
-    ],
-)
-def test_alike_contents_are_told_apart(one: Any, other: Any) -> None:
-    assert content_hash(Ref("x", value=one)) != content_hash(Ref("x", value=other))
-    assert Ref("x", value=one) != Ref("x", value=other)
-
-
-def test_minus_zero_is_zero() -> None:
-    assert content_hash(Ref("x", value=-0.0)) == content_hash(Ref("x", value=0.0))
-
-
 @cases(30, 600)
 @given(odd)
 def test_any_value_is_shown(value: Any) -> None:
     text = attempt(lambda: shown(value))
     assert len(text) < 2_000
-
-
-@pytest.mark.parametrize(
-    "text",
-    ["", "{", "[]", "nul", "[" * 100_000, '{"a":' * 50_000, "\ufeff{}", '"' + "x" * 10_000_000],
-)
-def test_json_that_is_no_object(text: str, tmp_path: Path) -> None:
-    (tmp_path / "x.json").write_text(text)
-    with pytest.raises(SpecError, match="is no JSON"):
-        read_object(tmp_path / "x.json")
-    assert attempt(lambda: read_object(tmp_path / "x.json")) is None

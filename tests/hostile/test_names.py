@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-import re
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -13,14 +10,15 @@ import pytest
 from attacks import NAMES, attempt, cases, names
 from helpers import restored, toy_frame
 from hypothesis import given
-from hypothesis import strategies as st
 from matplotlib.figure import Figure
 
 import kit
-from kit import assets, packages, presets, registry, results, values
+from kit import assets, packages, registry, results
 from kit.architectures.folder import locate
+from kit.ref import Ref
 from kit.report import publish
-from kit.spec import Ref, SpecError, Variant
+from kit.spec import Variant
+from kit.values import SpecError
 
 
 class Empty:
@@ -51,8 +49,6 @@ class Blank(Figure):
         file.write(b"nothing")
 
 
-# pandas itself makes no frame of half a surrogate pair, other than in a cell of type object
-written = names.filter(lambda name: not re.search("[\ud800-\udfff]", name))
 PLACES: dict[str, Callable[[str], Any]] = {
     "task": task,
     "labels": lambda name: task("t", labels=[name, "b"]),
@@ -100,57 +96,3 @@ def test_what_is_no_text_is_no_name(value: Any) -> None:
         assert attempt(lambda place=place: PLACES[place](value)) is None, place
     with pytest.raises(SpecError, match="expected text"):
         kit.task_from_frame(value, toy_frame())
-
-
-@pytest.mark.parametrize(
-    ("name", "sentence"),
-    [
-        ("a\0b", "the character U+0000, which is not seen"),
-        ("\u202ecod.exe", "the character U+202E"),
-        ("\ud800", "the character U+D800"),
-        ("a  b", "is 'a  b'; expected 'a b'"),
-        ("e\u0301", "expected 'é'"),
-        ("y" * 256, "has 256 characters"),
-        ("", "is ''; expected text"),
-    ],
-)
-def test_a_refused_name_is_told_why(name: str, sentence: str) -> None:
-    with pytest.raises(SpecError) as caught:
-        values.check_name(name, "the name")
-    assert sentence in str(caught.value)
-
-
-@cases(4, 60)
-@given(names, names, written, written)
-def test_names_from_frames(name: str, shift: str, group: str, value: str) -> None:
-    frame = toy_frame(60)
-    frame[group] = [value if row % 3 else "other" for row in range(60)]
-    with restored():
-        ref = attempt(
-            lambda: kit.task_from_frame(
-                name, frame, groups=[group], shifts={shift: toy_frame(40, 1)}
-            )
-        )
-        if ref is not None:
-            found = kit.tasks.load(ref)
-            assert set(found.data) >= {"train", shift, f"{shift}/validation"}
-            assert set(found.data["train"][group]) <= {values.tidy(value) or "nan", "other"}
-
-
-@cases(20, 300)
-@given(st.one_of(names.filter(lambda name: "\0" not in name), st.just("SMOKE")))
-def test_any_preset(name: str) -> None:
-    with pytest.MonkeyPatch.context() as patch, contextlib.suppress(UnicodeEncodeError):
-        patch.setenv("KIT_PRESET", name)
-        attempt(presets.preset)
-
-
-@pytest.mark.parametrize("value", ["", "/proc/nothing", "precious/x", "x" * 300, "~no-such-user/x"])
-def test_a_cache_that_cannot_be(value: str, world: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def no_network(*_: Any, **__: Any) -> None:
-        raise ConnectionError("the package index was not reached here")
-
-    monkeypatch.setattr(assets, "download", no_network)
-    monkeypatch.setenv("KIT_CACHE", value.replace("precious", str(world / "precious")))
-    monkeypatch.setenv("XDG_CACHE_HOME", str(world / "a/b/project/cache"))
-    assert attempt(lambda: assets.path("minilm"), OSError, SpecError) is None

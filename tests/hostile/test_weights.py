@@ -13,15 +13,15 @@ from typing import Any
 
 import pytest
 import torch
-from attacks import SCRIPT, attempt, cases
+from attacks import attempt, cases
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kit import assets
 from kit.architectures.model import make_model, shell
 from kit.compression.onnx import dynamic_int8
+from kit.ref import Ref
 from kit.runtimes.onnx import onnx
-from kit.spec import Ref, SpecError
+from kit.values import SpecError
 
 WEIGHTS = "model.safetensors"
 pytestmark = [
@@ -38,11 +38,7 @@ def good(world: Path) -> Path:
 
     folder = world / "a/b/project/cache/good"
     config = BertConfig(
-        vocab_size=4,
-        hidden_size=8,
-        num_hidden_layers=1,
-        num_attention_heads=2,
-        intermediate_size=8,
+        vocab_size=4, hidden_size=8, num_hidden_layers=1, num_attention_heads=2, intermediate_size=8
     )
     BertForSequenceClassification(config).save_pretrained(folder)
     vocabulary = {"[UNK]": 0, "a": 1, "b": 2, "c": 3}
@@ -153,17 +149,10 @@ def tensor(begin: int, end: int, shape: list[int]) -> dict[str, Any]:
 
 HEADERS: dict[str, tuple[int | None, Any, int]] = {
     "100 GB of header": (10**11, {}, 0),
-    "header of 2**63": (2**63, {}, 0),
     "no header": (0, {}, 0),
     "beyond the file": (None, {"a": tensor(0, 8_000, [2_000])}, 8),
-    "overlapping": (None, {"a": tensor(0, 8, [2]), "b": tensor(4, 12, [2])}, 12),
-    "negative": (None, {"a": tensor(-8, 0, [2])}, 8),
-    "backwards": (None, {"a": tensor(8, 0, [2])}, 8),
     "overflowing": (None, {"a": tensor(0, 8, [2**40, 2**40])}, 8),
     "other shape": (None, {"classifier.weight": tensor(0, 8, [2])}, 8),
-    "a list": (None, [], 0),
-    "another type": (None, {"a": {"dtype": "EVIL", "shape": [1], "data_offsets": [0, 4]}}, 4),
-    "text": (None, {"__metadata__": {"a": SCRIPT}}, 0),
 }
 
 
@@ -226,39 +215,21 @@ def link(name: str, goal: str) -> Callable[[Path], None]:
 BROKEN: dict[str, Callable[[Path], None]] = {
     "no weights": lambda folder: (folder / WEIGHTS).unlink(),
     "weights out": link(WEIGHTS, "../good/model.safetensors"),
-    "weights of the system": link(WEIGHTS, "/etc/passwd"),
     "tokenizer out": link("tokenizer.json", "/etc/passwd"),
     "configuration in a circle": link("config.json", "config.json"),
     "kernel of the hub": change(attn_implementation="kernels-community/flash-attn"),
     "kernel inside": change(text_config={"_attn_implementation": "evil/kernel:x"}),
     "cut JSON": text("config.json", "{"),
-    "a list": text("config.json", "[]"),
     "bytes": text("config.json", b"\xff\xfe"),
     "nested": text("config.json", "[" * 100_000),
     "text as a size": change(hidden_size="8"),
-    "negative size": change(hidden_size=-8),
-    "NaN": change(hidden_size=float("nan")),
-    "too large": change(hidden_size=2**40),
-    "no head": change(num_attention_heads=0),
     "more layers": change(num_hidden_layers=9),
-    "no class": change(architectures=None),
-    "a class as text": change(architectures="BertForSequenceClassification"),
-    "a number as class": change(architectures=[3]),
-    "a number as classes": change(architectures=3),
     "another class": change(architectures=["EvilForSomething"]),
     "unknown type": change(model_type="../../x"),
-    "type of a number": change(model_type=3),
     "labels no numbers": change(id2label={"x": "y"}),
-    "labels a list": change(id2label=["a", "b"]),
     "labels twice": change(id2label={"0": "a", "1": "a"}),
-    "labels from 5": change(id2label={"0": "a", "5": "b"}),
-    "more labels": change(id2label={str(n): f"L{n}" for n in range(5)}),
-    "quantized": change(quantization_config={"quant_method": "gptq"}),
-    "empty tokenizer": text("tokenizer.json", "{}"),
     "cut tokenizer": text("tokenizer.json", "{"),
-    "bytes as tokenizer": text("tokenizer.json", b"\xff"),
     "no tokenizer": lambda folder: (folder / "tokenizer.json").unlink(),
-    "cut settings": text("tokenizer_config.json", "{"),
     "settings a list": text("tokenizer_config.json", "[]"),
 }
 
@@ -267,51 +238,6 @@ BROKEN: dict[str, Callable[[Path], None]] = {
 def test_a_broken_folder(kind: str, model: Path) -> None:
     BROKEN[kind](model)
     assert attempt(lambda: load(model), FileNotFoundError) is None
-
-
-def test_links_of_the_hubs_cache_are_followed(good: Path) -> None:
-    cache = good.with_name("hub")
-    snapshot = cache / "snapshots" / "1"
-    snapshot.mkdir(parents=True)
-    (cache / "blobs").mkdir()
-    for number, file in enumerate(sorted(good.iterdir())):
-        shutil.copy(file, cache / "blobs" / str(number))
-        (snapshot / file.name).symlink_to(f"../../blobs/{number}")
-    assert load(snapshot)
-
-
-@pytest.fixture(scope="module")
-def gguf(world: Path) -> Path:
-    """The start of a GGUF language model: its header, keys and the list of one tensor."""
-    import numpy as np
-    from gguf import GGUFWriter
-
-    path = world / "a/b/project/cache/gguf/whole.gguf"
-    path.parent.mkdir()
-    writer = GGUFWriter(path, "llama")
-    writer.add_context_length(8)
-    writer.add_embedding_length(8)
-    writer.add_block_count(1)
-    writer.add_feed_forward_length(8)
-    writer.add_head_count(2)
-    writer.add_layer_norm_rms_eps(1e-5)
-    writer.add_tensor("token_embd.weight", np.zeros((4, 8), np.float32))
-    writer.write_header_to_file()
-    writer.write_kv_data_to_file()
-    writer.write_tensors_to_file()
-    writer.close()
-    return path
-
-
-@pytest.mark.parametrize("share", [0.0, 0.02, 0.3, 0.6, 0.9])
-def test_a_gguf_file_cut_off(share: float, gguf: Path) -> None:
-    part = gguf.with_name("cut.gguf")
-    data = gguf.read_bytes()
-    part.write_bytes(data[: int(share * len(data))])
-    made = gguf.parent / "made"
-    with pytest.raises(ValueError, match=r"cut\.gguf is no GGUF model that can be read: .*anew"):
-        assets.gguf_to_safetensors(part, made)
-    assert not made.exists()
 
 
 def graph(folder: Path, location: str) -> Path:
@@ -331,18 +257,7 @@ def graph(folder: Path, location: str) -> Path:
     return path
 
 
-LOCATIONS = [
-    "../secret",
-    "{}",
-    "../../../../../../etc/passwd",
-    "/etc/passwd",
-    "link",
-    "none",
-    "x" * 999,
-]
-
-
-@pytest.mark.parametrize("location", LOCATIONS)
+@pytest.mark.parametrize("location", ["../secret", "{}", "/etc/passwd", "link", "none"])
 def test_an_onnx_graph_that_reads_elsewhere(location: str, world: Path) -> None:
     folder = world / "a/b/project/cache/onnx"
     folder.mkdir(exist_ok=True)
@@ -357,11 +272,3 @@ def test_an_onnx_graph_that_reads_elsewhere(location: str, world: Path) -> None:
     (folder / "inside").write_bytes(b"\0" * 16)
     result = onnx(graph(folder, "inside"), 1)({"x": torch.ones(4)})
     assert result.tolist() == [1, 1, 1, 1]
-
-
-@pytest.mark.parametrize("data", [b"", b"\xff" * 100, SCRIPT.encode()])
-def test_a_graph_of_noise(data: bytes, world: Path) -> None:
-    path = world / "a/b/project/cache/noise.onnx"
-    path.write_bytes(data)
-    assert attempt(lambda: onnx(path, 1)) is None
-    assert attempt(lambda: dynamic_int8(path, path.with_name("out.onnx")) or True) is None

@@ -1,0 +1,222 @@
+"""The name of something with its arguments, what these may hold, and the hash of their content.
+
+The ground that everything else is named on: it knows no registry.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import math
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import PurePath
+from typing import Any
+
+from kit.values import MOST_WHOLE, SpecError, check_text, shown, unboxed
+
+
+class Spec:
+    """Marks the kit's own specs: they may be arguments of each other."""
+
+    __slots__ = ()
+
+
+class Located(str, Spec):
+    """Says where something lies. What lies there enters hashes and names; the place never does."""
+
+    __slots__ = ()
+
+    @property
+    def short_name(self) -> str:
+        """Text for names in tables."""
+        return str(self)
+
+    def content(self) -> str:
+        """Returns what stands for the content: equal where that is equal, '' where nothing is."""
+        raise NotImplementedError
+
+
+class FrozenDict(Mapping[str, Any]):
+    """A hashable, read-only mapping. Two are equal where types are too: 1 is not True, nor 1.0."""
+
+    __slots__ = ("_items",)
+
+    def __init__(self, items: Mapping[str, Any]) -> None:
+        self._items = dict(items)
+
+    def __getitem__(self, key: str) -> Any:
+        return self._items[key]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._items)
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    def __eq__(self, other: object) -> bool:
+        if isinstance(other, FrozenDict):
+            return self._items.keys() == other._items.keys() and all(
+                _same(value, other._items[key]) for key, value in self._items.items()
+            )
+        return self._items == other
+
+    def __hash__(self) -> int:
+        return hash(frozenset(self._items.items()))
+
+    def __repr__(self) -> str:
+        return repr(self._items)
+
+
+def _same(one: Any, other: Any) -> bool:
+    """Says whether two frozen values have the same content hash."""
+    if isinstance(one, tuple) and isinstance(other, tuple):
+        return len(one) == len(other) and all(map(_same, one, other))
+    return type(one) is type(other) and bool(one == other)
+
+
+def freeze(value: Any, where: str = "a value") -> Any:
+    """Returns `value` with lists as tuples and mappings as `FrozenDict`.
+
+    Args:
+        value: numbers, text, booleans, None, specs, and sequences, sets and mappings of these.
+        where: named in the message.
+
+    Raises:
+        SpecError: something in it is no plain value, or it holds itself.
+    """
+    try:
+        return _frozen(value, where)
+    except RecursionError:
+        raise SpecError(f"{where} is nested without end, or holds itself") from None
+
+
+def _frozen(value: Any, where: str) -> Any:
+    value = unboxed(value)
+    if value is None or isinstance(value, bool | Spec | FrozenDict):
+        return value
+    if isinstance(value, int):
+        if abs(value) > MOST_WHOLE:
+            raise SpecError(
+                f"{where} is a whole number beyond 2**63 - 1; a spec holds none so large"
+            )
+        return int(value)
+    if isinstance(value, float):
+        if not math.isfinite(value):
+            raise SpecError(f"{where} is {value}; a spec holds finite numbers only")
+        return float(value) + 0.0  # -0.0 equals 0.0, so that it must not hash apart
+    if isinstance(value, str | PurePath):
+        return str.__str__(value) if isinstance(value, str) else str(value)
+    if isinstance(value, Mapping):
+        wrong = [key for key in value if not isinstance(key, str)]
+        if wrong:
+            raise SpecError(f"{where} has the key {shown(wrong[0])}; keys in a spec are text")
+        return FrozenDict({str(key): _frozen(value[key], where) for key in sorted(value)})
+    if isinstance(value, Sequence) and not isinstance(value, bytes | bytearray | memoryview):
+        return tuple(_frozen(member, where) for member in value)
+    if isinstance(value, set | frozenset):
+        try:
+            return tuple(sorted(_frozen(member, where) for member in value))
+        except TypeError:
+            raise SpecError(f"{where} is a set of values without an order; give a list") from None
+    raise SpecError(
+        f"{where} is a {type(value).__name__}; a spec holds numbers, strings, booleans, None, "
+        "sequences and mappings of these, and other specs"
+    )
+
+
+class Ref(Spec):
+    """The name of something registered, with the arguments to call it with.
+
+    Args:
+        name: the registered name or an alias of it, such as `"round"` or `"w4g32"`.
+        **args: keyword arguments; numbers, strings, booleans, None, sequences, mappings, or specs.
+
+    Raises:
+        SpecError: the name is no text on one line, or an argument is no plain value.
+    """
+
+    __slots__ = ("args", "name")
+    name: str
+    args: Mapping[str, Any]
+
+    def __init__(self, name: str, /, **args: Any) -> None:
+        check_text(name, "the name of a Ref")
+        object.__setattr__(self, "name", name)
+        frozen = {
+            key: freeze(value, f"{shown(name)[1:-1]}({key}=...)")
+            for key, value in sorted(args.items())
+        }
+        object.__setattr__(self, "args", FrozenDict(frozen))
+
+    def __setattr__(self, key: str, value: object) -> None:
+        raise AttributeError("a Ref is frozen; use ref.replace(...)")
+
+    def replace(self, **args: Any) -> Ref:
+        """Returns the same reference with some arguments changed."""
+        return Ref(self.name, **{**self.args, **args})
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Ref) and (self.name, self.args) == (other.name, other.args)
+
+    def __hash__(self) -> int:
+        return hash((self.name, self.args))
+
+    def __repr__(self) -> str:
+        args = "".join(f", {key}={value!r}" for key, value in self.args.items())
+        return f"Ref({self.name!r}{args})"
+
+    def __str__(self) -> str:
+        args = ",".join(f"{key}={value}" for key, value in self.args.items())
+        return f"{self.name}({args})" if args else self.name
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _ref, (self.name, dict(self.args))
+
+
+def _ref(name: str, args: dict[str, Any]) -> Ref:
+    return Ref(name, **args)
+
+
+_OWN_KEY = re.compile(r"=*(?:located|ref|spec)\Z")
+
+
+def to_json(value: Any) -> Any:
+    """Returns `value` as JSON's types; specs carry their class so that they can be read back."""
+    if isinstance(value, Ref):
+        return {"ref": value.name, "args": to_json(value.args)}
+    if isinstance(value, Located):
+        return {"located": str(value), "content": value.content()}
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        fields = {f.name: to_json(getattr(value, f.name)) for f in dataclasses.fields(value)}
+        return {"spec": type(value).__name__, **fields}
+    if isinstance(value, Mapping):
+        wrong = [key for key in value if not isinstance(key, str)]
+        if wrong:
+            raise SpecError(f"the key {shown(wrong[0])} is no text")
+        # a mapping that is written like a spec must not be taken for one
+        return {_OWN_KEY.sub(r"=\g<0>", key): to_json(item) for key, item in value.items()}
+    if isinstance(value, tuple | list):
+        return [to_json(item) for item in value]
+    if isinstance(value, PurePath):
+        return str(value)
+    return value
+
+
+def content_hash(*values: Any) -> str:
+    """Returns 16 hexadecimal digits that depend on the content of specs and plain values alone.
+
+    Variants' names are left out, and where something lies. Key order does not matter.
+    """
+
+    def plain(value: Any) -> Any:
+        if isinstance(value, dict):
+            left_out = "name" if value.get("spec") == "Variant" else "located"
+            return {key: plain(item) for key, item in value.items() if key != left_out}
+        if isinstance(value, list):
+            return [plain(item) for item in value]
+        return value
+
+    text = json.dumps(plain(to_json(list(values))), sort_keys=True, ensure_ascii=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
