@@ -10,7 +10,7 @@ from kit.corruptions import examples_of
 from kit.ref import Ref
 from kit.spec import Run, Variant
 from kit.table import artifact_kind
-from kit.values import SpecError
+from kit.values import SpecError, suggest
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -93,7 +93,7 @@ class Readings:
 
         known = {run.variant.name for run in self.runs}
         if name not in known:
-            raise SpecError(registry.suggest(name, known, "variant"))
+            raise SpecError(suggest(name, known, "variant"))
         again = repeats(self.runs)  # these stand in for no run that failed
         ids = {run: run_id for run, run_id in self.ids().items() if run not in again}
         for run, run_id in sorted(ids.items(), key=lambda pair: pair[0].variant.seed):

@@ -11,7 +11,7 @@ from kit import registry, results, store
 from kit.ref import Ref, content_hash
 from kit.spec import Run, Variant
 
-TABLE_VERSION = 2
+TABLE_VERSION = 3
 """Raised when rows of published pages would be computed differently from the same artifacts and
 metrics; `kit stale` then names these pages."""
 

@@ -21,7 +21,7 @@ from kit.build import bare, kind_of, stage
 from kit.progress import report
 from kit.ref import Ref, content_hash
 from kit.runner import Runner
-from kit.spec import Variant
+from kit.spec import Variant, uses
 from kit.values import Undefined, shown
 
 VERSION = 4
@@ -121,7 +121,7 @@ def _kept(
             raise LookupError(key)
         return measure(tried(task))
 
-    used = registry.uses(variant), task and registry.tasks.get(task.name).version
+    used = uses(variant), task and registry.tasks.get(task.name).version
     about = against, VERSION, variant, task, used, padded, environment.machine_key()
     key = content_hash("verify", *about)
     return Finding(*store.memo(key, find))

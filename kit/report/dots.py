@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from kit.analysis.rows import records
 from kit.report import tables
 from kit.report.style import COLOURS, GREY, Figure, axis, dot, empty, label_below, shortened, styled
+from kit.results import higher_is_better
 
 FAR = 5
 """Margins from zero at which the axis of changes ends at the latest."""
@@ -57,7 +58,7 @@ def changes(
         notes.insert(0, "Dashed: the loss that would be accepted. Null models are left out.")
     margins = [one for one in (margin, shift_margin) if one is not None]
     figure, grid = _dots(rows, question, notes, max(margins) * FAR if margins else math.inf)
-    towards_loss = 1 if tables.higher_is_better(metric) is False else -1
+    towards_loss = 1 if higher_is_better(metric) is False else -1
     for axes, where in zip(grid, tables.panels(rows).values(), strict=True):
         accepted = margin if where == tables.PLACES[0] else shift_margin
         axes.axvline(0, color="black", linewidth=1, zorder=1)
