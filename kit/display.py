@@ -42,7 +42,8 @@ def as_text(*parts: RenderableType) -> str:
         file=file,
         width=width(),
         force_terminal=terminal,
-        no_color=None if terminal else True,
+        force_jupyter=False,  # whose text is read by what has no colours
+        color_system="auto" if terminal else None,
         highlight=False,
     )
     for part in parts:  # who reads plain text folds it as he likes; a table has its columns

@@ -44,3 +44,9 @@ def test_a_terminal_gets_a_frame_and_colour(terminal: None) -> None:
 def test_html_is_escaped() -> None:
     page = display.html_table(["<b>"], [["a\n&"]])
     assert "&lt;b&gt;" in page and "a<br>&amp;" in page and "<b>" not in page
+
+
+def test_a_notebooks_text_has_no_colour_codes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("rich.console._is_jupyter", lambda: True)
+    text = display.as_text(display.table(["a", "b"], [["1", "2"]], total=True))
+    assert "1" in text and "\x1b" not in text

@@ -14,9 +14,10 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 from kit.analysis.rows import records
 from kit.report import tables
+from kit.report.curve_plots import reliability, roc
 from kit.report.dots import changes, quality
 from kit.report.heat_map import heat
-from kit.report.shift_plots import groups, on_the_line, reliability, roc, shares
+from kit.report.shift_plots import groups, on_the_line, shares
 from kit.report.style import (
     COLOURS,
     MARKERS,

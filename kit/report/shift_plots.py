@@ -1,12 +1,10 @@
-"""Figures of what a shift does: calibration, groups, outliers, accuracy on the line.
+"""Figures of what a shift does: groups, other shares, accuracy on the line.
 
-Part of `kit.plot`; the rules of `kit.report.plot` hold here too. Curves (reliability, ROC, the
-line) come as frames with a row a point, since they are no rows of a table.
+Part of `kit.plot`; the rules of `kit.report.plot` hold here too.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -16,6 +14,7 @@ from matplotlib.ticker import FixedLocator, FuncFormatter
 
 from kit.analysis.rows import records
 from kit.report import tables
+from kit.report.curve_plots import checked, name_lines, parts
 from kit.report.style import (
     COLOURS,
     GREY,
@@ -30,53 +29,6 @@ from kit.report.style import (
 
 MODELS = 3
 """Architectures from which a line through them tells of models, not of versions of one."""
-
-
-@styled
-def reliability(curves: pd.DataFrame, *, title: str = "") -> Figure:
-    """Draws how often answers are right at each confidence; on the diagonal a model knows itself.
-
-    Args:
-        curves: a row a bin: `panel`, `line`, `confidence` and `accuracy` (means in the bin), `n`,
-            `ci_low`, `ci_high`.
-        title: instead of the question.
-    """
-    _checked(curves, "confidence", "accuracy", "ci_low", "ci_high")
-    question = title or "Is the model right as often as it is sure?"
-    note = "Below the diagonal: surer than right. Bars: 95% intervals. Marks grow with the items."
-    figure, grid = _squares(curves, question, note, ("confidence (share)", "right (share)"))
-    for panel, axes in grid.items():
-        for turn, (line, bins) in enumerate(_lines(curves, panel)):
-            colour, size = COLOURS[turn], 8 + 70 * bins["n"] / bins["n"].max()
-            axes.vlines(bins["confidence"], bins["ci_low"], bins["ci_high"], colour, linewidth=1)
-            axes.plot(bins["confidence"], bins["accuracy"], color=colour, linewidth=1.4)
-            marks = dict(s=size, color=colour, marker=MARKERS[turn], zorder=3, label=line)
-            axes.scatter(bins["confidence"], bins["accuracy"], **marks)
-    _name_lines(figure, grid)
-    _share_axes(next(iter(grid.values())), low=float(curves["confidence"].min()))
-    return figure
-
-
-@styled
-def roc(curves: pd.DataFrame, *, title: str = "") -> Figure:
-    """Draws which share of shifted items is noticed at which share of false alarms.
-
-    Args:
-        curves: a row a threshold: `panel` (the shift), `line` (the detector), `fpr`, `tpr`.
-        title: instead of the question.
-    """
-    _checked(curves, "fpr", "tpr")
-    question = title or "Does the model notice that an item is not what it was trained for?"
-    note = "On the diagonal: no better than guessing. Up and left is better."
-    figure, grid = _squares(curves, question, note, ("false alarms (share)", "noticed (share)"))
-    for panel, axes in grid.items():
-        for turn, (line, points) in enumerate(_lines(curves, panel)):
-            dashes = ("-", "--", ":", "-.")[turn // len(COLOURS)]
-            colour = COLOURS[turn % len(COLOURS)]
-            axes.plot(points["fpr"], points["tpr"], dashes, color=colour, label=line)
-    _name_lines(figure, grid)
-    _share_axes(next(iter(grid.values())))
-    return figure
 
 
 @styled
@@ -125,7 +77,7 @@ def shares(points: pd.DataFrame, what: str = "the class", *, title: str = "") ->
         what: that label or group, in words.
         title: instead of the question.
     """
-    curves = _checked(points.assign(panel=points["split"], line=points["variant"]), "share")
+    curves = checked(points.assign(panel=points["split"], line=points["variant"]), "share")
     panels = list(curves["panel"].unique())
     question = title or f"What if {what} came more or less often?"
     notes = ["Items are weighted, no model runs again. Bands: 95% intervals. Dotted: as it is."]
@@ -133,7 +85,7 @@ def shares(points: pd.DataFrame, what: str = "the class", *, title: str = "") ->
     figure, axes_list = empty(question, width, 3.4, notes, len(panels))
     grid = dict(zip(panels, axes_list, strict=True))
     for panel, axes in grid.items():
-        for turn, (line, part) in enumerate(_lines(curves, panel)):
+        for turn, (line, part) in enumerate(parts(curves, panel)):
             if part["share"].duplicated().any():
                 raise ValueError(f"{line} on {panel} has a share twice; choose one label or group")
             colour, at = COLOURS[turn % len(COLOURS)], part.sort_values("share")
@@ -149,7 +101,7 @@ def shares(points: pd.DataFrame, what: str = "the class", *, title: str = "") ->
         axes.set_xticks([0, 0.25, 0.5, 0.75, 1], ["0", "", "0.5", "", "1"])
         axes.set_xlabel(f"share of {what}")
     axes_list[0].set_ylabel("value at that share")
-    _name_lines(figure, grid)
+    name_lines(figure, grid)
     return figure
 
 
@@ -170,7 +122,7 @@ def on_the_line(
     """
     from scipy.special import ndtr, ndtri
 
-    panels = list(_checked(points, "inside", "outside")["panel"].unique())
+    panels = list(checked(points, "inside", "outside")["panel"].unique())
     question = title or "Does accuracy in distribution tell accuracy on the shift?"
     notes = ["Dashed: no loss. A mark is a version or seed of its model."]
     differ = points.groupby("panel", sort=False)["line"].nunique() >= MODELS
@@ -187,7 +139,7 @@ def on_the_line(
     ends = ndtri([points["inside"].min() - 0.01, min(points["inside"].max() + 0.005, 0.9995)])
     for axes, panel in zip(grid, panels, strict=True):
         axes.plot(ends, ends, color=GREY, linestyle="--", linewidth=0.9, zorder=1)
-        for line, part in _lines(points, panel):
+        for line, part in parts(points, panel):
             turn = marks[line]
             axes.scatter(
                 *(ndtri(part["inside"]), ndtri(part["outside"])),
@@ -212,7 +164,7 @@ def on_the_line(
         side.set_major_locator(FixedLocator(ticks))
         side.set_major_formatter(FuncFormatter(lambda value, _: f"{ndtr(value):.3g}"))
     grid[0].set_ylabel("on the shift (accuracy)")
-    _name_lines(figure, dict(zip(panels, grid, strict=True)))
+    name_lines(figure, dict(zip(panels, grid, strict=True)))
     return figure
 
 
@@ -229,49 +181,3 @@ def _mark(axes: Axes, row: Mapping[str, Any], y: float, mark: str, colour: str) 
             fontsize=7.5,
             color=GREY,
         )
-
-
-def _squares(
-    curves: pd.DataFrame, question: str, note: str, labels: tuple[str, str]
-) -> tuple[Figure, dict[str, Axes]]:
-    """Makes a figure of curves in 0..1 with their diagonal, a panel each."""
-    panels = list(curves["panel"].unique())
-    width = max(6.0, 0.8 + 2.7 * len(panels))
-    figure, grid = empty(question, width, 3.4, [note], len(panels))
-    for axes, panel in zip(grid, panels, strict=True):
-        axes.plot([0, 1], [0, 1], color=GREY, linewidth=0.9, linestyle="--", zorder=1)
-        axes.set_title(shortened(panel, 30))
-        axes.set_xlabel(labels[0])
-    grid[0].set_ylabel(labels[1])
-    return figure, dict(zip(panels, grid, strict=True))
-
-
-def _name_lines(figure: Figure, grid: Mapping[str, Axes]) -> None:
-    """Puts the names of all panels' lines beside them, each once."""
-    found: dict[str, Any] = {}
-    for axes in grid.values():
-        pairs = zip(*axes.get_legend_handles_labels(), strict=True)
-        found |= {name: handle for handle, name in pairs if name not in found}
-    figure.legend(found.values(), found.keys(), loc="outside right upper")
-
-
-def _checked(curves: pd.DataFrame, *columns: str) -> pd.DataFrame:
-    for name in ("panel", "line", *columns):
-        if name not in curves.columns:
-            there = ", ".join(map(str, curves.columns))
-            raise ValueError(f"the curves have no column {name!r}; there are {there}")
-    if curves.empty:
-        raise ValueError("the curves have no points to show")
-    return curves
-
-
-def _lines(curves: pd.DataFrame, panel: str) -> list[tuple[str, pd.DataFrame]]:
-    part = curves[curves["panel"] == panel]
-    return [(line, part[part["line"] == line]) for line in part["line"].unique()]
-
-
-def _share_axes(axes: Axes, low: float = 0.0) -> None:
-    start = 0.1 * math.floor(10 * low)
-    axes.set_xlim(start - 0.02, 1.02)
-    axes.set_ylim(-0.02, 1.02)
-    axes.set_xticks([x for x in (0, 0.25, 0.5, 0.75, 1) if x >= start])
