@@ -18,15 +18,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, PlainValidator
 
 from kit import registry
 from kit.ref import Ref, Spec
-from kit.values import (
-    MOST_WHOLE,
-    SpecError,
-    check_name,
-    refusal,
-    shown,
-    tidy,
-    unboxed,
-)
+from kit.values import MOST_WHOLE, SpecError, check_name, refusal, shown, tidy, unboxed
 
 TRAINING_VERSION = 1
 """Raised by hand when the training loop changes what it makes."""

@@ -10,7 +10,7 @@ from pydantic import Field
 
 from kit.entries import Registry
 from kit.ref import Ref
-from kit.values import SpecError, suggest
+from kit.values import SpecError
 
 
 def shrink(
@@ -133,11 +133,3 @@ def test_what_the_kit_does_not_supply_is_refused(widgets: Registry) -> None:
         "widget wrong: positional 'amount' is not supplied by the kit (it supplies model); "
         "put it after `*` to make it an argument"
     )
-
-
-def test_suggestions() -> None:
-    assert suggest("acuracy", ["accuracy", "nll"], "metric") == (
-        "unknown metric 'acuracy'. Did you mean 'accuracy'? There are: accuracy, nll"
-    )
-    assert suggest("x", ["accuracy"], "metric") == "unknown metric 'x'. There are: accuracy"
-    assert suggest("x", [], "metric") == "unknown metric 'x'. There is none"

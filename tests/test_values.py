@@ -75,3 +75,5 @@ def test_messages_are_short_and_on_one_line() -> None:
     assert suggest("onx", ["onnx", "eager"], "runtime") == (
         "unknown runtime 'onx'. Did you mean 'onnx'? There are: eager, onnx"
     )
+    assert suggest("x", ["accuracy"], "metric") == "unknown metric 'x'. There are: accuracy"
+    assert suggest("x", [], "metric") == "unknown metric 'x'. There is none"
