@@ -38,6 +38,8 @@ WARM_SECONDS = 2.0
 """After which a warm-up ends, though not every call was made: on a busy machine calls take long."""
 SETTLED = 0.02
 """Standard error of a launch's log ratio, below which it is left to the spread between launches."""
+BUSY_TURNS = 0.2
+"""Share of turns from which the machine is said to be busy while it goes on."""
 MOST_TIMES = 3
 """Times the seconds asked for, after which a launch ends, settled and quiet or not."""
 AT_ONCE = 3
@@ -258,7 +260,7 @@ def launches(
 
 def _outlook(columns: Columns, left: int) -> str:
     """Returns how long launches take where others kept the machine busy, and what would help."""
-    if not columns or columns["foreign"].max() <= BUSY_SHARE:
+    if not columns or np.mean(columns["foreign"] > BUSY_SHARE) < BUSY_TURNS:
         return ""
     minutes = left * float(np.mean(columns["wall"])) / 60
     return f" (others use the cores: about {minutes:.0f} min for this run; quicker without them)"
