@@ -10,7 +10,7 @@ from tqdm.std import tqdm
 
 import kit
 from kit import bar as module
-from kit import workers
+from kit import progress
 from kit.bar import Bar
 from kit.ref import Ref
 from kit.spec import Run, Variant
@@ -83,4 +83,4 @@ def test_training_reaches_the_bar_of_a_study(
     study.run(executor=executor, on_error="raise")
     shown = screen.getvalue()
     assert "base seed 3: training, " in shown and "of 15, loss" in shown
-    assert workers._progress is None
+    assert progress._show is None
