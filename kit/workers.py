@@ -15,9 +15,9 @@ import sys
 import tempfile
 import time
 import traceback
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from multiprocessing.connection import Connection, Pipe
-from typing import Any, Literal
+from typing import Any
 
 import cloudpickle
 
@@ -41,16 +41,6 @@ class WorkerError(RuntimeError):
         self.log = log
 
 
-_FREED: Mapping[str | None, Mapping[str, str]] = {
-    "returned": {"MALLOC_MMAP_THRESHOLD_": "65536"},
-    "kept": {
-        "MALLOC_MMAP_THRESHOLD_": "33554432",
-        "MALLOC_TRIM_THRESHOLD_": "1000000000",
-        "MALLOC_TOP_PAD_": "16777216",
-    },
-}
-
-
 class Worker:
     """A process that holds `factory(*args)` and answers calls of its methods.
 
@@ -60,10 +50,9 @@ class Worker:
         threads: OpenMP threads of the process; None leaves the environment's.
         patient: whether threads that wait for others give up their core at once. On a busy machine
             that trains ten times faster; a short call takes a third longer, so timings do not.
-        freed: what becomes of large freed blocks, where glibc's adaptive threshold does now this,
-            now that. `returned` to the system at once: the memory of eight fresh processes then
-            differed by 0.2%, not by 12%. `kept` by the process, as servers' allocators do: else
-            one process pays 25,000 page faults a batch and its twin 3,400, and is 15% faster.
+        returning: whether large freed blocks go back to the system at once, instead of staying
+            with the process as glibc's adaptive threshold likes: between eight fresh processes
+            memory then differed by 0.2%, not by 12%.
         timeout: seconds that a call may take.
         progress: gets what the worker reports.
 
@@ -77,7 +66,7 @@ class Worker:
         *args: Any,
         threads: int | None = None,
         patient: bool = False,
-        freed: Literal["returned", "kept"] | None = None,
+        returning: bool = False,
         timeout: float | None = None,
         progress: Callable[[str], None] | None = None,
     ) -> None:
@@ -90,7 +79,8 @@ class Worker:
             environment["OMP_NUM_THREADS"] = str(threads)
         if patient:
             environment["OMP_WAIT_POLICY"] = "passive"
-        environment |= _FREED.get(freed, {})
+        if returning:
+            environment["MALLOC_MMAP_THRESHOLD_"] = "65536"
         self._connection, theirs = Pipe()
         with theirs:
             self._process = subprocess.Popen(
