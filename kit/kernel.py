@@ -28,7 +28,7 @@ from kit import disk
 from kit.store import write_text
 from kit.values import SpecError, suggest
 
-PATIENCE = 1.4
+PATIENCE = 2.0
 """Seconds that an interrupted kernel has to end before it is killed: it may be deep in C."""
 _EVERY = 5.0  # seconds between lines of progress where the output is no terminal
 
@@ -145,7 +145,7 @@ class Client(NotebookClient):
     async def _stop(self) -> None:
         """Interrupts the kernel, and kills it where that does not end it."""
         await self._kernel("interrupt_kernel")
-        await asyncio.sleep(PATIENCE / 3)
+        await asyncio.sleep(PATIENCE / 2)
         await self._kernel("shutdown_kernel", now=True)
         if self.task_poll_for_reply is not None:
             self.task_poll_for_reply.cancel()  # nbclient would look only once a second
