@@ -187,6 +187,8 @@ def _two_stages(first: int, until: float, most: int, notes: list[str]) -> Callab
         if not columns or len(set(columns["launch"])) < first:
             return first
         ratios = launch_ratios(columns).values()
+        if min(map(len, ratios)) < first:  # too few that count to tell the spread
+            return _fixed(first)(columns)
         needed = max(second_stage(values[:first], until) for values in ratios)
         note = (
             f"the interval asked for (half-width {until:.2g}) would need about {needed:,} "

@@ -204,6 +204,7 @@ def test_busy_launches_do_not_count_and_are_made_up_for(
     row = speedup(raw)
     assert row["value"] == pytest.approx(2) and row["n"] == 5
     busy_in = lambda number: 1  # noqa: E731
+    assert len(set(latency(driver(base)[0], launches=4, until=0.1, **args).columns["launch"])) == 6
     row = speedup(latency(driver(base)[0], launches=4, **args))
     assert row["status"] == "undefined"
     assert "in 100% of the rounds" in row["note"] and "study.run(redo='busy')" in row["note"]
