@@ -44,13 +44,12 @@ fetch: $(STAMP) ## fetch all models and data that need no extra consent, for wor
 test: $(STAMP) ## run the tests
 	@KIT_PRESET= $(BIN)/python -m pytest $(PYTEST_ARGS)
 
-lint: $(STAMP) ## ruff, mypy, imports, notebooks without outputs, stale results, known vulnerabilities
+lint: $(STAMP) ## ruff, mypy, imports, notebooks without outputs, known vulnerabilities
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
 	$(if $(NOTEBOOKS),$(BIN)/nbstripout --verify $(NOTEBOOKS))
-	$(BIN)/kit stale
 	$(BIN)/python .ci/audit.py
 
 lab: $(STAMP) ## open JupyterLab in notebooks/

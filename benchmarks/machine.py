@@ -86,7 +86,7 @@ def memory() -> Iterator[Figure]:
             build.prepare(variant)  # training is no part of what is repeated
             peaks = []
             for _ in range(REPEATS):
-                with Worker(Bench, threads=1, returning=True) as worker:
+                with Worker(Bench, threads=1, freed="system") as worker:
                     raw = worker.call("measure", kit.Run(variant, kit.Memory("sentiment")))
                 peaks.append(
                     float(raw.columns["value"][raw.columns["quantity"] == "peak_bytes"][0])

@@ -223,7 +223,7 @@ class Execution:
         with (
             self._kept([run]),
             self._bar.telling(run.variant),
-            self._open(Bench, threads=threads, returning=True) as worker,
+            self._open(Bench, threads=threads, freed="system") as worker,
         ):
             self._save(run, worker.call("measure", run), began)
 

@@ -68,6 +68,14 @@ class Target:
     def unsendable(self) -> Any:
         return (number for number in range(3))
 
+    def faults(self) -> int:
+        """Returns the page faults of taking and freeing 16 MiB, in pieces, once it was done."""
+        for _ in range(2):
+            before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+            pieces = [np.ones(2**18) for _ in range(8)]
+            del pieces
+        return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
     def threads(self) -> tuple[str | None, str | None]:
         return os.environ.get("OMP_NUM_THREADS"), os.environ.get("OMP_WAIT_POLICY")
 
@@ -158,6 +166,14 @@ def test_out_of_memory_says_so_and_the_next_worker_is_clean() -> None:
         assert worker.call("echo", 1) == 1
     with Worker(Target) as worker:
         assert worker.call("echo", 1) == 1
+
+
+def test_freed_blocks_go_where_they_were_asked_to() -> None:
+    faults: dict[Any, int] = {}
+    for freed in ("system", "process"):
+        with Worker(Target, freed=freed, timeout=60) as worker:
+            faults[freed] = worker.call("faults")
+    assert faults["process"] < 100 and faults["system"] > 1000  # of 4,096 pages
 
 
 def test_a_hang_ends_at_the_time_limit() -> None:

@@ -77,7 +77,7 @@ def _guess(args: Mapping[str, Any]) -> float:
     return float(args["launches"] * (12 + timed))
 
 
-@register_measurement(where="driver", artifacts=("timing",), version=4, seconds=_guess)
+@register_measurement(where="driver", artifacts=("timing",), version=5, seconds=_guess)
 def latency(
     driver: Driver,
     *,

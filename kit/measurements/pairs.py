@@ -302,6 +302,7 @@ def _one_launch(driver: Driver, pairing: Pairing, number: int) -> dict[str, np.n
                     pairing.calls,
                     pairing.examples,
                     threads=pairing.threads,
+                    freed="process",
                 )
             )
             if alone:

@@ -36,7 +36,7 @@ def _guess(args: Mapping[str, Any]) -> float:
     return float(args["launches"] * (12 + 4 * len(args["batch_sizes"]) * args["seconds"]))
 
 
-@register_measurement(where="driver", artifacts=("selftest",), version=3, seconds=_guess)
+@register_measurement(where="driver", artifacts=("selftest",), version=4, seconds=_guess)
 def self_test(
     driver: Driver,
     *,
