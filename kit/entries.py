@@ -23,9 +23,6 @@ if TYPE_CHECKING:
     from pydantic.fields import FieldInfo
 
 F = TypeVar("F", bound=Callable[..., Any])
-LATER = "added later"
-"""In an argument's `Annotated`: at its default it is no part of the Ref, so that the runs from
-before the function had it keep their ids."""
 
 
 @dataclass(frozen=True)
@@ -86,6 +83,7 @@ class Registry:
         self._entries: dict[str, Entry] = {}
         self._aliases: dict[str, Ref] = {}
         self._models: dict[str, type[BaseModel]] = {}
+        self._defaults: dict[str, Mapping[str, Any]] = {}
         self._loaded = False
 
     def _load(self) -> None:
@@ -113,7 +111,7 @@ class Registry:
     def restored(self) -> Iterator[None]:
         """Takes out again what is registered inside the block."""
         self._load()
-        tables: list[dict[str, Any]] = [self._entries, self._aliases, self._models]
+        tables: list[Any] = [self._entries, self._aliases, self._models, self._defaults]
         before = [dict(table) for table in tables]
         try:
             yield
@@ -193,13 +191,14 @@ class Registry:
                     )
         self._entries[entry.name] = entry
         self._models.pop(entry.name, None)
+        self._defaults.pop(entry.name, None)
         for alias in [a for a, ref in self._aliases.items() if ref.name == entry.name]:
             del self._aliases[alias]
         for alias, args in entry.aliases.items():
             self._aliases[alias] = Ref(entry.name, **args)
 
     def canonical(self, ref: Ref | str) -> Ref:
-        """Returns the Ref with its alias resolved, its values checked and its defaults filled in.
+        """Returns the Ref with its alias resolved, its values checked and its defaults told.
 
         Raises:
             SpecError: unknown name or argument, or a value of the wrong type or out of range.
@@ -211,12 +210,11 @@ class Registry:
             raise SpecError(f"expected the name of a {self.kind} or a Ref, got {shown(ref)}")
         for prefix, (name, argument) in self._prefixes.items():
             if ref.name.startswith(prefix):
-                ref = Ref(name, **{**ref.args, argument: ref.name.removeprefix(prefix)})
+                ref = Ref(name, **{**ref.content, argument: ref.name.removeprefix(prefix)})
         if ref.name in self._aliases and ref.name not in self._entries:
             alias = self._aliases[ref.name]
-            ref = alias.replace(**ref.args)
-        entry = self.get(ref.name)
-        return Ref(ref.name, **self._checked(entry, ref.args))
+            ref = alias.replace(**ref.content)
+        return self._checked(self.get(ref.name), ref.content)
 
     def short(self, ref: Ref) -> str:
         """Returns the alias of a canonical Ref, or its name with what is not default.
@@ -226,15 +224,7 @@ class Registry:
         for alias, target in self._aliases.items():
             if target.name == ref.name and self.canonical(target) == ref:
                 return alias
-        try:
-            defaults: Mapping[str, Any] = self.canonical(ref.name).args
-        except SpecError:  # an argument has none
-            defaults = {key: field.default for key, field in self.arguments(ref.name).items()}
-        shown = {
-            key: value
-            for key, value in ref.args.items()
-            if (key not in defaults or defaults[key] != value) and key not in self._open
-        }
+        shown = {key: value for key, value in ref.content.items() if key not in self._open}
         name = ref.name
         if located := [value for value in shown.values() if isinstance(value, Located)]:
             name = located[0].short_name  # how its outputs are mapped to a task says no more
@@ -250,23 +240,24 @@ class Registry:
             self._models[entry.name] = _arguments_model(entry, self._open)
         return self._models[entry.name]
 
-    def _checked(self, entry: Entry, args: Mapping[str, Any]) -> dict[str, Any]:
+    def _checked(self, entry: Entry, args: Mapping[str, Any]) -> Ref:
         from pydantic import ValidationError
 
         model, what = self._arguments(entry), f"{self.kind} {entry.name}"
         try:
-            values = model(**args)
+            values = vars(model(**args))
+            if entry.name not in self._defaults:
+                required = {k for k, field in model.model_fields.items() if field.is_required()}
+                usual = vars(model(**{key: args[key] for key in required}))
+                left = usual.keys() - required - {*self._open}
+                self._defaults[entry.name] = Ref(entry.name, **{k: usual[k] for k in left}).args
         except ValidationError as error:
             raise refusal(error, what, model.model_fields) from None
         for key, value in args.items():  # pydantic takes True for 1
-            if isinstance(value, bool) and type(getattr(values, key)) in (int, float):
+            if isinstance(value, bool) and type(values[key]) in (int, float):
                 raise SpecError(f"{what}: {key} is {value}; expected a number")
-        return {
-            key: getattr(values, key)
-            for key, field in model.model_fields.items()
-            if not (key in self._open and getattr(values, key) is None)
-            and not (LATER in field.metadata and getattr(values, key) == field.default)
-        }
+        given = {k: v for k, v in values.items() if v is not None or k not in self._open}
+        return Ref(entry.name, **given).with_defaults(self._defaults[entry.name])
 
 
 def positional(function: Callable[..., Any]) -> list[str]:

@@ -75,11 +75,8 @@ def evaluate_shift(
         raise SpecError(f"baseline {base.name!r} is not among the variants: {names}")
     refs = [registry.tasks.canonical(task) for task in tasks]
     asked = _splits_of(refs, splits)
-    keeping: dict[Variant, dict[str, Any]] = {
-        v: {"features": True} if features and build.gives_features(v) else {} for v in found
-    }
     runs = [
-        Run(seeded, Quality(task, split, limit, **keeping[variant]))
+        Run(seeded, Quality(task, split, limit, features=features))
         for task in refs
         for variant in found
         for seeded in _seeded([variant], seeds)
@@ -90,14 +87,14 @@ def evaluate_shift(
         if reason := mismatch(ref, task):
             left_out[f"{ref.name} of {task.name}"] = reason
         else:
-            runs += [Run(v, Quality(task, "test", limit, ref, **keeping[v])) for v in found]
+            runs += [Run(v, Quality(task, "test", limit, ref, features=features)) for v in found]
     real = [v for v in found if build.kind_of(v) not in NULL_MODEL_KINDS]
     batches = _batches({1}, measurements)
     for task in refs:
         if noise_floor:
             ways = {v: batches for v in real} | {base: [*REPEATS[modality(task)], *batches]}
             runs += [
-                Run(variant, Quality(task, split, limit, **keeping[variant] | how))
+                Run(variant, Quality(task, split, limit, features=features, **how))
                 for split in asked[task][:1]
                 for variant, hows in ways.items()
                 for how in hows

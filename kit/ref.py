@@ -129,68 +129,92 @@ def _frozen(value: Any, where: str) -> Any:
 class Ref(Spec):
     """The name of something registered, with the arguments to call it with.
 
+    What equals a default is no content: equality, hashes, text and JSON leave it out.
+
     Args:
         name: the registered name or an alias of it, such as `"round"` or `"w4g32"`.
         **args: keyword arguments; numbers, strings, booleans, None, sequences, mappings, or specs.
+
+    Attributes:
+        args: all arguments; defaults are among them once a registry has checked the Ref.
+        content: of these, what is no default.
 
     Raises:
         SpecError: the name is no text on one line, or an argument is no plain value.
     """
 
-    __slots__ = ("args", "name")
+    __slots__ = ("_defaults", "args", "content", "name")
     name: str
     args: Mapping[str, Any]
+    content: Mapping[str, Any]
+    _defaults: Mapping[str, Any]
 
     def __init__(self, name: str, /, **args: Any) -> None:
         check_text(name, "the name of a Ref")
-        object.__setattr__(self, "name", name)
         frozen = {
             key: freeze(value, f"{shown(name)[1:-1]}({key}=...)")
             for key, value in sorted(args.items())
         }
-        object.__setattr__(self, "args", FrozenDict(frozen))
+        self._fill(name, frozen, {})
+
+    def _fill(self, name: str, args: Mapping[str, Any], defaults: Mapping[str, Any]) -> None:
+        content = {k: v for k, v in args.items() if k not in defaults or not _same(v, defaults[k])}
+        object.__setattr__(self, "name", name)
+        object.__setattr__(self, "args", FrozenDict({**defaults, **args}))
+        object.__setattr__(self, "content", FrozenDict(content))
+        object.__setattr__(self, "_defaults", defaults)
 
     def __setattr__(self, key: str, value: object) -> None:
         raise AttributeError("a Ref is frozen; use ref.replace(...)")
 
+    def with_defaults(self, defaults: Mapping[str, Any]) -> Ref:
+        """Returns the same reference, told the defaults of what it names."""
+        told = object.__new__(Ref)
+        told._fill(self.name, self.args, defaults)
+        return told
+
     def replace(self, **args: Any) -> Ref:
         """Returns the same reference with some arguments changed."""
-        return Ref(self.name, **{**self.args, **args})
+        return Ref(self.name, **{**self.args, **args}).with_defaults(self._defaults)
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Ref) and (self.name, self.args) == (other.name, other.args)
+        return isinstance(other, Ref) and (self.name, self.content) == (other.name, other.content)
 
     def __hash__(self) -> int:
-        return hash((self.name, self.args))
+        return hash((self.name, self.content))
 
     def __repr__(self) -> str:
-        args = "".join(f", {key}={value!r}" for key, value in self.args.items())
+        args = "".join(f", {key}={value!r}" for key, value in self.content.items())
         return f"Ref({self.name!r}{args})"
 
     def __str__(self) -> str:
-        args = ",".join(f"{key}={value}" for key, value in self.args.items())
+        args = ",".join(f"{key}={value}" for key, value in self.content.items())
         return f"{self.name}({args})" if args else self.name
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _ref, (self.name, dict(self.args))
+        return _ref, (self.name, dict(self.args), self._defaults)
 
 
-def _ref(name: str, args: dict[str, Any]) -> Ref:
-    return Ref(name, **args)
+def _ref(name: str, args: dict[str, Any], defaults: Mapping[str, Any]) -> Ref:
+    return Ref(name, **args).with_defaults(defaults)
 
 
 _OWN_KEY = re.compile(r"=*(?:located|ref|spec)\Z")
 
 
 def to_json(value: Any) -> Any:
-    """Returns `value` as JSON's types; specs carry their class so that they can be read back."""
+    """Returns `value` as JSON's types; specs carry their class so that they can be read back.
+
+    Of a spec what equals its default is left out: a field that is added later changes no hash.
+    """
     if isinstance(value, Ref):
-        return {"ref": value.name, "args": to_json(value.args)}
+        return {"ref": value.name, "args": to_json(value.content)}
     if isinstance(value, Located):
         return {"located": str(value), "content": value.content()}
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        fields = {f.name: to_json(getattr(value, f.name)) for f in dataclasses.fields(value)}
-        return {"spec": type(value).__name__, **fields}
+        fields = {f.name: (getattr(value, f.name), f.default) for f in dataclasses.fields(value)}
+        content = {k: to_json(v) for k, (v, default) in fields.items() if not _same(v, default)}
+        return {"spec": type(value).__name__, **content}
     if isinstance(value, Mapping):
         wrong = [key for key in value if not isinstance(key, str)]
         if wrong:

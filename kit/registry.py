@@ -210,7 +210,7 @@ def register_runtime(*, version: int | None = None, **traits: Any) -> Callable[[
     return register
 
 
-@_with_traits("seconds", "adds")
+@_with_traits("seconds")
 def register_measurement(
     *, where: str, artifacts: Iterable[str], version: int | None = None, **traits: Any
 ) -> Callable[[F], F]:
@@ -222,8 +222,7 @@ def register_measurement(
         artifacts: kinds of artifact it may give; one that measures quality gives that which
             `QUALITY` names for the kind of its task.
         version: raise it when results change.
-        **traits: `seconds=` a first guess of how long it takes, `adds=` names of arguments that
-            save more columns and leave the others as they are.
+        **traits: `seconds=` a first guess of how long it takes.
     """
     if where not in ("worker", "fresh", "driver"):
         raise SpecError(suggest(where, ("worker", "fresh", "driver"), "place for a measurement"))

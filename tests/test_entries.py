@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from typing import Annotated, Any, Literal
 
 import pytest
@@ -9,7 +10,7 @@ from helpers import Cells
 from pydantic import Field
 
 from kit.entries import Registry
-from kit.ref import Ref
+from kit.ref import Ref, content_hash
 from kit.values import SpecError
 
 
@@ -47,14 +48,29 @@ def test_an_entry_knows_its_function(widgets: Registry) -> None:
 
 
 def test_a_ref_is_made_canonical(widgets: Registry) -> None:
-    full = Ref("shrink", bits=4, group=None, how="near")
-    assert widgets.canonical("shrink") == widgets.canonical("s4") == full
-    assert widgets.canonical(full) == full
-    assert widgets.canonical(Ref("s4g8", bits=2)) == Ref("shrink", bits=2, group=8, how="near")
+    full = widgets.canonical(Ref("shrink", bits=4, group=None, how="near"))
+    assert full == widgets.canonical("shrink") == widgets.canonical("s4") == Ref("shrink")
+    assert full.args == {"bits": 4, "group": None, "how": "near"}
+    assert (str(full), full.content) == ("shrink", {})
+    assert widgets.canonical(Ref("s4g8", bits=2)) == Ref("shrink", bits=2, group=8)
+    for twin in (full, pickle.loads(pickle.dumps(full)), full.replace(bits=3).replace(bits=4)):
+        assert (twin, hash(twin), twin.args) == (full, hash(full), full.args)
     assert widgets.canonical(Ref("sized", depth="3", rates=[1])) == Ref(
         "sized", depth=3, rates=(1.0,)
     )
     assert widgets.canonical(Ref("sized", depth=3, width=8)).args["width"] == 8
+
+
+def test_an_argument_added_with_a_default_changes_no_content(widgets: Registry) -> None:
+    before = widgets.canonical(Ref("shrink", bits=2))
+
+    def more(model: Any, *, bits: int = 4, how: str = "near", seed: int = 0) -> None: ...
+
+    widgets.register(more, name="shrink", owner=(shrink.__module__, "shrink"), version=3)
+    after = widgets.canonical(Ref("shrink", bits=2))
+    assert (after, str(after), content_hash(after)) == (before, str(before), content_hash(before))
+    assert widgets.canonical(before).args == {"bits": 2, "how": "near", "seed": 0}
+    assert content_hash(before.replace(seed=1)) != content_hash(before)
 
 
 def test_short_names(widgets: Registry) -> None:

@@ -38,6 +38,15 @@ def test_a_shift_study_has_every_split_and_null_models_untimed(toys: Ref) -> Non
         kit.evaluate_shift([base], tasks=[toys], baseline=base.replace(schemes=["w4"]))
 
 
+def test_features_are_asked_of_all_variants_so_that_they_are_paired(toys: Ref) -> None:
+    base = toy_variant(toys)
+    study = kit.evaluate_shift(
+        [base, base.replace(runtime="onnx")], [toys], base, features=True, corruptions=["typos"]
+    )
+    asked = [r.measurement.args for r in study.runs if r.measurement.name == "quality"]
+    assert all(args["features"] for args in asked)
+
+
 def _batch(run: kit.Run) -> int | None:
     return run.measurement.args.get("batch_size")
 

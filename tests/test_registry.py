@@ -29,7 +29,7 @@ def test_each_kind_fills_itself() -> None:
     for kind, name in expected.items():
         assert name in registry.REGISTRIES[kind].names()
         assert registry.REGISTRIES[kind].get(name).in_kit
-    assert registry.schemes.canonical("w4g32") == Ref("round", bits=4, group=32)
+    assert registry.schemes.canonical("w4g32") == Ref("round", group=32)
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kit.ref import FrozenDict, Ref, content_hash, freeze, to_json
+from kit.ref import FrozenDict, Ref, Spec, content_hash, freeze, to_json
 from kit.spec import Budget, Run, Training, Variant
 from kit.values import SpecError
 
@@ -86,7 +86,7 @@ def test_pickled_and_copied_refs_are_equal(args: dict[str, Any]) -> None:
 
 def test_a_hash_is_the_same_in_every_session() -> None:
     assert content_hash(Ref("round", bits=4), Budget(epochs=1), {"a": (1, 2.5, None)}) == (
-        "1a9c8da90fc153a7"
+        "a5f6b68192defe3b"
     )
 
 
@@ -177,7 +177,8 @@ class TestVariants:
     def test_defaults_and_short_names_are_filled_in(self) -> None:
         long = Ref("round", bits=4, group=32)
         assert self.variant(schemes=["w4g32"]) == self.variant(schemes=(long,))
-        assert self.variant().architecture == Ref("toy_encoder", size=16)
+        assert self.variant().architecture == Ref("toy_encoder")
+        assert self.variant().architecture.args == {"size": 16}
 
     def test_names_are_made_and_kept(self) -> None:
         base = self.variant()
@@ -235,7 +236,25 @@ class TestVariants:
         written = to_json(run)
         assert written["spec"] == "Run"
         assert written["variant"]["training"]["budget"]["epochs"] == 2
-        assert written["measurement"]["args"]["split"] == "test"
+        assert written["measurement"] == {"ref": "quality", "args": {"task": to_json(Ref("toys"))}}
+
+
+@dataclasses.dataclass(frozen=True)
+class Older(Spec):
+    rate: float
+    more: tuple[int, ...] = (1,)
+
+
+def test_a_field_added_with_a_default_changes_no_content() -> None:
+    @dataclasses.dataclass(frozen=True)
+    class Newer(Older):
+        added: int = 1
+
+    Newer.__name__ = "Older"
+    assert content_hash(Newer(0.1)) == content_hash(Older(0.1)) == content_hash(Older(0.1, (1,)))
+    assert content_hash(Newer(0.1, added=2)) != content_hash(Older(0.1))
+    assert content_hash(Newer(0.1, added=True)) != content_hash(Older(0.1))
+    assert to_json(Training("sentiment")) == {"spec": "Training", "task": to_json(Ref("sentiment"))}
 
 
 def test_numbers_of_other_libraries_are_pythons() -> None:

@@ -17,7 +17,7 @@ from kit.analysis.sample import Sample
 from kit.analysis.statistics.clusters import Clusters
 from kit.analysis.statistics.intervals import Interval, robust
 from kit.ref import content_hash
-from kit.registry import Entry, measurements
+from kit.registry import Entry
 from kit.results import condition, parse_condition
 from kit.spec import Variant
 from kit.store import Artifact
@@ -103,11 +103,8 @@ def compare(
 
 
 def _cell(artifact: Artifact) -> tuple[str, str]:
-    """What runs share that can be compared: not whether more was saved beside the predictions."""
-    ask = artifact.run.measurement
-    adds = measurements.get(ask.name).traits.get("adds", ())
-    args = {name: value for name, value in ask.args.items() if name not in adds}
-    return artifact.kind, content_hash(ask.name, args)
+    """What runs share that can be compared."""
+    return artifact.kind, content_hash(artifact.run.measurement)
 
 
 def _identity(variant: Variant) -> Variant:

@@ -12,7 +12,6 @@ import numpy as np
 from pydantic import BeforeValidator, SkipValidation
 
 from kit import build, registry
-from kit.entries import LATER
 from kit.progress import report
 from kit.ref import Ref
 from kit.runner import Runner
@@ -27,7 +26,7 @@ def _canonical_corruption(ref: Any) -> Ref | None:
     return None if ref is None else registry.corruptions.canonical(ref)
 
 
-CorruptionRef = Annotated[SkipValidation[Ref | None], BeforeValidator(_canonical_corruption), LATER]
+CorruptionRef = Annotated[SkipValidation[Ref | None], BeforeValidator(_canonical_corruption)]
 """An argument that names a corruption of the examples, or None."""
 
 Columns = Mapping[str, np.ndarray]

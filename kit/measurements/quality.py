@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import numpy as np
 from pydantic import Field
 
-from kit import presets, registry, tasks
+from kit import build, presets, registry, tasks
 from kit.corruptions import examples_of, mismatch
-from kit.entries import LATER
 from kit.measurements.bench import CorruptionRef, Raw, TaskRef
 from kit.progress import report
 from kit.ref import Ref
@@ -60,7 +59,6 @@ def Quality(
     artifacts=tuple(registry.QUALITY.values()),
     version=1,
     seconds=15.0,
-    adds=("features",),
 )
 def quality(
     runner: Runner,
@@ -70,7 +68,7 @@ def quality(
     limit: Positive | None = None,
     batch_size: Positive = 32,
     threads: Positive = 1,
-    padding: Annotated[Padding, LATER] = "batch",
+    padding: Padding = "batch",
     features: bool = False,
     context: Positive = 256,
     stride: Positive = 128,
@@ -89,7 +87,7 @@ def quality(
         threads: of the worker; one, so that the number of workers never changes a table.
         padding: of texts, to the longest of their `batch` or to the `length` at which they are cut
             (language models: to `context`). It changes as much as `batch_size` does.
-        features: also saves the pooled hidden vectors.
+        features: also saves the pooled hidden vectors, where the variant has such.
         context: language models: tokens a window holds.
         stride: language models: how far the window moves; what overlaps is context only.
         max_bytes: language models: documents are cut there, the same text for every tokenizer.
@@ -109,6 +107,7 @@ def quality(
         return Raw("tokens", {**items, **scored}, {"protocol": protocol})
     if runner.model.kind == "causal":
         raise SpecError(f"{task.name} asks for a classifier; {runner.variant.name} gives tokens")
+    features = features and build.gives_features(runner.variant)
     answers = _answer(runner, examples, batch_size, padding, features=features)
     if not np.isfinite(answers["logits"]).all():
         raise ValueError(f"{runner.variant.name} gave NaN or infinite logits on {split}")

@@ -254,13 +254,3 @@ def test_one_variant_without_value_leaves_the_others_conditions(
     rows = rows_of([bad, predicted(small, "test")], small, "halves")
     found = [(row["condition"], row["note"]) for row in rows if row["metric"] == "halves_change"]
     assert found == [("", "variant, seed 0: a seven")]
-
-
-def test_a_run_that_saved_more_is_paired_all_the_same(
-    predicted: Make, base: Variant, small: Variant
-) -> None:
-    more = predicted(base, "test")
-    ask = more.run.measurement.replace(features=True)
-    more = replace(more, run=Run(base, ask), columns=more.columns | {"features": np.ones((80, 2))})
-    rows = rows_of([more, predicted(small, "test")], base, "accuracy")
-    assert [row["n"] for row in rows if row["metric"] == "accuracy_change"] == [80]

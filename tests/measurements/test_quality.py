@@ -50,6 +50,13 @@ def test_columns_of_a_classifier(classifier: Runner, toys: Ref) -> None:
     assert shapes["cluster"] == ((10,), "U")
 
 
+def test_features_are_saved_where_there_are_any(toys: Ref) -> None:
+    for runtime, saved in (("eager", True), ("onnx", False)):
+        runner = Runner(toy_variant(toys, runtime=runtime), 1)
+        raw = quality(runner, task=toys, limit=10, features=True)
+        assert ("features" in raw.columns) == saved
+
+
 def test_a_batch_size_changes_only_rounding(classifier: Runner, toys: Ref) -> None:
     one, many = (quality(classifier, task=toys, batch_size=n).columns["logits"] for n in (1, 64))
     np.testing.assert_allclose(one, many, rtol=1e-5, atol=1e-6)
@@ -75,10 +82,8 @@ def test_padding_changes_only_rounding(
         np.testing.assert_allclose(much, little, rtol=1e-5, atol=1e-6)
 
 
-def test_usual_padding_is_no_part_of_a_run() -> None:
-    """Runs from before `padding` could be asked for keep their ids."""
+def test_usual_padding_is_no_content_of_a_run() -> None:
     ref = registry.measurements.canonical(Quality("sentiment"))
-    assert "padding" not in ref.args
     assert registry.measurements.canonical(Quality("sentiment", padding="batch")) == ref
     asked = registry.measurements.canonical(Quality("sentiment", padding="length"))
     assert asked.args["padding"] == "length"
