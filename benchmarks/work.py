@@ -47,8 +47,8 @@ def timing() -> Iterator[Figure]:
         seconds(lambda: study.run(on_error="raise"))
         table = study.table()
         (row,) = table[table["metric"] == "speedup"].to_dict("records")
-        ((run, run_id),) = study.ids().items()
-        artifact = store.load(run, run_id)
+        (run,) = study.runs
+        artifact = store.load(run, run.id)
     low, high = row["ci_low"], row["ci_high"]
     text = f"{row['value']:.4f}, {low:.4f} to {high:.4f}: {(high - low) / 2:.1%} either way"
     title = f"a model against itself, {LAUNCHES} launches"

@@ -3,77 +3,32 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kit import assets, environment, registry, store, tasks
 from kit.progress import report
-from kit.ref import Ref, content_hash
-from kit.spec import Run, Variant, named, uses
-from kit.values import SpecError, suggest
+from kit.ref import Ref
+from kit.spec import Run, Variant, uses
 
 if TYPE_CHECKING:
     from kit.architectures.model import Model
     from kit.tasks.task import Task
 
 
-Fingerprints = Callable[[Ref], Mapping[str, str]]
-"""Of a task's splits, by their names."""
-
-
-def fingerprints() -> Fingerprints:
-    """Returns a function that looks each task's fingerprints up once."""
-    return functools.cache(lambda task: tasks.describe(task)["fingerprints"])
-
-
-def run_ids(runs: Iterable[Run]) -> dict[Run, str]:
-    """Returns the `run_id` of each run: content, data fingerprint and versions of the code used."""
-    known = fingerprints()
-    return {
-        run: content_hash(
-            run, uses(run) | {"data": content_hash([*_measured(run, known).values()])}
-        )
-        for run in runs
-    }
-
-
-def _measured(run: Run, known: Fingerprints) -> dict[str, str]:
-    """Returns the fingerprints of the data that a run measures, or fits a predictor on."""
-    measured = [ref for kind, ref in named(run.measurement) if kind == "tasks"]
-    found = {}
-    for task in measured:
-        split = run.measurement.args.get("split", "test")
-        if split not in known(task):
-            raise SpecError(suggest(split, known(task), f"split of {task.name}"))
-        found[f"{task.name} {split}"] = known(task)[split]
-    if kind_of(run.variant) == "predictor":
-        found |= {f"{task.name} train": known(task)["train"] for task in measured}
-    return found
-
-
-def origin(run: Run, known: Fingerprints | None = None) -> dict[str, Any]:
+def origin(run: Run) -> dict[str, Any]:
     """Returns where the numbers of a run come from, as plain JSON; builds nothing.
 
-    Args:
-        run: which.
-        known: the fingerprints of tasks; looked up where not given.
-
     Returns:
-        `code` (`kind/name` -> version), `data` (`task split` -> fingerprint), `built` (`weights`,
-        `graph` -> folder under `built/` in the store) and `assets` (name -> version, sha256).
+        `code` (`kind/name` -> version), `built` (`weights`, `graph` -> folder under `built/` in the
+        store) and `assets` (name -> version, sha256).
     """
     variant = run.variant
-    known = known or fingerprints()
-    data = _measured(run, known)
     built: dict[str, str] = {}
     found: dict[str, dict[str, str]] = {}
     if is_trained(variant):
-        assert variant.training is not None
-        task = variant.training.task
-        data |= {f"{task.name} {split}": known(task)[split] for split in ("train", "validation")}
         built["weights"] = store.built_path(_weights_spec(variant)).name
     if registry.runtimes.get(variant.runtime.name).traits["form"] == "graph":
         spec = _graph_spec(variant, stage(variant, "exported"))
@@ -83,7 +38,7 @@ def origin(run: Run, known: Fingerprints | None = None) -> dict[str, Any]:
         for asset in registry.REGISTRIES[kind].get(name).traits.get("assets", ()):
             card = assets.card(asset)
             found[asset] = {"version": card.version, "sha256": card.sha256}
-    return {"code": code, "data": data, "built": built, "assets": found}
+    return {"code": code, "built": built, "assets": found}
 
 
 def spent(variant: Variant) -> dict[str, tuple[str, float]]:

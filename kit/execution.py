@@ -6,7 +6,7 @@ import contextlib
 import queue
 import time
 import traceback
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from functools import partial
 from typing import Any
@@ -26,7 +26,7 @@ class Execution:
     """Runs what is pending and saves each artifact, or why there is none, as soon as it is known.
 
     Args:
-        ids: pending runs and their ids.
+        pending: the runs.
         executor: `local` (worker processes) or `inline` (this process, for debugging).
         workers: processes for quality runs.
         on_error: `row` keeps a failure as a row and goes on; `raise` raises the first.
@@ -35,18 +35,17 @@ class Execution:
 
     def __init__(
         self,
-        ids: Mapping[Run, str],
+        pending: Sequence[Run],
         *,
         executor: str,
         workers: int,
         on_error: str,
         time_limit: float,
     ) -> None:
-        self._ids = dict(ids)
-        self._fingerprints = build.fingerprints()
+        self._ids = {run: run.id for run in pending}  # as it is now: a folder may change meanwhile
         self._on_error = on_error
         self._count = workers if executor == "local" else 1
-        self._bar = Bar(len(ids))
+        self._bar = Bar(len(pending))
         self._stopped = False
         self._open: Opener = inline
         if executor == "local":
@@ -118,7 +117,7 @@ class Execution:
         Raises:
             SpecError: a folder that the run reads changed since the study began.
         """
-        if build.run_ids([run])[run] != self._ids[run]:
+        if run.id != self._ids[run]:
             raise SpecError(store.CHANGED)
         spent = dict(raw.info.get("spent", {}))
         rest = time.perf_counter() - began - sum(spent.values())
@@ -126,7 +125,7 @@ class Execution:
         about = {
             "machine": environment.machine(),
             "machine_key": environment.machine_key(),
-            "origin": build.origin(run, self._fingerprints),
+            "origin": build.origin(run),
         }
         info = {**raw.info, **about, "spent": spent, "saved": time.time_ns()}
         store.save(store.Artifact(run, self._ids[run], raw.kind, raw.columns, info))

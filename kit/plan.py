@@ -34,8 +34,8 @@ def plan(study: Study) -> Plan:
     for variant, missing in _builds(study):
         minutes = sum(guesses.build(variant, step) for step in missing) / 60
         rows.append(_plan_row(variant, "+".join(missing), "", "to do", minutes, ""))
-    for run, run_id in study.ids().items():
-        status, reason = state(run, run_id)
+    for run in study.runs:
+        status, reason = state(run)
         minutes = guesses.run(run) / 60 if status == "to do" else 0.0
         args = run.measurement.args
         split = " ".join(str(args[key]) for key in ("split", "corruption") if args.get(key))
@@ -71,9 +71,9 @@ class _Estimates:
     @cached_property
     def _seen(self) -> dict[tuple[str, str, str], list[float]]:
         seen: dict[tuple[str, str, str], list[float]] = {}
-        for run, run_id in self.study.ids().items():
+        for run in self.study.runs:
             with contextlib.suppress(store.Damaged):  # the table says so, and it is run again
-                if "seconds" in (info := store.read_info(run_id)):
+                if "seconds" in (info := store.read_info(run.id)):
                     seen.setdefault(_alike(run), []).append(info["seconds"])
         return seen
 
@@ -108,11 +108,11 @@ def _new(variant: Variant, step: str, seen: set[str]) -> bool:
     return fresh
 
 
-def state(run: Run, run_id: str) -> tuple[str, str]:
+def state(run: Run) -> tuple[str, str]:
     """Returns `done`, `cannot` or `to do`, with the reason."""
-    if store.has(run_id):
+    if store.has(run.id):
         return "done", ""
-    found = failure(run, run_id)
+    found = failure(run)
     if found is None:
         return "to do", ""
     if found["undefined"]:
@@ -120,7 +120,7 @@ def state(run: Run, run_id: str) -> tuple[str, str]:
     return "to do", f"failed before: {found['message']}"
 
 
-def failure(run: Run, run_id: str) -> dict[str, Any] | None:
+def failure(run: Run) -> dict[str, Any] | None:
     """Returns why a run has no artifact: it cannot work on this machine, or what was kept of it."""
     against = run.measurement.args.get("against")
     reason = build.conflict(run.variant)
@@ -128,7 +128,7 @@ def failure(run: Run, run_id: str) -> dict[str, Any] | None:
         reason = build.conflict(against)
     if reason is not None:
         return {"message": reason, "log": "", "undefined": True}
-    return store.failure(run_id)
+    return store.failure(run.id)
 
 
 def _plan_row(

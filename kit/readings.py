@@ -27,10 +27,6 @@ class Readings:
         """Returns the variants, seeds apart, in the order they were given."""
         return list(dict.fromkeys(run.variant for run in self.runs))
 
-    def ids(self) -> dict[Run, str]:
-        """Returns each run's id, as its content, data and code are now."""
-        return build.run_ids(self.runs)
-
     def curves(self) -> pd.DataFrame:
         """Returns the training curves: variant, seed, step, seconds, tokens, losses, rate."""
         import pandas as pd
@@ -94,14 +90,16 @@ class Readings:
         known = {run.variant.name for run in self.runs}
         if name not in known:
             raise SpecError(suggest(name, known, "variant"))
+        if corruption is not None:
+            corruption = registry.corruptions.canonical(corruption)
         again = repeats(self.runs)  # these stand in for no run that failed
-        ids = {run: run_id for run, run_id in self.ids().items() if run not in again}
-        for run, run_id in sorted(ids.items(), key=lambda pair: pair[0].variant.seed):
+        runs = [run for run in self.runs if run.variant.name == name and run not in again]
+        for run in sorted(runs, key=lambda run: run.variant.seed):
             args = run.measurement.args
             asked = args.get("split") == split and args.get("corruption") == corruption
-            right = run.variant.name == name and asked and seed in (None, run.variant.seed)
-            if right and artifact_kind(run) in registry.QUALITY.values() and store.has(run_id):
-                return store.load(run, run_id)
+            right = asked and seed in (None, run.variant.seed)
+            if right and artifact_kind(run) in registry.QUALITY.values() and store.has(run.id):
+                return store.load(run, run.id)
         what = f"{split!r}" + (f" with {corruption}" if corruption else "")
         raise SpecError(f"no predictions of {name!r} on {what} are done in study {self.name!r}")
 

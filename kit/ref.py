@@ -9,7 +9,6 @@ import dataclasses
 import hashlib
 import json
 import math
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import PurePath
 from typing import Any
@@ -199,33 +198,43 @@ def _ref(name: str, args: dict[str, Any], defaults: Mapping[str, Any]) -> Ref:
     return Ref(name, **args).with_defaults(defaults)
 
 
-_OWN_KEY = re.compile(r"=*(?:located|ref|spec)\Z")
+OWN_KEYS = ("located", "ref", "spec")
+"""Of JSON objects that stand for a spec. A mapping's own such key is written with `=` before it."""
 
 
-def to_json(value: Any) -> Any:
-    """Returns `value` as JSON's types; specs carry their class so that they can be read back.
+def to_json(value: Any, *, names: bool = True) -> Any:
+    """Returns `value` as JSON's types; specs carry their class: `kit.spec.from_json` reads them.
 
     Of a spec what equals its default is left out: a field that is added later changes no hash.
+
+    Args:
+        value: specs, numbers, text, booleans, None, paths, sequences and mappings of these.
+        names: whether what is no content is written too: variants' names, where something lies.
     """
+    if value is None or isinstance(value, int | float) or type(value) is str:
+        return value
     if isinstance(value, Ref):
-        return {"ref": value.name, "args": to_json(value.content)}
+        return {"ref": value.name, "args": to_json(value.content, names=names)}
     if isinstance(value, Located):
-        return {"located": str(value), "content": value.content()}
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        fields = {f.name: (getattr(value, f.name), f.default) for f in dataclasses.fields(value)}
-        content = {k: to_json(v) for k, (v, default) in fields.items() if not _same(v, default)}
-        return {"spec": type(value).__name__, **content}
+        return {"content": value.content()} | ({"located": str(value)} if names else {})
+    if isinstance(value, tuple | list):
+        return [to_json(item, names=names) for item in value]
+    if isinstance(value, Spec):
+        written = {"spec": type(value).__name__}
+        for field in dataclasses.fields(value):  # type: ignore[arg-type]  # all other specs are
+            held = getattr(value, field.name)
+            if (names or field.compare) and not _same(held, field.default):
+                written[field.name] = to_json(held, names=names)
+        return written
     if isinstance(value, Mapping):
         wrong = [key for key in value if not isinstance(key, str)]
         if wrong:
             raise SpecError(f"the key {shown(wrong[0])} is no text")
-        # a mapping that is written like a spec must not be taken for one
-        return {_OWN_KEY.sub(r"=\g<0>", key): to_json(item) for key, item in value.items()}
-    if isinstance(value, tuple | list):
-        return [to_json(item) for item in value]
-    if isinstance(value, PurePath):
-        return str(value)
-    return value
+        return {
+            f"={key}" if key.lstrip("=") in OWN_KEYS else key: to_json(item, names=names)
+            for key, item in value.items()
+        }
+    return str(value) if isinstance(value, PurePath) else value
 
 
 def content_hash(*values: Any) -> str:
@@ -233,14 +242,5 @@ def content_hash(*values: Any) -> str:
 
     Variants' names are left out, and where something lies. Key order does not matter.
     """
-
-    def plain(value: Any) -> Any:
-        if isinstance(value, dict):
-            left_out = "name" if value.get("spec") == "Variant" else "located"
-            return {key: plain(item) for key, item in value.items() if key != left_out}
-        if isinstance(value, list):
-            return [plain(item) for item in value]
-        return value
-
-    text = json.dumps(plain(to_json(list(values))), sort_keys=True, ensure_ascii=True)
+    text = json.dumps(to_json(values, names=False), sort_keys=True, ensure_ascii=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]

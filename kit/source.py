@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import ast
 import dis
+import functools
 import hashlib
 import linecache
 import types
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 from kit.ref import content_hash
@@ -57,11 +58,13 @@ def _lines(thing: Any, home: str, seen: dict[int, str]) -> Iterator[str]:
     if id(thing) in seen:
         return
     seen[id(thing)] = thing.__qualname__
-    node = _definition(thing)
-    yield f"{thing.__qualname__}={ast.dump(_without_docstrings(node))}"
-    scope = _scope(thing)
-    values = {name: scope[name] for name in _global_names(thing, node) if name in scope}
-    for function in _functions(thing):
+    functions = _functions(thing)
+    said, around = _definition(thing, functions)
+    yield f"{thing.__qualname__}={said}"
+    scope = functions[0].__globals__
+    names = around.union(*(_names_read(function.__code__) for function in functions))
+    values = {name: scope[name] for name in names if name in scope}
+    for function in functions:
         values |= {f"{function.__qualname__}.{k}": v for k, v in _captured(function).items()}
     for name, value in values.items():
         yield from _value_lines(name, value, home, seen)
@@ -114,11 +117,6 @@ def _text(function: types.FunctionType) -> str:
     return "".join(linecache.getlines(function.__code__.co_filename))
 
 
-def _scope(thing: Any) -> dict[str, Any]:
-    functions = _functions(thing)
-    return functions[0].__globals__ if functions else {}
-
-
 def _captured(function: types.FunctionType) -> dict[str, Any]:
     """Returns the closure's values: what an inner function reads from the one around it."""
     names = function.__code__.co_freevars
@@ -130,50 +128,50 @@ def _captured(function: types.FunctionType) -> dict[str, Any]:
     }
 
 
-def _global_names(thing: Any, node: ast.AST) -> set[str]:
-    """Returns names read from module scope, by bytecode in functions, by syntax around them."""
-    names: set[str] = set()
-    for function in _functions(thing):
-        codes = [function.__code__]
-        while codes:
-            code = codes.pop()
-            codes += [const for const in code.co_consts if isinstance(const, types.CodeType)]
-            names |= {
-                str(i.argval)
-                for i in dis.get_instructions(code)
-                if i.opname in ("LOAD_GLOBAL", "LOAD_NAME")
-            }
-    outer: list[ast.AST] = []
-    if isinstance(node, ast.ClassDef):
-        outer = [*node.bases, *(b for b in node.body if not isinstance(b, ast.FunctionDef))]
-    elif isinstance(node, ast.FunctionDef):
-        outer = [*node.args.defaults, *(d for d in node.args.kw_defaults if d is not None)]
-    for part in outer:
-        names |= {n.id for n in ast.walk(part) if isinstance(n, ast.Name)}
-    return names
+@functools.lru_cache(maxsize=4096)
+def _names_read(code: types.CodeType) -> frozenset[str]:
+    """Returns the names that a function, and those inside it, read from module scope."""
+    reads = ("LOAD_GLOBAL", "LOAD_NAME")
+    own = {str(i.argval) for i in dis.get_instructions(code) if i.opname in reads}
+    inner = (const for const in code.co_consts if isinstance(const, types.CodeType))
+    return frozenset(own.union(*map(_names_read, inner)))
 
 
-def _definition(thing: Any) -> ast.AST:
-    """Returns the syntax tree of a definition, from the text its functions were compiled from."""
-    functions = _functions(thing)
-    if not functions or not _text(functions[0]):  # made by exec, or a class without any method
+def _definition(thing: Any, functions: Sequence[types.FunctionType]) -> tuple[str, frozenset[str]]:
+    """Returns what a definition says, and the names read around its functions."""
+    text = _text(functions[0]) if functions else ""
+    if not text:  # made by exec, or a class without any method
         raise SpecError(
             f"{thing.__qualname__}: no source to hash; register what uses it with a version="
         )
-    tree, code = ast.parse(_text(functions[0])), functions[0].__code__
-    name = thing.__qualname__.rsplit(".", maxsplit=1)[-1]
-    wanted = (ast.ClassDef,) if isinstance(thing, type) else (ast.FunctionDef, ast.Lambda)
-    line = None if isinstance(thing, type) else code.co_firstlineno
-    candidates = [
+    line = None if isinstance(thing, type) else functions[0].__code__.co_firstlineno
+    found = _parsed(text, thing.__qualname__.rsplit(".", maxsplit=1)[-1], line)
+    if found is None:
+        raise SpecError(f"{thing.__qualname__}: its source is not found; give it a version=")
+    return found
+
+
+@functools.lru_cache(maxsize=4096)  # an id of a run is asked for at each look, a cell runs once
+def _parsed(text: str, name: str, line: int | None) -> tuple[str, frozenset[str]] | None:
+    """Finds a class, or the function that begins at a line, in the text of a file or cell."""
+    wanted = (ast.ClassDef,) if line is None else (ast.FunctionDef, ast.Lambda)
+    candidates: list[Any] = [
         node
-        for node in ast.walk(tree)
+        for node in ast.walk(ast.parse(text))
         if isinstance(node, wanted)
         and getattr(node, "name", "<lambda>") == name
         and (line is None or _first_line(node) == line)
     ]
     if not candidates:
-        raise SpecError(f"{thing.__qualname__}: its source is not found; give it a version=")
-    return candidates[-1]
+        return None
+    node = candidates[-1]
+    around: list[ast.AST] = []
+    if isinstance(node, ast.ClassDef):
+        around = [*node.bases, *(b for b in node.body if not isinstance(b, ast.FunctionDef))]
+    elif isinstance(node, ast.FunctionDef):
+        around = [*node.args.defaults, *(d for d in node.args.kw_defaults if d is not None)]
+    names = {n.id for part in around for n in ast.walk(part) if isinstance(n, ast.Name)}
+    return ast.dump(_without_docstrings(node)), frozenset(names)
 
 
 def _first_line(node: Any) -> int:

@@ -17,7 +17,7 @@ import pydantic
 from pydantic import AfterValidator, BeforeValidator, Field, PlainValidator
 
 from kit import registry
-from kit.ref import Ref, Spec
+from kit.ref import OWN_KEYS, Ref, Spec, content_hash
 from kit.values import MOST_WHOLE, SpecError, check_name, refusal, shown, tidy, unboxed
 
 TRAINING_VERSION = 1
@@ -208,6 +208,38 @@ class Run(Spec):
 
     variant: pydantic.InstanceOf[Variant]
     measurement: Measurement
+
+    @property
+    def id(self) -> str:
+        """The hash of its content and of the version of all that it uses, as they are now."""
+        return content_hash(self, uses(self))
+
+
+_SPECS: dict[str, type[Spec]] = {each.__name__: each for each in (Budget, Training, Variant, Run)}
+
+
+def from_json(value: Any) -> Any:
+    """Returns what `kit.ref.to_json` wrote: equal, and of the same hash.
+
+    Raises:
+        SpecError: it is no such thing, or names what is not registered here.
+    """
+    if isinstance(value, list):
+        return tuple(map(from_json, value))
+    if not isinstance(value, dict):
+        return value
+    if "located" in value:
+        return value["located"]  # what it locates is known to the registry that reads it
+    read = {
+        key.removeprefix("=") if key.lstrip("=") in OWN_KEYS else key: from_json(held)
+        for key, held in value.items()
+    }
+    try:
+        if "ref" in value:
+            return Ref(read["ref"], **read["args"])
+        return _SPECS[read.pop("spec")](**read) if "spec" in value else read
+    except (KeyError, TypeError) as error:
+        raise SpecError(f"{shown(value)} is no spec that was written as JSON: {error}") from None
 
 
 def uses(value: Variant | Run) -> dict[str, str]:

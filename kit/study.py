@@ -12,7 +12,8 @@ from kit.plan import failure, plan, state
 from kit.readings import Readings
 from kit.ref import Ref, content_hash
 from kit.spec import Run, Variant, uses
-from kit.table import TABLE_VERSION, rows_code, rows_of
+from kit.table import TABLE_VERSION, rows_of
+from kit.tasks.prepare import split_names
 from kit.values import SpecError, check_name, shown, suggest
 
 if TYPE_CHECKING:
@@ -38,6 +39,10 @@ class Study(Readings):
     baseline: Variant
     left_out: Mapping[str, str] = dataclasses.field(default_factory=dict)
     metrics: tuple[str, ...] = ()
+    _kept: tuple[list[Any], list[dict[str, Any]]] | None = dataclasses.field(
+        default=None, init=False, repr=False, compare=False
+    )
+    """Rows, and what they were made of."""
 
     def __post_init__(self) -> None:
         check_name(self.name, "the name of a study")
@@ -70,8 +75,17 @@ class Study(Readings):
                 )
 
     def _complete(self, run: Run) -> Run:
-        """Fills in the baseline as the other side of a timing."""
+        """Fills in the baseline as the other side of a timing.
+
+        Raises:
+            SpecError: the task has no such split.
+        """
         args = run.measurement.args
+        task, split = args.get("task"), args.get("split")
+        if isinstance(task, Ref) and isinstance(split, str):
+            known = split_names(registry.tasks.get(task.name).traits["shifts"])
+            if split not in known:
+                raise SpecError(suggest(split, known, f"split of {task.name}"))
         if "against" in args and args["against"] is None:
             against = self.baseline.replace(seed=run.variant.seed)
             return Run(run.variant, run.measurement.replace(against=against))
@@ -122,19 +136,17 @@ class Study(Readings):
             store.store_root() / "locks" / f"{content_hash(self.name)}.lock", self.name
         ):
             store.sweep()
-            ids = self.ids()
-            self._forget(ids, {redo} if isinstance(redo, str) else set(redo))
-            pending = {
-                run: run_id for run, run_id in ids.items() if state(run, run_id)[0] == "to do"
-            }
-            print(f"{self.name}: {len(ids) - len(pending)} of {len(ids)} runs are done", flush=True)
+            self._forget({redo} if isinstance(redo, str) else set(redo))
+            pending = [run for run in self.runs if state(run)[0] == "to do"]
+            done, count = len(self.runs) - len(pending), len(self.runs)
+            print(f"{self.name}: {done} of {count} runs are done", flush=True)
             if pending:
                 self._execute(pending, executor, workers, on_error, time_limit)
         return self.table()
 
     def _execute(
         self,
-        pending: dict[Run, str],
+        pending: Sequence[Run],
         executor: str,
         workers: int | None,
         on_error: str,
@@ -149,48 +161,47 @@ class Study(Readings):
         try:
             execution.run()
         except KeyboardInterrupt:
-            done = sum(store.has(run_id) for run_id in pending.values())
+            done = sum(store.has(run.id) for run in pending)
             print(f"\nstopped: {done} of {len(pending)} runs are kept; run again to go on")
             raise
 
-    def _forget(self, ids: Mapping[Run, str], redo: set[str]) -> None:
-        known = {r.variant.name for r in ids} | {r.measurement.name for r in ids} | {BUSY}
+    def _forget(self, redo: set[str]) -> None:
+        known = {name for r in self.runs for name in (r.variant.name, r.measurement.name)} | {BUSY}
         for name in redo - known:
             raise SpecError(suggest(name, known, "variant or measurement to redo"))
-        for run, run_id in ids.items():
+        for run in self.runs if redo else ():
             named = {run.variant.name, run.measurement.name} & redo
-            busy = BUSY in redo and store.has(run_id) and store.read_info(run_id).get(BUSY)
-            if named or busy:
-                store.delete(run_id)
+            if named or (BUSY in redo and store.read_info(run.id).get(BUSY)):
+                store.delete(run.id)
 
     def table(self) -> pd.DataFrame:
         """Returns the rows of everything that is done, and of what failed or cannot work.
 
-        Rows of unchanged artifacts, metrics and code come from the store's cache.
+        They are computed from the artifacts, and kept with this study until something changes.
         """
-        ids = self.ids()
-        infos = self._infos(ids)
-        numbers = {key: number for number, key in enumerate(self._machine_keys(infos.values()))}
-        known = map(registry.metrics.get, registry.metrics.names())
-        own = [each.name for each in known if each.in_kit and not each.traits.get("optional")]
-        names = [*own, *self.metrics]
-        versions = {name: registry.metrics.get(name).version for name in names}
-        saved = [[ids[run], info.get("saved")] for run, info in infos.items()]
-        labels = [(run.variant.name, str(run.measurement.args.get("against"))) for run in infos]
-        failures = {run: failure(run, ids[run]) for run, info in infos.items() if not info}
-        key = content_hash(
-            "table", rows_code(), self.baseline, versions, saved, labels, list(failures.values())
-        )
-        rows = store.memo(key, lambda: rows_of(ids, failures, names, self.baseline))
-        machine_of = {
-            ids[run]: numbers.get(info.get("machine_key", "")) for run, info in infos.items()
-        }
+        infos = self._infos()
+        machines = dict.fromkeys(info["machine_key"] for info in infos.values() if info)
+        numbers = {key: number for number, key in enumerate(machines)}
+        machine_of = {run.id: numbers.get(info.get("machine_key")) for run, info in infos.items()}
+        rows = self._rows(infos)
         for row in rows:
             row["study"] = self.name
             row["machine"] = machine_of.get(row["run_id"].partition(" ")[0])
         table = results.to_frame(rows)
         table.attrs["items"] = self._sizes(run for run, info in infos.items() if info)
         return table
+
+    def _rows(self, infos: Mapping[Run, Mapping[str, Any]]) -> list[dict[str, Any]]:
+        known = map(registry.metrics.get, registry.metrics.names())
+        own = [each.name for each in known if each.in_kit and not each.traits.get("optional")]
+        names = [*own, *self.metrics]
+        failures = {run: failure(run) for run, info in infos.items() if not info}
+        saved = [(run.id, info.get("saved")) for run, info in infos.items()]
+        made_of: list[Any] = [(name, registry.metrics.get(name).version) for name in names]
+        made_of += [*saved, self.baseline, *failures.values()]
+        if self._kept is None or self._kept[0] != made_of:
+            self._kept = made_of, rows_of(self.runs, failures, names, self.baseline)
+        return self._kept[1]
 
     @staticmethod
     def _sizes(runs: Iterable[Run]) -> dict[str, int]:
@@ -203,32 +214,24 @@ class Study(Readings):
             for split, size in tasks.describe(task)["sizes"].items()
         }
 
-    @staticmethod
-    def _infos(ids: Mapping[Run, str]) -> dict[Run, dict[str, Any]]:
+    def _infos(self) -> dict[Run, dict[str, Any]]:
         """Returns what is known of each run; of a damaged one nothing, and it is set aside."""
         infos = {}
-        for run, run_id in ids.items():
+        for run in self.runs:
             try:
-                infos[run] = store.read_info(run_id)
+                infos[run] = store.read_info(run.id)
             except store.Damaged as error:
-                store.set_aside(run_id, str(error))
+                store.set_aside(run.id, str(error))
                 infos[run] = {}
         return infos
-
-    @staticmethod
-    def _machine_keys(infos: Iterable[Mapping[str, Any]]) -> list[str]:
-        return list(dict.fromkeys(info["machine_key"] for info in infos if info))
 
     def machines(self) -> pd.DataFrame:
         """Returns one row a machine that runs were done on; its index is the rows' `machine`."""
         import pandas as pd
 
-        infos = [*self._infos(self.ids()).values()]
-        found = {info["machine_key"]: info["machine"] for info in infos if info}
-        keys = self._machine_keys(infos)
-        return pd.DataFrame(
-            [found[key] for key in keys], index=pd.Index(range(len(keys)), name="machine")
-        )
+        machines = {info["machine_key"]: info["machine"] for info in self._infos().values() if info}
+        index = pd.Index(range(len(machines)), name="machine")
+        return pd.DataFrame([*machines.values()], index=index)
 
     def versions(self) -> dict[str, str]:
         """Returns the version of all code behind the rows, metrics apart, by kind and name."""
@@ -243,9 +246,9 @@ class Study(Readings):
             measurement's name, ... by run id or built folder: two studies share some.
         """
         found: dict[str, dict[str, float]] = {}
-        for run, run_id in self.ids().items():
-            info = store.read_info(run_id)
-            found[run_id] = info.get("spent") or {run.measurement.name: info.get("seconds", 0.0)}
+        for run in self.runs:
+            info = store.read_info(run.id)
+            found[run.id] = info.get("spent") or {run.measurement.name: info.get("seconds", 0.0)}
             for folder, (what, seconds) in build.spent(run.variant).items():
                 found[folder] = {what: seconds}
         return found

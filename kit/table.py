@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from kit import registry, results, store
-from kit.ref import Ref, content_hash
+from kit.ref import Ref
 from kit.spec import Run, Variant
 
 TABLE_VERSION = 3
@@ -18,21 +16,13 @@ metrics; `kit stale` then names these pages."""
 Row = dict[str, Any]
 
 
-@functools.cache
-def rows_code() -> str:
-    """Returns the hash of all code that makes rows of artifacts: kept rows are of no other."""
-    package = Path(__file__).parent
-    files = [*sorted(package.glob("analysis/**/*.py")), package / "results.py", Path(__file__)]
-    return content_hash([file.read_text(encoding="utf-8") for file in files])
-
-
 def rows_of(
-    ids: Mapping[Run, str], failures: Mapping[Run, Any], names: Sequence[str], baseline: Variant
+    runs: Sequence[Run], failures: Mapping[Run, Any], names: Sequence[str], baseline: Variant
 ) -> list[Row]:
     """Returns the rows of all runs; they lack `study` and `machine`.
 
     Args:
-        ids: each run's id.
+        runs: of the study.
         failures: what is known of each run that has no artifact; None where it was not tried.
         names: of the metrics.
         baseline: what paired rows are against.
@@ -44,19 +34,19 @@ def rows_of(
     from kit.analysis.score import compare, missing, score
 
     artifacts, failures = [], dict(failures)
-    for run, run_id in ids.items():
+    for run in runs:
         if run not in failures:
             try:
-                artifacts.append(store.load(run, run_id))
+                artifacts.append(store.load(run, run.id))
             except store.Damaged as error:
-                store.set_aside(run_id, str(error))
-                failures[run] = store.failure(run_id)
+                store.set_aside(run.id, str(error))
+                failures[run] = store.failure(run.id)
     lost = {
         run: known or {"message": "not run yet", "undefined": True}
         for run, known in failures.items()
     }
     related = Related(artifacts, {run: known["message"] for run, known in lost.items()})
-    again = repeats(ids)
+    again = repeats(runs)
     samples = [related.sample(each) for each in artifacts if each.run not in again]
     rows = [
         row
@@ -71,7 +61,7 @@ def rows_of(
     }
     rows += distances(artifacts) + noise_floor(artifacts, again, why)
     for run in [run for run in lost if run not in again]:
-        sample = related.sample(store.Artifact(run, ids[run], artifact_kind(run), {}))
+        sample = related.sample(store.Artifact(run, run.id, artifact_kind(run), {}))
         rows += missing(sample, names, *why[run])
     return adjust(_one_a_key(rows))
 

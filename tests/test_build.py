@@ -16,7 +16,7 @@ from kit.measurements import Quality
 from kit.ref import Ref
 from kit.runner import Runner
 from kit.spec import Run, Variant
-from kit.values import SpecError, Undefined
+from kit.values import Undefined
 from kit.verify import verify
 
 
@@ -30,7 +30,7 @@ def test_a_run_id_follows_content_data_and_code(toys: Ref) -> None:
     base = toy_variant(toys)
 
     def identity(**changes: Any) -> str:
-        return build.run_ids([run := Run(base.replace(**changes), Quality(toys))])[run]
+        return Run(base.replace(**changes), Quality(toys)).id
 
     before = identity()
     assert identity(name="other") == before
@@ -42,11 +42,6 @@ def test_a_run_id_follows_content_data_and_code(toys: Ref) -> None:
     assert identity() == before
     toy_task(shifts={"later": toy_frame(60, start=2)})
     assert identity() != before  # the task has another version
-
-
-def test_an_unknown_split_is_told(toys: Ref) -> None:
-    with pytest.raises(SpecError, match="unknown split of toys 'latr'. Did you mean 'later'?"):
-        build.run_ids([Run(toy_variant(toys), Quality(toys, "latr"))])
 
 
 @pytest.mark.parametrize(
@@ -169,7 +164,7 @@ def test_a_predictor_is_fitted_on_the_measured_task(toys: Ref, texts: list[str])
     assert scores.shape == (12, 2)
     assert (scores == scores[0]).all()
     run = Run(Variant(Ref("majority")), Quality(toys))
-    assert store.has(build.run_ids([run])[run]) is False
+    assert store.has(run.id) is False
 
 
 ODD = ["", "x" * 100_000, "🙂🙃", "שלום עולם", "\ud800 lone", "a\0b", " "]

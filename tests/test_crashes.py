@@ -96,7 +96,7 @@ def attempt(**options):
         print("refused:", error)
     else:
         print("table:", *table[table.metric == "rate"].status)
-    ids = list(study.ids().values())
+    ids = [run.id for run in study.runs]
     print("kept:", *map(store.has, ids), *(store.failure(key) is not None for key in ids))
     print("left:", *store.store_root().glob("tmp/*"), *store.store_root().glob("built/*.partial"))
 

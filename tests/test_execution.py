@@ -83,8 +83,8 @@ def raising(error: BaseException) -> Any:
 def states(study: kit.Study) -> list[str]:
     """Says of each run whether it is done, failed or open."""
     return [
-        "done" if store.has(key) else "failed" if store.failure(key) else "open"
-        for key in study.ids().values()
+        "done" if store.has(run.id) else "failed" if store.failure(run.id) else "open"
+        for run in study.runs
     ]
 
 
@@ -100,7 +100,7 @@ def test_crashes_in_a_worker_process_cost_the_runs_they_hit(rule: Variant) -> No
     rows = study.run(workers=1, time_limit=6.0).query("metric == 'rate'")
     assert sorted(rows[rows.status == "ok"].value) == [1, 3], "the next run is clean"
     assert (rows.status == "error").sum() == 1, "they differ in nothing that a key has"
-    failures = [store.failure(key) for key in study.ids().values()]
+    failures = [store.failure(run.id) for run in study.runs]
     found = [failure["message"] for failure in failures if failure is not None]
     assert len(found) == len(moods)
     for message, sentence in zip(found, moods.values(), strict=True):
@@ -112,18 +112,17 @@ def test_a_damaged_artifact_is_an_error_row_and_done_again(
 ) -> None:
     study = study_of(rule, {"number": 1}, {"number": 2})
     study.run(workers=1)
-    first, second = (fresh_store / "artifacts" / key for key in study.ids().values())
-    for path in (fresh_store / "rows").iterdir():
-        path.unlink()
+    first, second = (fresh_store / "artifacts" / run.id for run in study.runs)
     (first / "columns.npz").write_bytes(b"PK")
     (second / "info.json").write_text("{")
+    study = study_of(rule, {"number": 1}, {"number": 2})  # the other one has its rows
     assert set(study.plan().status) == {"done"}
     rows = study.run(workers=1).query("metric == 'rate'")
     assert rows.status.tolist() == ["error"], "they differ in nothing that a key has"
-    for key, what in zip(study.ids().values(), ("columns", "info"), strict=True):
-        kept = store.failure(key)
+    for run, what in zip(study.runs, ("columns", "info"), strict=True):
+        kept = store.failure(run.id)
         assert kept is not None
-        assert kept["message"].startswith(f"the kept artifact of run {key} is damaged: {what}")
+        assert kept["message"].startswith(f"the kept artifact of run {run.id} is damaged: {what}")
     assert "is damaged" in rows.note.iloc[0]
     assert set(study.plan().status) == {"to do"}
     rows = study.run(workers=1).query("metric == 'rate'")
@@ -230,8 +229,8 @@ def test_a_timing_keeps_its_launches_when_it_is_stopped(
     study = kit.Study("study", [Run(rule, Ref("timing"))], rule)
     with pytest.raises(KeyboardInterrupt):
         study.run(executor="inline")
-    key = next(iter(study.ids().values()))
-    assert list(store.parts(key)) == ["launch-0"]
+    run = study.runs[0]
+    assert list(store.parts(run.id)) == ["launch-0"]
     study.run(executor="inline", on_error="raise")
-    assert store.load(next(iter(study.ids())), key).columns["value"].tolist() == [0.0, 1.0]
-    assert store.parts(key) == {}
+    assert store.load(run, run.id).columns["value"].tolist() == [0.0, 1.0]
+    assert store.parts(run.id) == {}

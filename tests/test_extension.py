@@ -53,7 +53,7 @@ for number, text in enumerate(json.loads(sys.stdin.read())):
     linecache.cache[name] = (len(text), None, text.splitlines(keepends=True), name)
     exec(compile(text, name, "exec"))
 sys.stdout = sys.__stdout__
-about = {"ids": sorted(study.ids().values()), "status": list(study.plan()["status"])}
+about = {"ids": sorted(run.id for run in study.runs), "status": list(study.plan()["status"])}
 print("\\n" + json.dumps(about))
 """
 """A kernel of its own: runs the cells it is sent and tells what it finds of their study."""
@@ -78,7 +78,7 @@ def table(study: kit.Study, executor: str) -> Any:
 
 
 def saved(study: kit.Study) -> dict[str, int]:
-    return {i: store.read_info(i)["saved"] for i in study.ids().values() if store.has(i)}
+    return {r.id: store.read_info(r.id)["saved"] for r in study.runs if store.has(r.id)}
 
 
 def test_one_of_each_goes_through_a_study_here_and_in_workers(
@@ -130,7 +130,7 @@ def test_a_new_kernel_finds_what_was_done(notebook: Cells) -> None:
         command, input=json.dumps(moved), capture_output=True, text=True, check=True
     )
     found = json.loads(done.stdout.splitlines()[-1])
-    assert found["ids"] == sorted(study.ids().values())
+    assert found["ids"] == sorted(run.id for run in study.runs)
     assert set(found["status"]) == {"done"}
 
 

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import json
 import pickle
+import re
+import time
 from typing import Any
 
 import numpy as np
 import pytest
+from helpers import Cells
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kit.ref import FrozenDict, Ref, Spec, content_hash, freeze, to_json
-from kit.spec import Budget, Run, Training, Variant
+from kit.spec import Budget, Run, Training, Variant, from_json
 from kit.values import SpecError
 
 quick = settings(deadline=None, max_examples=50)
@@ -239,10 +243,64 @@ class TestVariants:
         assert written["measurement"] == {"ref": "quality", "args": {"task": to_json(Ref("toys"))}}
 
 
+@pytest.mark.usefixtures("toys")
+@quick
+@given(
+    st.sampled_from(["w4", "w4g32", Ref("round", bits=3), "dynamic_int8"]),
+    st.sampled_from(["eager", "onnx"]),
+    st.integers(0, 2**63 - 1),
+    st.none() | st.builds(Training, st.just("toys"), st.builds(Budget, epochs=st.integers(1, 9))),
+    st.none() | st.integers(1, 999),
+)
+def test_a_run_is_read_back_from_json(
+    scheme: str | Ref, runtime: str, seed: int, training: Training | None, limit: int | None
+) -> None:
+    base = Variant(Ref("toy_encoder", size=8), training, seed=seed, name="base")
+    variant = base.replace(schemes=[scheme], runtime=runtime)
+    for asked in (
+        Ref("quality", task="toys", limit=limit),
+        Ref("latency", task="toys", against=base),
+    ):
+        run = Run(variant, asked)
+        again = from_json(json.loads(json.dumps(to_json(run))))
+        assert (again, again.id, again.variant.name) == (run, run.id, variant.name)
+        assert again.measurement.args == run.measurement.args
+
+
+@pytest.mark.parametrize(
+    ("value", "sentence"),
+    [
+        ({"spec": "Runn"}, "is no spec that was written as JSON"),
+        ({"spec": "Run", "variant": 1, "measurement": {"ref": "cost", "args": {}}}, "instance of"),
+        ({"ref": "cost"}, "is no spec that was written as JSON"),
+        ({"ref": 3, "args": {}}, "the name of a Ref is 3"),
+        ({"spec": "Training", "task": {"ref": "toyz", "args": {}}}, "unknown task 'toyz'"),
+        ({"spec": "Budget", "epoch": 1}, "Did you mean 'epochs'?"),
+    ],
+)
+def test_what_is_no_spec_in_json_is_refused(value: Any, sentence: str) -> None:
+    with pytest.raises(SpecError, match=re.escape(sentence)):
+        from_json(value)
+
+
 @dataclasses.dataclass(frozen=True)
 class Older(Spec):
     rate: float
     more: tuple[int, ...] = (1,)
+
+
+def test_ids_of_many_runs_take_no_time(cells: Cells, registries: None) -> None:
+    cells.run("""
+        from kit import registry
+        @registry.register_scheme(stage="torch")
+        def mine(model, *, bits: int = 4):
+            return model
+    """)
+    base = Variant("minilm", Training("sentiment"), schemes=["mine"])
+    asked = [Run(base, Ref("quality", task="sentiment", limit=n + 1)) for n in range(1000)]
+    began = time.process_time()
+    assert len({run.id for run in asked}) == len(asked)
+    assert time.process_time() - began < 0.5  # 0.05 s where nothing else runs
 
 
 def test_a_field_added_with_a_default_changes_no_content() -> None:

@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from helpers import KINDS, toy_frame, toy_variant
+from helpers import KINDS, Cells, toy_frame, toy_variant
 
 import kit
-from kit import build, registry, store
+from kit import registry, store
 from kit.measurements.bench import Raw
 from kit.ref import Ref
 from kit.spec import Run, Variant
@@ -80,8 +80,8 @@ def test_an_interrupt_keeps_what_is_done_and_is_no_failure(
     with pytest.raises(KeyboardInterrupt):
         study.run(executor="inline")
     assert "stopped: 1 of 3 runs are kept" in capsys.readouterr().out
-    assert [store.has(key) for key in study.ids().values()] == [True, False, False]
-    assert not any(store.failure(key) for key in study.ids().values())
+    assert [store.has(run.id) for run in study.runs] == [True, False, False]
+    assert not any(store.failure(run.id) for run in study.runs)
     rows = study.table().query("metric == 'rate'")
     assert sorted(rows.status) == ["ok", "undefined"]
 
@@ -128,33 +128,32 @@ def test_a_metric_is_added_without_a_model(toys: Ref, monkeypatch: pytest.Monkey
     assert (rows[rows.metric == "said_good"].status == "ok").all()
 
 
-def test_kept_rows_are_made_again_when_the_code_that_makes_them_changes(
-    toys: Ref, monkeypatch: pytest.MonkeyPatch
+def test_rows_are_made_again_when_an_artifact_or_a_metric_changes(
+    toys: Ref, cells: Cells, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from kit import study as module
-    from kit import table as rows
 
-    base = toy_variant(toys)
-    study = kit.Study("kept", [kit.Run(base, kit.Quality(toys, limit=8))], base)
-    study.run(executor="inline", on_error="raise")
     made: list[int] = []
     real = module.rows_of
     monkeypatch.setattr(module, "rows_of", lambda *args: made.append(1) or real(*args))
-    before = study.table()
-    assert not made
-    folder = Path(rows.__file__).parent
-    changed = folder / "analysis" / "distance.py"
-    read = Path.read_text
-
-    def edited(self: Path, **options: str) -> str:
-        return read(self, **options) + ("# changed" if self == changed else "")
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Path, "read_text", edited)
-        rows.rows_code.cache_clear()
-        pd.testing.assert_frame_equal(study.table(), before)
+    metric = """
+        import kit
+        SIZE = 1
+        @kit.register_metric(artifact="classification", higher_is_better=True, unit="share")
+        def mine(label):
+            return label * SIZE == 1
+    """
+    cells.run(metric)
+    base = toy_variant(toys)
+    study = kit.Study("kept", [kit.Run(base, kit.Quality(toys, limit=8))], base)
+    first = study.run(executor="inline", metrics=["mine"])
+    pd.testing.assert_frame_equal(study.table(), first)
     assert made == [1]
-    rows.rows_code.cache_clear()
+    cells.run("SIZE = 2")
+    table = study.table()
+    assert (made, table[table.metric == "mine"].value.iloc[0]) == ([1, 1], 0)
+    study.run(executor="inline", redo="quality")
+    assert made == [1, 1, 1]
 
 
 def test_workers_never_change_a_table(
@@ -236,8 +235,8 @@ def test_a_reader_is_shown_both_texts_of_a_pair(toys: Ref, called: list[int]) ->
 
 def test_wrong_splits_and_short_trainings_are_told(toys: Ref) -> None:
     base = toy_variant(toys)
-    with pytest.raises(SpecError, match="Did you mean 'test'"):
-        build.run_ids([Run(base, kit.Quality(toys, "tets"))])
+    with pytest.raises(SpecError, match="unknown split of toys 'latr'. Did you mean 'later'?"):
+        kit.Study("wrong", [Run(base, kit.Quality(toys, "latr"))], base)
 
 
 def test_what_is_fitted_on_validation_is_where_the_study_asks_for_it(toys: Ref) -> None:
@@ -317,7 +316,7 @@ def test_a_repeat_stands_in_for_no_run_that_failed(toys: Ref) -> None:
     rule = Variant(Ref("toy_rule"), kit.Training(toys), name="rule")
     main, again = (Run(rule, kit.Quality(toys, **how)) for how in ({}, {"batch_size": 1}))
     kit.Study("both", [again], rule).run(executor="inline", on_error="raise")
-    store.save_failure(build.run_ids([main])[main], "rule: no pad token", "", undefined=False)
+    store.save_failure(main.id, "rule: no pad token", "", undefined=False)
     plain, both = kit.Study("both", [main], rule), kit.Study("both", [main, again], rule)
     table = both.table()
     assert set(table[table.metric == "accuracy"].note) == {"rule: no pad token"}

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import os
 import shutil
 from pathlib import Path
@@ -9,7 +10,7 @@ import pytest
 from kit.architectures import folder as folders
 from kit.architectures.folder import ModelFolder, locate
 from kit.ref import Ref, content_hash, to_json
-from kit.spec import Run, Variant
+from kit.spec import Run, Variant, from_json
 
 
 @pytest.fixture
@@ -99,6 +100,9 @@ def test_the_record_of_a_run_holds_place_and_content(model: Path) -> None:
     run = Run(Variant(f"hf:{model}"), Ref("cost"))
     source = to_json(run)["variant"]["architecture"]["args"]["source"]
     assert source == {"located": str(model), "content": ModelFolder(model).content()}
+    again = from_json(json.loads(json.dumps(to_json(run))))
+    assert (again, again.id) == (run, run.id)
+    assert isinstance(again.variant.architecture.args["source"], ModelFolder)
 
 
 def test_a_folder_that_is_not_there_can_be_named_and_is_told_when_it_is_read() -> None:

@@ -10,7 +10,7 @@ import pytest
 from helpers import Cells, toy_frame, toy_texts, toy_variant
 
 import kit
-from kit import build, registry, tasks
+from kit import registry, tasks
 from kit.corruptions import SEVERITIES, corrupted, examples_of, graded
 from kit.measurements import Quality
 from kit.measurements.quality import quality
@@ -49,7 +49,7 @@ def test_a_corruption_and_its_version_make_another_run(toys: Ref, cells: Cells) 
         cells.run(text)
         runs = [Run(base, Quality(toys, corruption=Ref("marked", severity=s))) for s in (1, 2)]
         assert uses(runs[0])["corruptions/marked"] == registry.corruptions.get("marked").version
-        ids += build.run_ids([*runs, Run(base, Quality(toys))]).values()
+        ids += [run.id for run in (*runs, Run(base, Quality(toys)))]
     assert len(set(ids)) == 5 and ids[2] == ids[5]
     assert ("corruptions", registry.corruptions.get("marked")) in registry.user_entries()
     assert all(check.passed for check in kit.check("marked"))

@@ -45,7 +45,7 @@ def texts(what: str) -> dict[str, dict[str, str]]:
 
 
 def test_a_run_is_walked_back_to_what_made_it(study: kit.Study) -> None:
-    run_id = next(iter(study.ids().values()))
+    run_id = study.runs[0].id
     origin, found = store.read_info(run_id)["origin"], texts(run_id)
     assert found[f"run {run_id}"]["training rates"] == "0.03"
     assert found[f"run {run_id}"]["measurement"] == "quality"
@@ -76,8 +76,8 @@ def test_a_row_is_shown_with_both_runs_of_a_pair(study: kit.Study) -> None:
 
 def test_a_paired_row_names_both_runs(study: kit.Study) -> None:
     ids = {
-        (run.variant.name, run.measurement.args["split"]): run_id
-        for run, run_id in study.ids().items()
+        (run.variant.name, run.measurement.args["split"]): run.id
+        for run in study.runs
         if run.measurement.name == "quality"
     }
     loaded = results.load("01_toy", results_folder())
@@ -88,7 +88,8 @@ def test_a_paired_row_names_both_runs(study: kit.Study) -> None:
 
 
 def test_what_an_older_store_lacks_is_said(study: kit.Study) -> None:
-    run, run_id = next(iter(study.ids().items()))
+    run = study.runs[0]
+    run_id = run.id
     artifact = store.load(run, run_id)
     info = {key: value for key, value in artifact.info.items() if key != "origin"}
     store.save(dataclasses.replace(artifact, info=info))
@@ -101,7 +102,7 @@ def test_what_an_older_store_lacks_is_said(study: kit.Study) -> None:
 
 @pytest.mark.parametrize("kind", ["close", "../../x", "", "a\0b", "x" * 10_000])
 def test_an_unknown_run_gets_the_nearest(study: kit.Study, kind: str) -> None:
-    run_id = next(iter(study.ids().values()))
+    run_id = study.runs[0].id
     wrong = run_id[:-1] + ("0" if run_id[-1] != "0" else "1") if kind == "close" else kind
     with pytest.raises(SpecError, match="unknown run") as found:
         walk_back(wrong)
