@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from kit import assets, environment, registry, store, tasks
 from kit.progress import report
-from kit.ref import Ref
+from kit.ref import Ref, to_json
 from kit.spec import Run, Variant, uses
 
 if TYPE_CHECKING:
@@ -18,43 +18,29 @@ if TYPE_CHECKING:
     from kit.tasks.task import Task
 
 
-def origin(run: Run) -> dict[str, Any]:
-    """Returns where the numbers of a run come from, as plain JSON; builds nothing.
+def origin(run: Run, *, built: bool) -> dict[str, Any]:
+    """Returns what the numbers of a run come from, as plain JSON; builds nothing.
+
+    Args:
+        run: which.
+        built: whether what it builds is there.
 
     Returns:
-        `code` (`kind/name` -> version), `built` (`weights`, `graph` -> folder under `built/` in the
-        store) and `assets` (name -> version, sha256).
+        `run`, `versions` (by `kind/name`), `assets` (`version` and `sha256` by name) and `built`
+        (`training`, `export`: its `folder` under `built/` in the store, the `seconds` it took).
     """
-    variant = run.variant
-    built: dict[str, str] = {}
-    found: dict[str, dict[str, str]] = {}
-    if is_trained(variant):
-        built["weights"] = store.built_path(_weights_spec(variant)).name
-    if registry.runtimes.get(variant.runtime.name).traits["form"] == "graph":
-        spec = _graph_spec(variant, stage(variant, "exported"))
-        built["graph"] = store.built_path(spec).name
-    code = uses(run)
-    for kind, _, name in (key.partition("/") for key in code if "/" in key):
+    versions = uses(run)
+    found = {}
+    for kind, _, name in (key.partition("/") for key in versions if "/" in key):
         for asset in registry.REGISTRIES[kind].get(name).traits.get("assets", ()):
             card = assets.card(asset)
             found[asset] = {"version": card.version, "sha256": card.sha256}
-    return {"code": code, "built": built, "assets": found}
-
-
-def spent(variant: Variant) -> dict[str, tuple[str, float]]:
-    """Returns the folders of a variant's built things, and what making each was and took."""
-    found = {}
-    if is_trained(variant):
-        found["training"] = store.built_path(_weights_spec(variant))
-    if registry.runtimes.get(variant.runtime.name).traits["form"] == "graph":
-        for count in range(len(stage(variant, "exported")) + 1):
-            spec = _graph_spec(variant, stage(variant, "exported")[:count])
-            found[f"exporting {count}"] = store.built_path(spec)
-    return {
-        folder.name: (what.partition(" ")[0], float((folder / store.SECONDS).read_text()))
-        for what, folder in found.items()
-        if (folder / store.SECONDS).exists()
+    places = folders(run.variant) if built else {}
+    made = {
+        what: {"folder": folder.name, "seconds": store.seconds(folder)}
+        for what, folder in places.items()
     }
+    return {"run": to_json(run), "versions": versions, "assets": found, "built": made}
 
 
 def kind_of(variant: Variant) -> str:
@@ -229,16 +215,20 @@ def gives_features(variant: Variant) -> bool:
     return kind_of(variant) in ("encoder", "vision") and form == "module"
 
 
-def needs_build(variant: Variant) -> list[str]:
-    """Returns which expensive things of a variant are not built yet: `training`, `export`."""
-    missing = []
-    if is_trained(variant) and not store.built_path(_weights_spec(variant)).exists():
-        missing.append("training")
+def folders(variant: Variant) -> dict[str, Path]:
+    """Returns where the expensive things of a variant are or will be: `training`, `export`."""
+    places = {}
+    if is_trained(variant):
+        places["training"] = store.built_path(_weights_spec(variant))
     if registry.runtimes.get(variant.runtime.name).traits["form"] == "graph":
         spec = _graph_spec(variant, stage(variant, "exported"))
-        if not store.built_path(spec).exists():
-            missing.append("export")
-    return missing
+        places["export"] = store.built_path(spec)
+    return places
+
+
+def needs_build(variant: Variant) -> list[str]:
+    """Returns which of its `folders` are not built yet."""
+    return [what for what, folder in folders(variant).items() if not folder.exists()]
 
 
 def prepare(variant: Variant) -> None:

@@ -9,9 +9,7 @@ from __future__ import annotations
 import contextlib
 import math
 import os
-import shutil
 import sys
-import textwrap
 import time
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any
@@ -237,25 +235,16 @@ def show(
         str, typer.Argument(help="A run_id, or a row of a table: 02_sentiment:17 (1 is the first).")
     ],
 ) -> None:
-    """Walk one number back: row, artifact, run, build, data, assets, code, commit, machine."""
+    """Walk one number back: row, machine, run, versions, assets, and what the store has of it."""
     with _told():
+        from rich.console import Console
+
         from kit.trust.origin import walk_back
 
-        for title, lines in walk_back(what):
-            typer.secho(f"\n{title}", bold=True)
-            for name, text in lines:
-                typer.echo(_hanging(f"  {name:<24} ", text))
-
-
-def _hanging(head: str, text: str) -> str:
-    """Returns a text after a heading, folded to the terminal and indented below itself."""
-    width = max(40, shutil.get_terminal_size().columns)
-    indent = " " * len(head)
-    lines = [
-        textwrap.fill(line, width, initial_indent=indent, subsequent_indent=indent)
-        for line in text.splitlines() or [""]
-    ]
-    return head.rstrip() if not text else head + "\n".join(lines).removeprefix(indent)
+        console = Console(soft_wrap=not sys.stdout.isatty())
+        for title, known in walk_back(what).items():
+            console.print(f"\n{title}", style="bold", markup=False, highlight=False)
+            console.print_json(data=known)
 
 
 @app.command()

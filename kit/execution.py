@@ -111,23 +111,16 @@ class Execution:
         self._bar.update()
         return True
 
-    def _save(self, run: Run, raw: Raw, began: float) -> None:
-        """Keeps an artifact; what passed since `began` and was not the run's own is starting.
+    def _save(self, run: Run, raw: Raw) -> None:
+        """Keeps an artifact.
 
         Raises:
             SpecError: a folder that the run reads changed since the study began.
         """
         if run.id != self._ids[run]:
             raise SpecError(store.CHANGED)
-        spent = dict(raw.info.get("spent", {}))
-        rest = time.perf_counter() - began - sum(spent.values())
-        spent["starting"] = spent.get("starting", 0.0) + max(rest, 0.0)
-        about = {
-            "machine": environment.machine(),
-            "machine_key": environment.machine_key(),
-            "origin": build.origin(run),
-        }
-        info = {**raw.info, **about, "spent": spent, "saved": time.time_ns()}
+        about = {"machine": environment.machine(), "machine_key": environment.machine_key()}
+        info = {**raw.info, **about, "saved": time.time_ns()}
         store.save(store.Artifact(run, self._ids[run], raw.kind, raw.columns, info))
         self._bar.update()
 
@@ -186,7 +179,6 @@ class Execution:
                     except queue.Empty:
                         return
                     for run in members:
-                        began = time.perf_counter()
                         if self._done_meanwhile(run):
                             continue
                         if worker is None:  # a runner takes the threads that its run asks for
@@ -195,7 +187,7 @@ class Execution:
                             return
                         with self._kept([run]), self._bar.telling(run.variant):
                             try:
-                                self._save(run, worker.call("measure", run), began)
+                                self._save(run, worker.call("measure", run))
                             except WorkerError:
                                 worker = None
                                 raise
@@ -218,13 +210,12 @@ class Execution:
 
     def _one_fresh(self, run: Run) -> None:
         threads = run.measurement.args.get("threads") or 1
-        began = time.perf_counter()
         with (
             self._kept([run]),
             self._bar.telling(run.variant),
             self._open(Bench, threads=threads, freed="system") as worker,
         ):
-            self._save(run, worker.call("measure", run), began)
+            self._save(run, worker.call("measure", run))
 
     def _one_driven(self, run: Run) -> None:
         run_id = self._ids[run]
@@ -241,7 +232,7 @@ class Execution:
             raw = entry.function(driver, **run.measurement.args)
             seconds = round(time.perf_counter() - start, 3)
             info = {**raw.info, "seconds": seconds}
-            self._save(run, Raw(raw.kind, raw.columns, info), start)
+            self._save(run, Raw(raw.kind, raw.columns, info))
 
 
 def _where(run: Run) -> str:

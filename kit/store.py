@@ -244,8 +244,6 @@ def memo(key: str, make: Callable[[], Any]) -> Any:
 
 
 CHANGED = "the model's folder changed while it was being used; nothing of it is kept, run it again"
-SECONDS = "seconds"
-"""File of a built folder: how long the making took, since it was last interrupted."""
 
 
 def built_path(spec: Any) -> Path:
@@ -284,7 +282,7 @@ def built(spec: Any, make: Callable[[Path], None]) -> Path:
                 make(unfinished)
                 if built_path(spec) != target:
                     raise SpecError(CHANGED)
-                write_text(unfinished / SECONDS, f"{time.perf_counter() - start:.3f}\n")
+                write_text(unfinished / "seconds", f"{time.perf_counter() - start:.3f}\n")
                 write_text(unfinished / "spec.json", json.dumps(to_json(spec), indent=1))
                 disk.discard(unfinished / "checkpoint", _temporaries())
                 unfinished.replace(target)
@@ -294,6 +292,12 @@ def built(spec: Any, make: Callable[[Path], None]) -> Path:
                 unfinished.rmdir()  # unless a checkpoint is in it
             raise
     return target
+
+
+def seconds(folder: Path) -> float | None:
+    """Returns how long the making of a built thing took, since it was last interrupted."""
+    known: float | None = _read_json(folder / "seconds")
+    return known
 
 
 def _keep_checkpoint(folder: Path) -> None:

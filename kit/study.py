@@ -11,8 +11,8 @@ from kit.busyness import BUSY
 from kit.plan import failure, plan, state
 from kit.readings import Readings
 from kit.ref import Ref, content_hash
-from kit.spec import Run, Variant, uses
-from kit.table import TABLE_VERSION, rows_of
+from kit.spec import Run, Variant
+from kit.table import rows_of
 from kit.tasks.prepare import split_names
 from kit.values import SpecError, check_name, shown, suggest
 
@@ -233,22 +233,12 @@ class Study(Readings):
         index = pd.Index(range(len(machines)), name="machine")
         return pd.DataFrame([*machines.values()], index=index)
 
-    def versions(self) -> dict[str, str]:
-        """Returns the version of all code behind the rows, metrics apart, by kind and name."""
-        found = {key: one for run in self.runs for key, one in uses(run).items()}
-        return {"table": str(TABLE_VERSION), **found}
+    def record(self) -> dict[str, dict[str, Any]]:
+        """Returns what the numbers of each run come from, by its id: what `publish` keeps.
 
-    def spent(self) -> dict[str, dict[str, float]]:
-        """Returns what the seconds of each done run, and of each thing built for it, went into.
-
-        Returns:
-            `training`, `timing`, `starting` (processes, imports, loading), `waiting`, a
-            measurement's name, ... by run id or built folder: two studies share some.
+        See `kit.build.origin`; `seconds` is what the run took, None where it has no result.
         """
-        found: dict[str, dict[str, float]] = {}
-        for run in self.runs:
-            info = store.read_info(run.id)
-            found[run.id] = info.get("spent") or {run.measurement.name: info.get("seconds", 0.0)}
-            for folder, (what, seconds) in build.spent(run.variant).items():
-                found[folder] = {what: seconds}
-        return found
+        return {
+            run.id: {**build.origin(run, built=bool(info)), "seconds": info.get("seconds")}
+            for run, info in self._infos().items()
+        }

@@ -9,10 +9,6 @@ from kit import registry, results, store
 from kit.ref import Ref
 from kit.spec import Run, Variant
 
-TABLE_VERSION = 3
-"""Raised when rows of published pages would be computed differently from the same artifacts and
-metrics; `kit stale` then names these pages."""
-
 Row = dict[str, Any]
 
 

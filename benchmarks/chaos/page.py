@@ -104,7 +104,7 @@ def publish(rows: pd.DataFrame, machine: Mapping[str, object]) -> Path:
         "## Where to look",
         f"- [{NAME}.csv]({NAME}.csv): every count, and the names of what was lost or left.\n"
         "- [benchmarks/README.md](../benchmarks/README.md): who is killed when, what is compared.",
-        'Made by `make chaos`.\n\n<!-- made from {"cells": "", "code": {}} -->',
+        "Made by `make chaos`.",
     ]
     write_text(folder / f"{NAME}.md", "\n\n".join(parts) + "\n")
     return folder / f"{NAME}.md"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -12,7 +11,8 @@ import pandas as pd
 
 from kit import presets, results
 from kit.analysis.rows import records
-from kit.report import footer, placeholders, tables
+from kit.report import placeholders, tables
+from kit.report.record import write_record
 from kit.report.summary import summary
 from kit.store import project_root, write_bytes, write_text
 from kit.values import SpecError, shown
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class Study(Protocol):
-    """What `publish` asks of a study; its `versions()` enter the footer where it has them."""
+    """What `publish` asks of a study."""
 
     name: str
 
@@ -31,6 +31,9 @@ class Study(Protocol):
 
     def machines(self) -> pd.DataFrame:
         """Returns one row a machine; its index is the rows' `machine`."""
+
+    def record(self) -> Mapping[str, Mapping[str, Any]]:
+        """Returns what the numbers of each run come from, by its id."""
 
 
 def results_folder() -> Path:
@@ -46,7 +49,7 @@ def publish(
     figures: Mapping[str, Figure] | None = None,
     svg: bool = False,
 ) -> Path:
-    """Writes NOTEBOOK.csv, .machines.csv, .md and figures/NOTEBOOK_*.png.
+    """Writes NOTEBOOK.csv, .machines.csv, .runs.json, .md and figures/NOTEBOOK_*.png.
 
     The same studies and figures give the same files, so that a rerun is a diff one can review. At
     the default preset the project's README.md gets the new numbers too, where it has placeholders
@@ -86,13 +89,11 @@ def publish(
     for name, figure in figures.items():
         for form in ("png", "svg") if svg else ("png",):
             _write_figure(folder / "figures" / f"{notebook}_{name}.{form}", figure)
-    versions: dict[str, str] = {}
-    for study in studies:
-        versions |= getattr(study, "versions", dict)()
-    made = footer.made_from(notebook, versions, set(table["metric"]))
+    runs = {run_id: kept for study in studies for run_id, kept in study.record().items()}
+    write_record(folder / f"{notebook}.runs.json", notebook, runs)
     page = folder / f"{notebook}.md"
-    parts = _page(notebook, table, machines, filled, list(figures)) + _times(studies)
-    write_text(page, "\n\n".join([*parts, footer.as_markdown(made)]) + "\n")
+    parts = _page(notebook, table, machines, filled, list(figures)) + _times(runs)
+    write_text(page, "\n\n".join(parts) + "\n")
     if presets.preset_name() == "default":
         refill_readme(notebook)
     return page
@@ -174,24 +175,32 @@ def _page(
         "## Where to look",
         f"- [{notebook}.csv]({notebook}.csv): every number with its interval; "
         f'`kit.load("{notebook}")` reads it.\n'
+        f"- [{notebook}.runs.json]({notebook}.runs.json): what each run was and was made from; "
+        "`kit show RUN_ID` prints it, `kit stale` compares it with the code as it is now.\n"
         f"- `notebooks/{notebook}.ipynb`: what was asked and how, with the code.\n"
         "- Values are `value [low, high]`, the 95% interval; two in brackets with `/` are seeds.",
     ]
 
 
-def _times(studies: tuple[Study, ...]) -> list[str]:
-    """Returns the section that says where the minutes went, once what two studies share."""
-    each: dict[str, Mapping[str, float]] = {}
-    for study in studies:
-        each |= getattr(study, "spent", dict)()
-    total: Counter[str] = Counter()
-    for one in each.values():
-        total.update(one)
-    if not total:
+def _times(runs: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """Returns the section that says where the minutes went, each thing that was built once."""
+    spent = [(each["run"]["measurement"]["ref"], each["seconds"]) for each in runs.values()]
+    built = {
+        one["folder"]: (w, one["seconds"]) for r in runs.values() for w, one in r["built"].items()
+    }
+    times = pd.DataFrame([*spent, *built.values()], columns=["part", "seconds"])
+    seconds = (
+        times.astype({"seconds": float})
+        .groupby("part")["seconds"]
+        .sum()
+        .sort_values(ascending=False)
+    )
+    if not seconds.sum():
         return []
-    rows = {what: [f"{s / 60:.1f}", f"{s / total.total():.0%}"] for what, s in total.most_common()}
-    frame = pd.DataFrame.from_dict(rows, orient="index", columns=["minutes", "share"])
-    frame.index.name = "part"
+    share = seconds / seconds.sum()
+    frame = pd.DataFrame(
+        {"minutes": seconds.map(lambda s: f"{s / 60:.1f}"), "share": share.map("{:.0%}".format)}
+    )
     return ["## Where the time went", _markdown(frame)]
 
 

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import csv
 import dataclasses
+from collections.abc import Iterator
 from pathlib import Path
 
-from kit.report import footer
-from kit.spec import TRAINING_VERSION
+from kit import registry
+from kit.report.record import Record, notebook_hash, read_record
+from kit.spec import TRAINING_VERSION, Run, from_json
 from kit.store import project_root
-
-_NOUNS = {"architectures": "architecture", "measurements": "measurement", "metrics": "metric"}
-_NOUNS |= {"runtimes": "runtime", "schemes": "scheme", "tasks": "task"}
+from kit.values import SpecError
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,11 +30,11 @@ class Stale:
 
 
 def stale_pages() -> list[Stale]:
-    """Returns the pages in `results/` whose notebook or code changed; a page without footer is one.
+    """Returns the pages in `results/` whose notebook or runs changed, or that have no record.
 
-    A page whose footer names no cells was made by no notebook: its code alone can change.
-
-    Numbers of pages that are not in the list come from the code as it is now.
+    A run changed where another id follows from what is kept of it and from the code as it is now.
+    What a notebook's cells define is judged by their hash alone. A page that neither a notebook nor
+    a study made has nothing to be judged by.
     """
     pages = sorted((project_root() / "results").glob("[0-9][0-9]_*.md"))
     found = [(page, tuple(_reasons(page))) for page in pages]
@@ -44,37 +45,70 @@ def stale_pages() -> list[Stale]:
     ]
 
 
-def _reasons(page: Path) -> list[str]:
-    made = footer.read_footer(page)
-    if made is None:
-        return ["it does not say what it was made from"]
-    notebook = f"notebooks/{page.stem}.ipynb"
-    now = footer.notebook_hash(page.stem)
-    reasons = [f"{notebook} is not there"] if made["cells"] and not now else []
-    if now and now != made["cells"]:
-        reasons.append(f"code cells of {notebook} changed")
-    for key, was in made["code"].items():
-        version = _version_now(key)
+def _reasons(page: Path) -> Iterator[str]:
+    notebook = Path("notebooks") / f"{page.stem}.ipynb"
+    is_there = (project_root() / notebook).is_file()
+    if not is_there and not page.with_suffix(".runs.json").exists():
+        return
+    try:
+        record = read_record(page)
+    except SpecError as error:
+        yield str(error)
+        return
+    if record.cells and not is_there:
+        yield f"{notebook} is not there"
+    elif record.cells != notebook_hash(page.stem):
+        yield f"code cells of {notebook} changed"
+    yield from _unknown_runs(page, record)
+    now = {key: _version_now(key) for key in record.versions if key not in record.defined}
+    for key, version in now.items():
         if version is None:
-            reasons.append(f"{_words(key)} is no longer registered")
-        elif version != was:
-            reasons.append(f"{_words(key)} is version {version}, was {was}")
-    return reasons
+            yield f"{_words(key)} is no longer registered"
+        elif version != record.versions[key]:
+            yield f"{_words(key)} is version {version}, was {record.versions[key]}"
+    same = {key for key, version in now.items() if version == record.versions[key]}
+    changed = [
+        (run_id, why)
+        for run_id, kept in record.runs.items()
+        if same.issuperset(kept.uses) and (why := _changed(run_id, kept.run))
+    ]
+    if changed:
+        more = f"{len(changed)} of {len(record.runs)} runs"
+        yield f"{more} are others than the table's, such as {changed[0][0]}: {changed[0][1]}"
+
+
+def _unknown_runs(page: Path, record: Record) -> Iterator[str]:
+    """Yields a sentence where a table has rows of runs that its record lacks."""
+    table = page.with_suffix(".csv")
+    with table.open(encoding="utf-8", newline="") as file:
+        ids = [run_id for row in csv.DictReader(file) for run_id in row["run_id"].split()]
+    if unknown := [run_id for run_id in dict.fromkeys(ids) if run_id not in record.runs]:
+        runs = f"{len(unknown)} runs, such as {unknown[0]}, that {page.stem}.runs.json lacks"
+        yield f"{table.name} has rows of {runs}"
+
+
+def _changed(run_id: str, kept: object) -> str:
+    """Returns why a kept run has another id as the code is now; empty where it has not."""
+    try:
+        run = from_json(kept)
+        if not isinstance(run, Run):
+            return "what is kept of it is no run"
+        return "" if run.id == run_id else f"its id is now {run.id}"
+    except SpecError as error:
+        return str(error)
 
 
 def _version_now(key: str) -> str | None:
+    """Returns the version of what `kind/name` means in the registries; None where nothing."""
     if key == "training":
         return str(TRAINING_VERSION)
-    if key == "table":
-        from kit.table import TABLE_VERSION
-
-        return str(TABLE_VERSION)
-    return footer.version_now(key)
+    kind, _, name = key.partition("/")
+    known = registry.REGISTRIES.get(kind)
+    return known.get(name).version if known is not None and name in known.names() else None
 
 
 def _words(key: str) -> str:
     """Returns `kind/name` as words."""
     kind, _, name = key.partition("/")
-    if not name:
-        return "the training loop" if key == "training" else "the making of tables"
-    return f"{_NOUNS.get(kind, kind)} {name}"
+    known = registry.REGISTRIES.get(kind)
+    return f"{known.kind if known else kind} {name}" if name else "the training loop"

@@ -24,6 +24,11 @@ class Made:
         index = pd.RangeIndex(len(self._machines), name="machine")
         return pd.DataFrame({"cpu": list(self._machines), "cores": 2}, index=index)
 
+    def record(self):
+        run = {"measurement": {"ref": "quality"}}
+        kept = {"run": run, "versions": {"architectures/majority": "1"}, "assets": {}, "built": {}}
+        return {ids: {**kept, "seconds": 1.5} for ids in set(self.table()["run_id"])}
+
 
 @pytest.fixture
 def project(tmp_path, monkeypatch):
@@ -44,6 +49,7 @@ def test_round_trip(project):
     found = files(project / "results")
     assert sorted(found) == [
         *("02_sentiment.csv", "02_sentiment.machines.csv", "02_sentiment.md"),
+        "02_sentiment.runs.json",
         *("figures/02_sentiment_quality.png", "figures/02_sentiment_quality.svg"),
     ]
     back = results.load("02_sentiment")

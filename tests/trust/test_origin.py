@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import sys
 from pathlib import Path
 
@@ -12,9 +11,9 @@ from helpers import toy_variant
 import kit
 from kit import assets, build, registry, results, store
 from kit.measurements import Quality
-from kit.ref import Ref
+from kit.ref import Ref, to_json
 from kit.report.publish import publish, results_folder
-from kit.spec import Run, Variant
+from kit.spec import Run, Variant, uses
 from kit.trust.origin import walk_back
 from kit.values import SpecError
 
@@ -40,36 +39,32 @@ def study(
     return made
 
 
-def texts(what: str) -> dict[str, dict[str, str]]:
-    return {title: dict(lines) for title, lines in walk_back(what)}
-
-
 def test_a_run_is_walked_back_to_what_made_it(study: kit.Study) -> None:
-    run_id = study.runs[0].id
-    origin, found = store.read_info(run_id)["origin"], texts(run_id)
-    assert found[f"run {run_id}"]["training rates"] == "0.03"
-    assert found[f"run {run_id}"]["measurement"] == "quality"
-    assert found["artifact"]["column logits"].startswith("float32 ")
-    assert found["artifact"]["folder"] == str(store.store_root() / "artifacts" / run_id)
-    weights = store.store_root() / "built" / origin["built"]["weights"]
-    assert found["built"]["weights"] == str(weights)
-    assert {"  curve.csv", "  training.json", "  model.safetensors"} <= set(found["built"])
-    assert found["data"]["toys test"] == origin["data"]["toys test"]
-    assert found["code"]["architectures/toy_encoder"] == "1"
+    run = study.runs[0]
+    found = walk_back(run.id)
+    kept, stored = found[f"run {run.id}"], found[f"run {run.id} in this store"]
+    assert kept["run"] == to_json(run)
+    assert kept["uses"] == uses(run)
+    training = kept["built"]["training"]
+    assert training["folder"] == build.folders(run.variant)["training"].name
+    assert {"curve.csv", "training.json", "model.safetensors"} <= training["bytes"].keys()
+    assert training["seconds"] > 0 and kept["seconds"] > 0
+    assert stored["columns"]["logits"].startswith("float32 ")
+    assert stored["folder"] == str(store.store_root() / "artifacts" / run.id)
     assert "commit" in found["machine"] and "cpu" in found["machine"]
     rows = found["rows"]["01_toy"].split(" and ", maxsplit=1)[0].split(", ")
     table = results.load("01_toy", results_folder())
-    assert all(run_id in table.run_id[int(number) - 1] for number in rows)
+    assert all(run.id in table.run_id[int(number) - 1] for number in rows)
 
 
 def test_a_row_is_shown_with_both_runs_of_a_pair(study: kit.Study) -> None:
     table = results.load("01_toy", results_folder())
     paired = table.index[(table.metric == "accuracy_change") & (table.split == "test")][0]
     parts = walk_back(f"01_toy:{paired + 1}")
-    assert parts[0].title == f"row {paired + 1} of 01_toy"
-    assert dict(parts[0].lines)["metric"] == "accuracy_change"
+    title, row = next(iter(parts.items()))
+    assert (title, row["metric"]) == (f"row {paired + 1} of 01_toy", "accuracy_change")
     ids = table.run_id[paired].split()
-    assert [part.title for part in parts if part.title.startswith("run ")] == [
+    assert [part for part in parts if part.startswith("run ") and "in this" not in part] == [
         f"run {one}" for one in ids
     ]
 
@@ -87,17 +82,28 @@ def test_a_paired_row_names_both_runs(study: kit.Study) -> None:
         assert rows.run_id.item() == f"{ids['majority', 'later']} {ids['base', 'later']}"
 
 
-def test_what_an_older_store_lacks_is_said(study: kit.Study) -> None:
+def test_a_clone_without_the_store_shows_what_is_recorded(
+    study: kit.Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     run = study.runs[0]
-    run_id = run.id
-    artifact = store.load(run, run_id)
-    info = {key: value for key, value in artifact.info.items() if key != "origin"}
-    store.save(dataclasses.replace(artifact, info=info))
-    assert "not recorded" in texts(run_id)["built, data, assets, code"][""]
-    store.delete(run_id)
-    assert "not in this store" in texts(run_id)[f"run {run_id}"]["artifact"]
-    store.save_failure(run_id, "it broke", "Traceback", undefined=False)
-    assert texts(run_id)[f"run {run_id}: failed"] == {"why": "it broke", "log": "Traceback"}
+    before = walk_back(run.id)
+    monkeypatch.setenv("KIT_STORE", str(tmp_path / "clone"))
+    found = walk_back(run.id)
+    before[f"run {run.id}"]["built"]["training"]["bytes"] = "no longer in the store"
+    assert found[f"run {run.id}"] == before[f"run {run.id}"]
+    assert found["machine"] == before["machine"]
+    assert found[f"run {run.id} in this store"].startswith("not there: run its notebook")
+    store.save_failure(run.id, "it broke", "Traceback", undefined=False)
+    failed = walk_back(run.id)[f"run {run.id}: failed"]
+    assert failed == {"why": "it broke", "log": "Traceback"}
+
+
+def test_a_table_without_a_record_is_shown_all_the_same(study: kit.Study) -> None:
+    record = results_folder() / "01_toy.runs.json"
+    run_id = study.runs[0].id
+    record.unlink()
+    assert "01_toy.runs.json is not there" in walk_back(run_id)[f"run {run_id}"]
+    assert walk_back(run_id)[f"run {run_id} in this store"]["run"] == to_json(study.runs[0])
 
 
 @pytest.mark.parametrize("kind", ["close", "../../x", "", "a\0b", "x" * 10_000])
@@ -126,17 +132,14 @@ def test_an_unknown_row_is_told(study: kit.Study, what: str, hint: str) -> None:
 
 def test_the_origin_of_an_exported_graph_and_of_a_predictor(toys: Ref) -> None:
     variant = toy_variant(toys, runtime="onnx", schemes=["dynamic_int8"])
-    found = build.origin(Run(variant, Quality(toys, "later")))
-    assert set(found["built"]) == {"weights", "graph"}
-    assert set(found["data"]) == {"toys later", "toys train", "toys validation"}
-    assert build.origin(Run(Variant("majority"), Quality(toys)))["data"].keys() == {
-        "toys test",
-        "toys train",
-    }
+    found = build.origin(Run(variant, Quality(toys, "later")), built=True)
+    assert set(found["built"]) == {"training", "export"}
+    assert not build.origin(Run(Variant("majority"), Quality(toys)), built=True)["built"]
 
 
 def test_the_origin_names_the_assets() -> None:
-    found = build.origin(Run(kit.classifier("minilm", task="sentiment"), Quality("sentiment")))
+    run = Run(kit.classifier("minilm", task="sentiment"), Quality("sentiment"))
+    found = build.origin(run, built=False)
     card = assets.card("minilm")
     assert set(found["assets"]) == {"minilm", "sentiment"}
     assert found["assets"]["minilm"] == {"version": card.version, "sha256": card.sha256}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,8 @@ import kit
 from kit import registry
 from kit.cli import app
 from kit.ref import Ref
-from kit.report.footer import as_markdown, notebook_hash, read_footer
 from kit.report.publish import publish
+from kit.report.record import read_record
 from kit.source import cells_hash
 from kit.spec import Run, Variant
 from kit.trust.stale import stale_pages
@@ -51,6 +52,14 @@ def reasons() -> tuple[str, ...]:
     return tuple(reason for one in stale_pages() for reason in one.reasons)
 
 
+def edit(project: Path, change: Callable[[Any], Any]) -> None:
+    """Changes the record of the page by hand."""
+    path = project / "results" / "01_toy.runs.json"
+    known = json.loads(path.read_text(encoding="utf-8"))
+    change(known)
+    path.write_text(json.dumps(known), encoding="utf-8")
+
+
 def register_again(kind: str, name: str, **changes: Any) -> None:
     """Registers an entry of the package as it is, with some things changed."""
     known = registry.REGISTRIES[kind]
@@ -63,13 +72,11 @@ def register_again(kind: str, name: str, **changes: Any) -> None:
 def test_a_page_is_not_stale_when_it_was_just_written(project: Path) -> None:
     assert stale_pages() == []
     assert CliRunner().invoke(app, ["stale"]).exit_code == 0
-    made = read_footer(project / "results" / "01_toy.md")
-    assert made is not None
-    assert made["code"]["architectures/majority"] == "1"
-    assert made["code"]["metrics/accuracy"] == registry.metrics.get("accuracy").version
-    assert "table" in made["code"]
-    assert not any("toy" in key for key in made["code"])  # counts by the notebook's cells
-    assert "metrics/speedup" not in made["code"]
+    record = read_record(project / "results" / "01_toy.csv")
+    assert record.versions["architectures/majority"] == "1"
+    assert record.defined == ["architectures/toy_rule", "tasks/toys"]  # count by the notebook's cells
+    assert {kept.run["variant"]["name"] for kept in record.runs.values()} == {"majority", "rule"}
+    assert not any(key.startswith("metrics/") for key in record.versions)
 
 
 def test_formatting_comments_and_prose_do_not_count(project: Path) -> None:
@@ -87,45 +94,76 @@ def test_a_cell_that_is_no_python_counts_by_its_text() -> None:
     assert cells_hash(["a = 1"]) == cells_hash(["a=1 # one"])
 
 
-def test_a_version_that_was_raised_is_told_with_the_command(
-    project: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    register_again("metrics", "accuracy", version=2)
+def test_a_version_that_was_raised_is_told_with_the_command(project: Path) -> None:
     register_again("architectures", "majority", version=3)
-    monkeypatch.setattr("kit.table.TABLE_VERSION", 99)
     done = CliRunner().invoke(app, ["stale"])
     assert done.exit_code == 1
     for line in (
         "results/01_toy.md is stale:",
-        "metric accuracy is version 2, was 1",
         "architecture majority is version 3, was 1",
-        "the making of tables is version 99, was",
         "make it anew: make results NOTEBOOK=01",
     ):
         assert line in done.output
 
 
-def test_a_page_that_no_notebook_made_is_judged_by_its_code(project: Path) -> None:
-    (project / "notebooks" / "01_toy.ipynb").unlink()
-    page = project / "results" / "01_toy.md"
-    page.write_text(as_markdown({"cells": "", "code": {"metrics/accuracy": "1"}}))
-    assert reasons() == ()
-    page.write_text(as_markdown({"cells": "", "code": {"metrics/accuracy": "0"}}))
-    assert reasons() == ("metric accuracy is version 1, was 0",)
-
-
-def test_code_that_is_gone_and_pages_without_a_footer(project: Path) -> None:
-    page = project / "results" / "01_toy.md"
-    whole = page.read_text(encoding="utf-8")
-    code = {"metrics/accurary": "1", "nothing/x": "1"}
-    page.write_text(as_markdown({"cells": notebook_hash("01_toy"), "code": code}))
-    assert reasons() == (
-        "metric accurary is no longer registered",
-        "nothing x is no longer registered",
+def test_code_that_is_gone_is_told(project: Path) -> None:
+    edit(
+        project, lambda known: known["versions"].update({"architectures/vador": "1", "old/x": "1"})
     )
-    for text in (whole.partition("<!-- made from")[0], "<!-- made from {} -->", ""):
-        page.write_text(text, encoding="utf-8")
-        assert reasons() == ("it does not say what it was made from",)
+    assert reasons() == (
+        "architecture vador is no longer registered",
+        "old x is no longer registered",
+    )
+
+
+def judged(project: Path) -> str:
+    """Makes the page's runs such as the package has; returns the id of one."""
+
+    def own(known: Any) -> None:
+        known["defined"] = []
+
+    edit(project, own)
+    return next(iter(read_record(project / "results" / "01_toy.csv").runs))
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        (lambda kept: kept["run"]["variant"].update(seed=7), "its id is now "),
+        (lambda kept: kept["run"]["variant"].update(seed=-7), "Variant: seed is -7"),
+        (lambda kept: kept["run"].clear(), "what is kept of it is no run"),
+        (lambda kept: kept["run"]["measurement"]["args"].update(limitt=7), "Did you mean 'limit'?"),
+    ],
+)
+def test_a_run_that_is_another_now_is_told(
+    project: Path, change: Callable[[Any], Any], why: str
+) -> None:
+    run_id = judged(project)
+    assert reasons() == ()
+    edit(project, lambda known: change(known["runs"][run_id]))
+    (reason,) = reasons()
+    assert reason.startswith(f"1 of 2 runs are others than the table's, such as {run_id}: ")
+    assert why in reason
+
+
+def test_a_record_that_is_not_there_damaged_or_of_another_table_is_told(project: Path) -> None:
+    path = project / "results" / "01_toy.runs.json"
+    whole = path.read_text(encoding="utf-8")
+    edit(project, lambda known: known["runs"].popitem())
+    (reason,) = reasons()
+    assert "01_toy.csv has rows of 1 runs, such as " in reason
+    for text, sentence in (
+        ("{", "results/01_toy.runs.json:"),
+        (whole.replace('"cells":', '"cell":'), "results/01_toy.runs.json: cells is nothing"),
+    ):
+        path.write_text(text, encoding="utf-8")
+        (reason,) = reasons()
+        assert reason.startswith(sentence)
+    path.unlink()
+    missing = "results/01_toy.runs.json is not there: nothing says what the table was made from"
+    assert reasons() == (missing,)
+    (project / "notebooks" / "01_toy.ipynb").unlink()  # a page of no notebook and no study
+    assert reasons() == ()
 
 
 def test_it_loads_no_torch(project: Path) -> None:
