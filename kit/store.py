@@ -1,15 +1,14 @@
 """Artifacts and built things on disk: atomic, locked, content-addressed.
 
 Under the store: `artifacts/RUN_ID/` (columns.npz, info.json), `partial/RUN_ID/` (finished parts of
-a run that goes on), `failures/RUN_ID.json`, `built/HASH/`, `rows/KEY.json` (numbers computed from
-artifacts, a cache), `locks/`, `damaged/RUN_ID/` (artifacts that could not be read), `tmp/` (what is
+a run that goes on), `failures/RUN_ID.json`, `built/HASH/`, `memo/KEY.json` (what took seconds to
+find out, a cache), `locks/`, `damaged/RUN_ID/` (artifacts that could not be read), `tmp/` (what is
 being written). The folders are the only index there is.
 """
 
 from __future__ import annotations
 
 import contextlib
-import functools
 import json
 import os
 import time
@@ -32,29 +31,28 @@ if TYPE_CHECKING:
 
 __all__ = ["Artifact", "Damaged", "StoreError", "locked", "timing_lock"]  # with what is here
 
-SCHEMA = 1
-"""Of the store's layout; raised when a newer kit could not read an older store."""
+LAYOUT = 2
+"""Of the store; raised when what an older kit kept would not be found again."""
 
 
 def store_root() -> Path:
     """Returns the store: `KIT_STORE`, else `runs/` under the nearest folder with `notebooks/`.
 
     Raises:
-        SpecError: the store was written with another layout.
+        SpecError: the store has another layout.
         StoreError: it cannot be made.
     """
     root = _place()
     mark = root / "schema"
     try:
-        changed = mark.stat().st_mtime_ns
+        found = mark.read_text(encoding="utf-8").strip()
     except OSError:
-        write_text(mark, f"{SCHEMA}\n")
-        changed = mark.stat().st_mtime_ns
-    found = _read_mark(mark, changed)
-    if found != str(SCHEMA):
+        write_text(mark, f"{LAYOUT}\n")
+        return root
+    if found != str(LAYOUT):
         raise SpecError(
-            f"the store {root} has schema {found}, this kit reads {SCHEMA}; "
-            "set KIT_STORE to another folder or use the kit that wrote it"
+            f"the store {root} has layout {found}, this kit has {LAYOUT} and changed nothing in "
+            "it; move it away, or set KIT_STORE to another folder, and run again"
         )
     return root
 
@@ -62,13 +60,6 @@ def store_root() -> Path:
 def _place() -> Path:
     given = os.environ.get("KIT_STORE")
     return Path(given).expanduser() if given else project_root() / "runs"
-
-
-@functools.lru_cache
-def _read_mark(mark: Path, changed: int) -> str:
-    """Reads the store's schema, once while unchanged: every look into the store asks."""
-    del changed
-    return mark.read_text(encoding="utf-8").strip()
 
 
 def project_root() -> Path:
@@ -234,7 +225,7 @@ def parts(run_id: str) -> dict[str, dict[str, np.ndarray]]:
 
 def memo(key: str, make: Callable[[], Any]) -> Any:
     """Returns the JSON value kept under a key of content, or makes and keeps it."""
-    path = store_root() / "rows" / f"{key}.json"
+    path = store_root() / "memo" / f"{key}.json"
     if (known := _read_json(path)) is not None:
         return known
     value = make()

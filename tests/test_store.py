@@ -237,15 +237,18 @@ def test_a_dead_holder_frees_the_lock(tmp_path: Path) -> None:
     assert not holder.exists()
 
 
-def test_a_store_of_another_schema_is_refused(fresh_store: Path) -> None:
-    store.store_root()
-    (fresh_store / "schema").write_text("99\n")
-    with pytest.raises(SpecError) as caught:
-        store.has("0" * 16)
+def test_a_store_of_an_older_kit_is_refused_and_left_as_it_is(fresh_store: Path) -> None:
+    (fresh_store / "artifacts" / ("0" * 16)).mkdir(parents=True)
+    (fresh_store / "schema").write_text("1\n")
+    before = sorted(fresh_store.rglob("*"))
+    for look in (lambda: store.has("0" * 16), store.sweep, lambda: store.memo("a", lambda: 1)):
+        with pytest.raises(SpecError) as caught:
+            look()
     assert str(caught.value) == (
-        f"the store {fresh_store} has schema 99, this kit reads 1; "
-        "set KIT_STORE to another folder or use the kit that wrote it"
+        f"the store {fresh_store} has layout 1, this kit has 2 and changed nothing in it; "
+        "move it away, or set KIT_STORE to another folder, and run again"
     )
+    assert sorted(fresh_store.rglob("*")) == before
 
 
 def test_the_store_lies_beside_the_notebooks(
@@ -302,7 +305,7 @@ def test_a_damaged_artifact_is_refused_and_can_be_set_aside(
 
 def test_what_is_damaged_and_cheap_is_made_again(fresh_store: Path) -> None:
     store.memo("key", lambda: 1)
-    (fresh_store / "rows" / "key.json").write_text("{")
+    (fresh_store / "memo" / "key.json").write_text("{")
     assert store.memo("key", lambda: 2) == 2
     store.save_failure("a", "it broke", "", undefined=False)
     (fresh_store / "failures" / "a.json").write_text("[1]")

@@ -136,7 +136,7 @@ class Bench:
         if target == "publish":
             shutil.copytree(expected.place.store, place.store)
         elif target in ("driver", "worker") and number % 2 == 0:  # trained, exported, not measured
-            unmeasured = shutil.ignore_patterns("artifacts", "rows")
+            unmeasured = shutil.ignore_patterns("artifacts", "memo")
             shutil.copytree(expected.place.store, place.store, ignore=unmeasured)
             work = dataclasses.replace(work, share=0.6)
         work = dataclasses.replace(work, kills=kills)

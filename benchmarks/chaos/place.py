@@ -27,7 +27,7 @@ EXACT = (*QUALITY.values(), "features")
 """Kinds of artifacts whose numbers have to come out equal; those of a timing never do."""
 _TOO_FEW = re.compile(r"\d+ calls; p\d+ needs \d+")
 """Why a percentile is undefined: how many calls a turn holds is the machine's load, no kill's."""
-_CACHE = re.compile(r"project/runs/(rows/[0-9a-f]{16}\.json|inductor/.*)")
+_CACHE = re.compile(r"project/runs/(memo/[0-9a-f]{16}\.json|inductor/.*)")
 
 Process = tuple[int, float]
 """Its id and when it started."""

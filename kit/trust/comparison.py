@@ -27,7 +27,8 @@ BYTES = 0.02  # relative difference of bytes that counts as the same
 VERDICTS = ("contradicted", "gone", "new", "moved", "not judged", "does not apply", "same")
 """Of a key, worst first. `moved`: another value that contradicts nothing."""
 _NOT_OF_THE_CLASS = ("commit", "memory_gb", "cores")
-_TIME_UNITS = ("s", "items/s")
+_OF_UNITS = {"bytes": "bytes", "ratio": "ratio", "s": "time", "items/s": "time"}
+_TIMED = frozenset(("timing", "selftest"))  # kinds of artifact that belong to the hour
 _PLURALS = {"bytes": "bytes", "ratio": "ratios of time", "time": "times", "quality": "quality"}
 
 
@@ -87,17 +88,12 @@ def _facts(before: Mapping[Any, Any] | None, after: Mapping[Any, Any] | None) ->
 
 
 def _kind(row: Mapping[Any, Any]) -> str:
-    """Returns by which rule a row is judged."""
+    """Returns by which rule a row is judged: by its unit, or by what its metric reads."""
+    if row["unit"] in _OF_UNITS:
+        return _OF_UNITS[row["unit"]]
     name = row["metric"].removesuffix("_change")
-    artifacts = metrics.get(name).traits["artifacts"] if name in metrics.names() else ()
-    if row["unit"] == "bytes":
-        return "bytes"
-    if row["unit"] == "ratio":
-        return "ratio"
-    # a rate found over launches (the self-test's) is as much of the hour as they are
-    of_launches = row["interval"] == "launches" or "launches=" in row["condition"]
-    timed = row["unit"] in _TIME_UNITS or artifacts == ("timing",)
-    return "time" if of_launches or timed else "quality"
+    read = metrics.get(name).traits["artifacts"] if name in metrics.names() else ()
+    return "quality" if _TIMED.isdisjoint(read) else "time"
 
 
 def _classes(machines: pd.DataFrame) -> dict[int, dict[str, str]]:

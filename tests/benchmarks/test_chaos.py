@@ -40,7 +40,7 @@ def test_a_stray_file_is_found(here: Place) -> None:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.touch()
 
-    plant("project/runs/artifacts/a/info.json", "project/runs/rows/0123456789abcdef.json")
+    plant("project/runs/artifacts/a/info.json", "project/runs/memo/0123456789abcdef.json")
     expected = here.files()
     planted = ["project/results/.tmp-x", "project/runs/built/b.partial/x", "tmp/.tmp-sockets"]
     plant(*planted, "project/runs/rows/fedcba9876543210.json", "tmp/of-another-program")

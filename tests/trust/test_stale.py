@@ -74,7 +74,10 @@ def test_a_page_is_not_stale_when_it_was_just_written(project: Path) -> None:
     assert CliRunner().invoke(app, ["stale"]).exit_code == 0
     record = read_record(project / "results" / "01_toy.csv")
     assert record.versions["architectures/majority"] == "1"
-    assert record.defined == ["architectures/toy_rule", "tasks/toys"]  # count by the notebook's cells
+    assert record.defined == [
+        "architectures/toy_rule",
+        "tasks/toys",
+    ]  # count by the notebook's cells
     assert {kept.run["variant"]["name"] for kept in record.runs.values()} == {"majority", "rule"}
     assert not any(key.startswith("metrics/") for key in record.versions)
 
