@@ -18,7 +18,15 @@ if TYPE_CHECKING:
     from kit.spec import Run
 
 COLUMNS, INFO = "columns.npz", "info.json"
-_UNREADABLE = (ValueError, KeyError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error)
+_UNREADABLE = (
+    ValueError,
+    TypeError,
+    KeyError,
+    EOFError,
+    RuntimeError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
 """What reading an archive raises that was cut off, or made by somebody else."""
 
 
@@ -32,7 +40,7 @@ class Artifact:
 
     Attributes:
         run: what was run.
-        run_id: hash of the run's content, its data's fingerprint and the code's versions.
+        run_id: the run's `id` when it was done.
         kind: `classification`, `tokens`, `timing`, `memory` or `cost`; fixes the columns.
         columns: arrays whose first dimension is the item, call or quantity.
         info: what else is known: seconds taken, machine, notes, protocol.
@@ -108,20 +116,15 @@ def write_columns(columns: Mapping[str, np.ndarray], folder: Path) -> None:
 
 
 def read_columns(folder: Path) -> dict[str, np.ndarray]:
-    """Reads what `write_columns` wrote; `np.load` would offer to unpickle what is no archive.
+    """Reads what `write_columns` wrote.
 
     Raises:
         Damaged: as `read`.
     """
-    columns = {}
     try:
-        with zipfile.ZipFile(folder / COLUMNS) as archive:
-            for name in archive.namelist():
-                with archive.open(name) as file:
-                    array: np.ndarray = np.lib.format.read_array(file, allow_pickle=False)
-                columns[name.removesuffix(".npy")] = array
+        with np.load(folder / COLUMNS, allow_pickle=False) as saved:
+            return {name: saved[name] for name in saved.files}
     except FileNotFoundError:
         raise _damaged(folder, f"{COLUMNS} is missing") from None
     except _UNREADABLE as error:
         raise _damaged(folder, f"{COLUMNS} cannot be read ({error})") from error
-    return columns

@@ -54,37 +54,23 @@ def compare_tables(
     ]
     made = []
     for key in sorted(sides[0].keys() | sides[1].keys()):
-        before, after = sides[0].get(key), sides[1].get(key)
-        found = dict(zip(results.KEY, key, strict=True)) | _facts(before, after)
+        pair = before, after = sides[0].get(key), sides[1].get(key)
+        found = dict(zip(results.KEY, key, strict=True)) | {"kind": _kind(before or after or {})}
         if before is None or after is None:
             found |= _one_sided(found["kind"], machines, gone=after is None)
         else:
-            differ = _differing(
-                *(m.get(r["machine"]) for m, r in zip(machines, (before, after), strict=True))
-            )
-            found |= _judged(found["kind"], before, after, differ)
-        made.append(found)
-    frame = pd.DataFrame(made, columns=[*results.KEY, *_FACTS])
-    return _corrected(frame)
+            places = [
+                m.get(row["machine"]) for m, row in zip(machines, (before, after), strict=True)
+            ]
+            found |= _judged(found["kind"], before, after, _differing(*places))
+        values = [math.nan if row is None else row["value"] for row in pair]
+        bar = [math.nan if before is None else before[end] for end in ("ci_low", "ci_high")]
+        made.append(found | dict(zip(_VALUES, [*values, *bar], strict=True)))
+    frame = pd.DataFrame(made, columns=[*results.KEY, "kind", *_VALUES, "p_adjusted", *_VERDICT])
+    return _corrected(frame.fillna({"note": ""}).astype({"p_adjusted": float}))
 
 
-_FACTS = ("kind", "old", "new", "old_low", "old_high", "p_adjusted", "verdict", "note")
-
-
-def _facts(before: Mapping[Any, Any] | None, after: Mapping[Any, Any] | None) -> dict[str, Any]:
-    row = before if before is not None else after
-    assert row is not None
-    nothing = dict.fromkeys(("value", "ci_low", "ci_high"), math.nan)
-    first, second = before or nothing, after or nothing
-    return {
-        "kind": _kind(row),
-        "old": first["value"],
-        "new": second["value"],
-        "old_low": first["ci_low"],
-        "old_high": first["ci_high"],
-        "p_adjusted": math.nan,
-        "note": "",
-    }
+_VALUES, _VERDICT = ("old", "new", "old_low", "old_high"), ("verdict", "note")
 
 
 def _kind(row: Mapping[Any, Any]) -> str:
