@@ -97,6 +97,9 @@ class Study:
         index = pd.Index([0], name="machine")
         return pd.DataFrame({"cpu": [self._rows[0]["variant"]], "cores": [2]}, index=index)
 
+    def record(self) -> dict[str, Any]:
+        return {}
+
 
 @cases(15, 150)
 @given(texts, texts, texts, texts)
