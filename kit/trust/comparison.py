@@ -55,7 +55,8 @@ def compare_tables(
     made = []
     for key in sorted(sides[0].keys() | sides[1].keys()):
         pair = before, after = sides[0].get(key), sides[1].get(key)
-        found = dict(zip(results.KEY, key, strict=True)) | {"kind": _kind(before or after or {})}
+        found = dict(zip(results.KEY, key, strict=True)) | {"note": "", "p_adjusted": math.nan}
+        found["kind"] = _kind(before or after or {})
         if before is None or after is None:
             found |= _one_sided(found["kind"], machines, gone=after is None)
         else:
@@ -67,7 +68,7 @@ def compare_tables(
         bar = [math.nan if before is None else before[end] for end in ("ci_low", "ci_high")]
         made.append(found | dict(zip(_VALUES, [*values, *bar], strict=True)))
     frame = pd.DataFrame(made, columns=[*results.KEY, "kind", *_VALUES, "p_adjusted", *_VERDICT])
-    return _corrected(frame.fillna({"note": ""}).astype({"p_adjusted": float}))
+    return _corrected(frame)
 
 
 _VALUES, _VERDICT = ("old", "new", "old_low", "old_high"), ("verdict", "note")
