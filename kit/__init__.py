@@ -33,7 +33,16 @@ _HOMES = {
     "kit.tasks.own": ("task_from_frame", "task_from_text"),
     "kit.measurements.bench": ("CorruptionRef", "Raw", "TaskRef"),
     "kit.compression.rounding": ("map_linear_weights",),
-    "kit.measurements": ("Cost", "Features", "Latency", "Memory", "Quality", "SelfTest"),
+    "kit.measurements": (
+        "Classify",
+        "Cost",
+        "Latency",
+        "Memory",
+        "Quality",
+        "ScoreText",
+        "SelfTest",
+    ),
+    "kit.presets": ("Preset",),
     "kit.study": ("Study",),
     "kit.harnesses": (
         "classifier",

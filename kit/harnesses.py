@@ -5,18 +5,21 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from kit import build, presets, registry
 from kit.corruptions import graded, mismatch
-from kit.measurements import Cost, Features, Latency, Memory, Quality
+from kit.measurements import Cost, Latency, Memory, Quality
 from kit.ref import Ref
 from kit.spec import Budget, Run, Training, Variant
 from kit.study import Study
-from kit.tasks import describe, modality
-from kit.values import SpecError, suggest
+from kit.tasks import chosen_splits, modality, test_splits, validation_splits
+from kit.values import SpecError
 
 Named = str | Ref
+RATES = (1e-3, 3e-3, 1e-2)
+SCHEMES = ("bf16", "w8", "w4", "w4g32", "w3", "w2", "torchao_int8", "dynamic_int8")
 NULL_MODEL_KINDS = ("predictor",)
 _ALWAYS: tuple[dict[str, Any], ...] = ({"batch_size": 1}, {"batch_size": 8}, {"threads": 2})
 REPEATS = {"image": _ALWAYS, "text": (*_ALWAYS, {"padding": "length"})}
@@ -68,43 +71,35 @@ def evaluate_shift(
         SpecError: an unknown name or split, a wrong severity, or a baseline that is not among the
             variants.
     """
-    base = _variant(baseline)
-    found = [_variant(variant) for variant in variants]
-    if base not in found:
-        names = ", ".join(variant.name for variant in found)
-        raise SpecError(f"baseline {base.name!r} is not among the variants: {names}")
+    base, compared = _compared(map(_variant, variants), _variant(baseline))
     refs = [registry.tasks.canonical(task) for task in tasks]
-    asked = _splits_of(refs, splits)
-    keeping: dict[Variant, dict[str, Any]] = {
-        v: {"features": True} if features and build.gives_features(v) else {} for v in found
-    }
+    asked = chosen_splits(refs, splits)
+    real = [v for v in compared if build.kind_of(v) not in NULL_MODEL_KINDS]
+
+    def predicted(variant: Variant, task: Ref, split: str, **how: Any) -> Run:
+        ask = Quality(task, split, limit, **how)
+        keeps = features or variant.replace(seed=base.seed) == base
+        if keeps and "features" in ask.args and build.gives_features(variant):
+            ask = ask.replace(features=True)
+        return Run(variant, ask)
+
     runs = [
-        Run(seeded, Quality(task, split, limit, **keeping[variant]))
+        predicted(seeded, task, split)
         for task in refs
-        for variant in found
-        for seeded in _seeded([variant], seeds)
-        for split in [*asked[task], *(_validation_splits(task) if validation else ())]
+        for seeded in _seeded(compared, seeds)
+        for split in [*asked[task], *(validation_splits(task) if validation else ())]
     ]
     left_out: dict[str, str] = {}
     for task, ref in itertools.product(refs, graded(corruptions, severities)):
         if reason := mismatch(ref, task):
             left_out[f"{ref.name} of {task.name}"] = reason
         else:
-            runs += [Run(v, Quality(task, "test", limit, ref, **keeping[v])) for v in found]
-    real = [v for v in found if build.kind_of(v) not in NULL_MODEL_KINDS]
+            runs += [predicted(v, task, "test", corruption=ref) for v in compared]
     batches = _batches({1}, measurements)
-    for task in refs:
-        if noise_floor:
-            ways = {v: batches for v in real} | {base: [*REPEATS[modality(task)], *batches]}
-            runs += [
-                Run(variant, Quality(task, split, limit, **keeping[variant] | how))
-                for split in asked[task][:1]
-                for variant, hows in ways.items()
-                for how in hows
-            ]
-        if build.gives_features(base):
-            size = limit or presets.preset()["items"] or 500
-            runs += [Run(base, Features(task, s, size)) for s in _test_splits(task)]
+    for task in refs if noise_floor else ():
+        ways = {v: batches for v in real} | {base: [*REPEATS[modality(task)], *batches]}
+        for variant, hows in ways.items():
+            runs += [predicted(variant, task, s, **how) for s in asked[task][:1] for how in hows]
     runs += [Run(variant, measurement) for measurement in measurements for variant in real]
     return Study(name, runs, base, left_out)
 
@@ -145,32 +140,17 @@ def sweep_quantization(
     Raises:
         SpecError: an unknown name or split.
     """
-    variants, left_out = [base], {}
-    preset = presets.preset()
-    schemes = preset["schemes"] if schemes is None else schemes
-    runtimes = preset["runtimes"] if runtimes is None else runtimes
-    for given in ((), *schemes):
-        chain = (given,) if isinstance(given, str | Ref) else tuple(given)
-        for runtime in runtimes:
-            variant = base.replace(schemes=chain, runtime=runtime)
-            simulated = any(_trait(ref, "simulated") for ref in variant.schemes)
-            if simulated and variant.runtime.name != "eager":
-                left_out[variant.name] = "simulated: an error study, on eager alone"
-            elif reason := build.conflict(variant):
-                left_out[variant.name] = reason
-            else:
-                variants.append(variant)
+    variants, left_out = _combined(base, schemes, runtimes)
     refs = [registry.tasks.canonical(task) for task in tasks]
-    asked = _splits_of(refs, splits)
+    asked = chosen_splits(refs, splits)
     timed = Latency(refs[0], **(latency or {}))
     batches = _batches(set(), [timed])
     runs = []
-    for variant in dict.fromkeys(variants):
-        for task in refs:
-            for seeded in _seeded([variant], seeds):
-                runs += [Run(seeded, Quality(task, split, limit)) for split in asked[task]]
+    for variant in variants:
+        for task, seeded in itertools.product(refs, _seeded([variant], seeds)):
+            runs += [Run(seeded, Quality(task, split, limit)) for split in asked[task]]
         runs.append(Run(variant, Memory(refs[0])))
-        if not any(_trait(ref, "simulated") for ref in variant.schemes):
+        if not _simulated(variant):
             runs.append(Run(variant, timed))
         for task, how in itertools.product(refs, batches):
             runs += [Run(variant, Quality(task, s, limit, **how)) for s in asked[task][:1]]
@@ -217,40 +197,29 @@ def compare_architectures(
     Raises:
         SpecError: an unknown name, no such budget, or a baseline that is not compared.
     """
-    from kit.architectures.budget import solve_width
-
     refs = [registry.tasks.canonical(task) for task in tasks]
     training = Training(
         refs[0],
         budget=budget,
-        rates=tuple(rates or presets.preset()["rates"]),
+        rates=tuple(rates or presets.of(smoke=(3e-3,), default=RATES, full=RATES)),
         batch_size=batch_size,
         length=length,
         trial_steps=trial_steps,
         weight_decay=0.1,
         warmup=0.1,
     )
-
-    def variant(named: Named) -> Variant:
-        entry = registry.architectures.get(registry.architectures.canonical(named).name)
-        make = entry.traits.get("tokenizer")
-        size = make().vocab_size if make else 256
-        return Variant(solve_width(registry.architectures.canonical(named), budget, size), training)
-
-    base = variant(baseline)
-    found = [variant(named) for named in architectures]
-    if base not in found:
-        raise SpecError(f"baseline {base.name!r} is not among: {', '.join(v.name for v in found)}")
-    nulls = [variant(named) for named in null_models]
+    sized = partial(_sized, budget=budget, training=training)
+    base, compared = _compared(map(sized, architectures), sized(baseline))
+    judged = [*_seeded(compared, seeds), *map(sized, null_models)]
     runs = [
-        Run(seeded, Quality(task, split, limit))
-        for seeded in [*_seeded(found, seeds), *nulls]
+        Run(variant, Quality(task, split, limit))
+        for variant in judged
         for task in refs
-        for split in _test_splits(task)
+        for split in test_splits(task)
     ]
-    runs += [Run(seeded, Cost()) for seeded in [*_seeded(found, seeds), *nulls]]
+    runs += [Run(variant, Cost()) for variant in judged]
     timing = {"batch_sizes": (1,), "lengths": (length,), **(latency or {})}
-    runs += [Run(v, Latency(refs[0], **timing)) for v in found]
+    runs += [Run(variant, Latency(refs[0], **timing)) for variant in compared]
     return Study(name, runs, base)
 
 
@@ -267,12 +236,12 @@ def classifier(
         task: a classification task.
         **training: fields of `Training` to set otherwise.
     """
-    preset = presets.preset()
     ref = registry.architectures.canonical(architecture)
     traits = registry.architectures.get(ref.name).traits
-    epochs = preset["epochs"] * min(traits.get("passes", 1), preset["passes"] or math.inf)
+    passes = min(traits.get("passes", 1), presets.of(smoke=3, default=math.inf, full=math.inf))
+    epochs = passes * presets.of(smoke=1, default=1, full=2)
     usual = {
-        "budget": Budget(epochs=epochs, examples=preset["training_examples"]),
+        "budget": Budget(epochs=epochs, examples=presets.of(smoke=256, default=None, full=None)),
         "rates": (traits.get("rate", 1e-4),),
     }
     return Variant(ref, Training(registry.tasks.canonical(task), **{**usual, **training}))
@@ -298,36 +267,47 @@ def _batches(sizes: set[int], measurements: Iterable[Ref]) -> list[dict[str, Any
     return [{"batch_size": size} for size in sorted(sizes.union(*timed))]
 
 
-def _splits_of(tasks: Sequence[Ref], splits: Sequence[str] | None) -> dict[Ref, list[str]]:
-    """Returns the splits of each task: those asked for that it has, or else its test splits.
-
-    Raises:
-        SpecError: no task has such a split.
-    """
-    if splits is None:
-        return {task: _test_splits(task) for task in tasks}
-    wanted = [splits] if isinstance(splits, str) else list(splits)
-    known = {task: _filled(task) for task in tasks}
-    there = list(dict.fromkeys(itertools.chain(*known.values())))
-    for split in wanted:
-        if split not in there:
-            raise SpecError(suggest(split, there, "split"))
-    return {task: [split for split in wanted if split in known[task]] for task in tasks}
+def _compared(variants: Iterable[Variant], base: Variant) -> tuple[Variant, list[Variant]]:
+    """Returns the baseline and all variants; raises SpecError where it is not among them."""
+    compared = list(variants)
+    if base not in compared:
+        names = ", ".join(variant.name for variant in compared)
+        raise SpecError(f"baseline {base.name!r} is not among the variants: {names}")
+    return base, compared
 
 
-def _test_splits(task: Ref) -> list[str]:
-    named = _filled(task)
-    return [s for s in named if s not in ("train", "validation") and not s.endswith("/validation")]
+def _sized(named: Named, budget: Budget, training: Training) -> Variant:
+    """Returns an architecture of the budget's size, trained so."""
+    from kit.architectures.budget import solve_width
+
+    ref = registry.architectures.canonical(named)
+    make = registry.architectures.get(ref.name).traits.get("tokenizer")
+    return Variant(solve_width(ref, budget, make().vocab_size if make else 256), training)
 
 
-def _validation_splits(task: Ref) -> list[str]:
-    return [s for s in _filled(task) if s.split("/")[-1] == "validation"]
+def _combined(
+    base: Variant,
+    schemes: Sequence[Named | Sequence[Named]] | None,
+    runtimes: Sequence[Named] | None,
+) -> tuple[list[Variant], dict[str, str]]:
+    """Returns the base with each scheme on each runtime where it works, and why not elsewhere."""
+    if schemes is None:
+        schemes = presets.of(smoke=("w4g32", "dynamic_int8"), default=SCHEMES, full=SCHEMES)
+    if runtimes is None:
+        every = ("eager", "compiled", "onnx")
+        runtimes = presets.of(smoke=("eager", "onnx"), default=every, full=every)
+    variants, left_out = [base], {}
+    for given, runtime in itertools.product(((), *schemes), runtimes):
+        chain = (given,) if isinstance(given, str | Ref) else tuple(given)
+        variant = base.replace(schemes=chain, runtime=runtime)
+        if _simulated(variant) and variant.runtime.name != "eager":
+            left_out[variant.name] = "simulated: an error study, on eager alone"
+        elif reason := build.conflict(variant):
+            left_out[variant.name] = reason
+        else:
+            variants.append(variant)
+    return list(dict.fromkeys(variants)), left_out
 
 
-def _filled(task: Ref) -> list[str]:
-    """Returns the splits that hold items: a task for finished models may have but a test split."""
-    return [split for split, size in describe(task)["sizes"].items() if size]
-
-
-def _trait(scheme: Ref, trait: str) -> Any:
-    return registry.schemes.get(scheme.name).traits[trait]
+def _simulated(variant: Variant) -> bool:
+    return any(registry.schemes.get(ref.name).traits["simulated"] for ref in variant.schemes)

@@ -142,7 +142,7 @@ class Study(Readings):
     ) -> None:
         from kit.execution import Execution
 
-        count = workers or presets.preset()["workers"]
+        count = workers or presets.of(smoke=1, default=2, full=2)
         execution = Execution(
             pending, executor=executor, workers=count, on_error=on_error, time_limit=time_limit
         )

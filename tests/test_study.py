@@ -175,7 +175,7 @@ def test_the_plan_says_what_is_to_do_and_what_is_done(toys: Ref) -> None:
     base = toy_variant(toys)
     study = kit.Study("plan", [Run(base, kit.Quality(toys, limit=8))], base)
     before = study.plan()
-    assert list(before["what"]) == ["training", "quality"]
+    assert list(before["what"]) == ["training", "classify"]
     assert (before["minutes"] > 0).all()
     study.run(executor="inline")
     assert list(study.plan()["status"]) == ["done"]

@@ -218,7 +218,6 @@ def columns(kind: str, where: Mapping[str, Any]) -> dict[str, np.ndarray] | None
         "multi_label": {**texts, "label": (logits > rng.normal(size=logits.shape)) + 0},
         "regression": {**texts, "label": count % 7 / 2},
         "tokens": {**items, "nll": rng.random(len(count)) * 9, "tokens": 3 + count % 9},
-        "features": {**items, "features": logits},
         "memory": quantity,
         "cost": {**quantity, "condition": np.full(3, "context=8")},
     }

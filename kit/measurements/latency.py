@@ -4,17 +4,29 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Mapping, Sequence
-from typing import Annotated, Any, Literal
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any
 
 from pydantic import Field, SkipValidation
 
-from kit import build, environment, presets, tasks
+from kit import build, tasks
 from kit.analysis.metrics.timing import launch_ratios
 from kit.analysis.statistics.launches import second_stage
 from kit.busyness import BUSY
 from kit.measurements import pairs
-from kit.measurements.bench import Bench, Columns, Driver, Raw, TaskRef
+from kit.measurements.bench import (
+    AllCores,
+    Bench,
+    Columns,
+    Driver,
+    Length,
+    Positive,
+    Raw,
+    Split,
+    TaskRef,
+)
+from kit.presets import Preset
 from kit.ref import Ref
 from kit.registry import register_measurement
 from kit.spec import Variant
@@ -25,50 +37,14 @@ MOST_AGAIN = 1.5
 """Times the launches that are asked for, on a machine that others keep busy."""
 
 
-def Latency(
-    task: str | Ref,
-    *,
-    batch_sizes: Sequence[int] | None = None,
-    lengths: Sequence[int | str] | None = None,
-    threads: int | None = None,
-    launches: int | None = None,
-    seconds: float | None = None,
-    until: float | None = None,
-    most: int | None = None,
-    against: Variant | None = None,
-) -> Ref:
-    """Asks for paired timings; what is not given comes from the preset.
+@dataclass(frozen=True)
+class Lengths(Preset):
+    """The lengths under each preset; images have one size."""
 
-    Args:
-        task: whose examples are timed.
-        batch_sizes: examples a call.
-        lengths: `"task"` for the examples as they are, or a number of tokens that texts are filled
-            up to.
-        threads: of each process; all cores where not given.
-        launches: pairs of processes; the interval is over these.
-        seconds: timed a launch, condition and side.
-        until: half-width of the ratio's interval that is wanted, such as 0.02: after the first
-            `launches` as many are added as their spread asks for.
-        most: launches at which `until` gives up.
-        against: the other side of the pair; the study's baseline where not given.
-    """
-    preset = presets.preset()
-    if not lengths:  # images have one size
-        lengths = preset["lengths"] if tasks.modality(task) == "text" else ("task",)
-    given = {} if most is None else {"most": most}
-    return Ref(
-        "latency",
-        task=task,
-        batch_sizes=batch_sizes or preset["batch_sizes"],
-        lengths=lengths,
-        threads=environment.machine()["threads"] if threads is None else threads,
-        launches=preset["launches"] if launches is None else launches,
-        seconds=preset["seconds"] if seconds is None else seconds,
-        wait=preset["wait"],
-        until=until,
-        against=against,
-        **given,
-    )
+    def value(self, args: Mapping[str, Any]) -> tuple[int | str, ...]:
+        """Returns the preset's lengths of texts, `"task"` of images."""
+        text = tasks.modality(args.get("task", "")) == "text"
+        return tuple(super().value(args)) if text else ("task",)
 
 
 def _guess(args: Mapping[str, Any]) -> float:
@@ -82,13 +58,13 @@ def latency(
     driver: Driver,
     *,
     task: TaskRef,
-    split: str = "test",
-    batch_sizes: tuple[Annotated[int, Field(ge=1)], ...] = (1, 32),
-    lengths: tuple[Annotated[int, Field(ge=1)] | Literal["task"], ...] = ("task",),
-    threads: Annotated[int, Field(ge=1)] = 1,
-    launches: Annotated[int, Field(ge=1)] = 4,
-    seconds: Annotated[float, Field(gt=0)] = 1.5,
-    wait: Annotated[float, Field(ge=0)] = 30.0,
+    split: Split = "test",
+    batch_sizes: pairs.BatchSizes,
+    lengths: Annotated[tuple[Length, ...], Lengths(("task",), ("task",), ("task", 32, 128))],
+    threads: Annotated[Positive, AllCores()],
+    launches: Annotated[Positive, Preset(smoke=1, default=4, full=8)],
+    seconds: Annotated[float, Field(gt=0), Preset(smoke=0.3, default=2.5, full=3.0)],
+    wait: pairs.Wait,
     until: Annotated[float, Field(gt=0, lt=1)] | None = None,
     most: Annotated[int, Field(ge=3)] = 32,
     against: SkipValidation[Variant] | None = None,

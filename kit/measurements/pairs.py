@@ -16,14 +16,16 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import numpy as np
+from pydantic import Field
 
 from kit import environment, registry, results
 from kit.analysis.metrics.timing import MIN_ROUNDS, median_error
 from kit.busyness import BUSY_SHARE, ForeignLoad, busy
-from kit.measurements.bench import Columns, Driver
+from kit.measurements.bench import Columns, Driver, Positive
+from kit.presets import Preset
 from kit.ref import Ref
 from kit.runner import Runner
 from kit.spec import Variant
@@ -47,6 +49,9 @@ AT_ONCE = 3
 POOL = 64
 """Examples that the calls of a condition go through, in turn."""
 SIDES = ("variant", "baseline")
+
+BatchSizes = Annotated[tuple[Positive, ...], Preset(smoke=(1, 8), default=(1, 32), full=(1, 32))]
+Wait = Annotated[float, Field(ge=0), Preset(smoke=1.0, default=30.0, full=120.0)]
 
 
 @dataclass(frozen=True)

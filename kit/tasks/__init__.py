@@ -5,10 +5,21 @@ Importing this package registers the tasks that the kit brings; it loads no data
 
 from kit.tasks import digits, language, sentiment
 from kit.tasks.own import task_from_frame, task_from_text
-from kit.tasks.task import Task, describe, load, modality
+from kit.tasks.task import (
+    Task,
+    check_split,
+    chosen_splits,
+    describe,
+    load,
+    modality,
+    test_splits,
+    validation_splits,
+)
 
 __all__ = [
     "Task",
+    "check_split",
+    "chosen_splits",
     "describe",
     "digits",
     "language",
@@ -17,4 +28,6 @@ __all__ = [
     "sentiment",
     "task_from_frame",
     "task_from_text",
+    "test_splits",
+    "validation_splits",
 ]

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -99,9 +100,7 @@ class Task:
         Raises:
             SpecError: no such split, one that holds nothing, or a limit below 1.
         """
-        if name not in self.data:
-            raise SpecError(suggest(name, self.data, f"split of task {self.ref.name}"))
-        if not len(self.data[name]):
+        if not len(self.data[check_split(self.ref, name)]):
             sizes = ", ".join(f"{key} {len(rows)}" for key, rows in self.data.items())
             raise SpecError(
                 f"split {name!r} of task {self.ref.name} is empty; items in each: {sizes}"
@@ -156,6 +155,51 @@ def modality(ref: Ref | str) -> str:
     """
     entry = registry.tasks.get(registry.tasks.canonical(ref).name)
     return "text" if entry.traits.get("image_shape") is None else "image"
+
+
+def check_split(ref: Ref, name: str) -> str:
+    """Returns the name of a split of a task, whose data are not read.
+
+    Raises:
+        SpecError: it has no such split.
+    """
+    names = split_names(registry.tasks.get(ref.name).traits["shifts"])
+    if name not in names:
+        raise SpecError(suggest(name, names, f"split of task {ref.name}"))
+    return name
+
+
+def test_splits(ref: Ref) -> list[str]:
+    """Returns the test split and every shift's test part, those that hold items."""
+    held = [name for name in _held(ref) if name != "train"]
+    return [name for name in held if name not in validation_splits(ref)]
+
+
+def validation_splits(ref: Ref) -> list[str]:
+    """Returns the validation split and every shift's validation part, those that hold items."""
+    return [name for name in _held(ref) if name.split("/")[-1] == "validation"]
+
+
+def chosen_splits(refs: Sequence[Ref], names: Sequence[str] | None) -> dict[Ref, list[str]]:
+    """Returns the splits of each task: those named that it has, or else its test splits.
+
+    Raises:
+        SpecError: no task has such a split.
+    """
+    if names is None:
+        return {ref: test_splits(ref) for ref in refs}
+    names = [names] if isinstance(names, str) else list(names)
+    held = {ref: _held(ref) for ref in refs}
+    there = list(dict.fromkeys(itertools.chain(*held.values())))
+    for name in names:
+        if name not in there:
+            raise SpecError(suggest(name, there, "split"))
+    return {ref: [name for name in names if name in held[ref]] for ref in refs}
+
+
+def _held(ref: Ref) -> list[str]:
+    """Returns the splits that hold items: a task for finished models may have but a test split."""
+    return [split for split, size in describe(ref)["sizes"].items() if size]
 
 
 def describe(ref: Ref | str) -> dict[str, Any]:

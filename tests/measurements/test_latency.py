@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from helpers import toy_variant
+from helpers import measure, toy_variant
 
 from kit import registry
 from kit.analysis.metrics import timing
@@ -15,7 +15,6 @@ from kit.analysis.score import score
 from kit.busyness import BUSY_SHARE, busy
 from kit.measurements import Latency, pairs
 from kit.measurements.bench import Driver
-from kit.measurements.latency import latency
 from kit.measurements.pairs import Call, Timer
 from kit.ref import Ref
 from kit.spec import Run, Variant
@@ -26,7 +25,7 @@ from kit.workers import Worker, inline
 CONDITIONS = {
     f"batch_size={batch};length={length};threads=1" for batch in (1, 4) for length in ("task", 16)
 }
-SIZES = {"batch_sizes": (1, 4), "lengths": ("task", 16), "seconds": 0.05, "wait": 0.0}
+SIZES = {"batch_sizes": (1, 4), "lengths": ("task", 16), "seconds": 0.05, "wait": 0.0, "threads": 1}
 
 
 @pytest.fixture(autouse=True)
@@ -42,6 +41,10 @@ def judged(monkeypatch: pytest.MonkeyPatch, short_turns: None) -> None:
     """A machine whose load counts."""
     monkeypatch.setattr(pairs, "BUSY_SHARE", BUSY_SHARE)
     monkeypatch.setattr(timing, "BUSY_SHARE", BUSY_SHARE)
+
+
+def latency(driver: Driver, **asked: Any) -> Any:
+    return measure(driver, Latency(**asked))
 
 
 def driver(variant: Variant, worker: Any = inline, parts: Any = None) -> tuple[Driver, list[str]]:
@@ -191,7 +194,7 @@ def test_busy_launches_do_not_count_and_are_made_up_for(
         return made_up(number, 0.2 * (1 + slow), pairing.names()[0], foreign=slow)
 
     monkeypatch.setattr(pairs, "_one_launch", launch)
-    args = {"task": toys, "against": base, "batch_sizes": (1,), "wait": 0.0}
+    args = {"task": toys, "against": base, "batch_sizes": (1,), "threads": 1, "wait": 0.0}
     run = Run(base, Latency(toys, against=base))
 
     def speedup(raw: Any) -> dict[str, Any]:
@@ -222,7 +225,7 @@ def test_launches_are_added_until_the_interval_is_narrow(
     monkeypatch.setattr(pairs, "_one_launch", launch)
     logs = np.log([1.0, 1.1, 1.2])
     needed = int(np.ceil((4.302653 * logs.std(ddof=1) / np.log1p(0.1)) ** 2))
-    args = {"task": toys, "against": base, "batch_sizes": (1,), "wait": 0.0}
+    args = {"task": toys, "against": base, "batch_sizes": (1,), "threads": 1, "wait": 0.0}
     raw = latency(driver(base)[0], launches=3, until=0.1, **args)
     assert 3 < needed < 32 and len(set(raw.columns["launch"])) == needed
     assert raw.info["notes"] == [] and raw.info["first_launches"] == 3

@@ -48,7 +48,7 @@ def test_a_run_is_walked_back_to_what_made_it(study: kit.Study) -> None:
     run_id = next(iter(study.ids().values()))
     origin, found = store.read_info(run_id)["origin"], texts(run_id)
     assert found[f"run {run_id}"]["training rates"] == "0.03"
-    assert found[f"run {run_id}"]["measurement"] == "quality"
+    assert found[f"run {run_id}"]["measurement"] == "classify"
     assert found["artifact"]["column logits"].startswith("float32 ")
     assert found["artifact"]["folder"] == str(store.store_root() / "artifacts" / run_id)
     weights = store.store_root() / "built" / origin["built"]["weights"]
@@ -78,7 +78,7 @@ def test_a_paired_row_names_both_runs(study: kit.Study) -> None:
     ids = {
         (run.variant.name, run.measurement.args["split"]): run_id
         for run, run_id in study.ids().items()
-        if run.measurement.name == "quality"
+        if run.measurement.name == "classify"
     }
     loaded = results.load("01_toy", results_folder())
     for table in (study.table(), loaded):
