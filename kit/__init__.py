@@ -31,7 +31,7 @@ _HOMES = {
     ),
     "kit.corruptions": ("Severity", "corrupted_examples"),
     "kit.tasks.own": ("task_from_frame", "task_from_text"),
-    "kit.measurements.bench": ("CorruptionRef", "Raw", "TaskRef"),
+    "kit.measurements.bench": ("CorruptionRef", "Raw", "Split", "TaskRef"),
     "kit.compression.rounding": ("map_linear_weights",),
     "kit.measurements": (
         "Classify",

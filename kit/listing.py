@@ -7,6 +7,7 @@ from types import UnionType
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, get_args, get_origin
 
 from kit import registry
+from kit.presets import Filled
 
 if TYPE_CHECKING:
     from kit.entries import Registry
@@ -56,11 +57,13 @@ def _plain(value: Any) -> str:
 
 def _arguments(found: Registry, entry: str) -> str:
     """Returns what a Ref may set, one line an argument: `bits: 2..8 = 4`."""
-    return "\n".join(
-        f"{name}: {_type_name(field.annotation, field.metadata)}"
-        + ("" if field.is_required() else f" = {field.default}")
-        for name, field in found.arguments(entry).items()
-    )
+    lines = []
+    for name, field in found.arguments(entry).items():
+        usual = [rule for rule in field.metadata if isinstance(rule, Filled)]
+        usual += [] if usual or field.is_required() else [field.default]
+        kind = _type_name(field.annotation, field.metadata)
+        lines.append(" = ".join([f"{name}: {kind}", *map(str, usual)]))
+    return "\n".join(lines)
 
 
 def _type_name(annotation: Any, rules: Iterable[Any] = ()) -> str:
@@ -73,6 +76,8 @@ def _type_name(annotation: Any, rules: Iterable[Any] = ()) -> str:
         return " | ".join(map(str, inner))
     if origin in (Union, UnionType):
         return " or ".join(_type_name(one, rules) for one in inner)
+    if origin is tuple:
+        return f"{_type_name(inner[0])}, ..."
     name = str(getattr(annotation, "__name__", annotation)).replace("NoneType", "None")
     bounds = [
         next((str(getattr(r, k)) for r in rules for k in keys if hasattr(r, k)), "")

@@ -37,6 +37,9 @@ class Preset(Filled):
         """Returns the size under the preset in force."""
         return getattr(self, preset_name())
 
+    def __str__(self) -> str:
+        return f"{self.smoke}, {self.default}, {self.full} by preset"
+
 
 def of(*, smoke: T, default: T, full: T) -> T:
     """Returns the size under the preset in force.

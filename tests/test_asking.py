@@ -25,19 +25,20 @@ def test_a_definition_asks_for_what_it_measures(toys: Ref, monkeypatch: pytest.M
         runner: Any,
         *,
         task: kit.TaskRef,
+        split: kit.Split = "test",
         calls: Annotated[int, Field(ge=1), kit.Preset(smoke=2, default=20, full=200)],
         warm: bool = False,
     ) -> kit.Raw:
         """The highest of some calls."""
         raise NotImplementedError
 
-    assert peak("toys") == Ref("peak", task=toys, calls=2, warm=False)
+    assert peak("toys") == Ref("peak", task=toys, split="test", calls=2, warm=False)
     assert peak(task=toys, calls=7).args["calls"] == 7
     monkeypatch.setenv(presets.VARIABLE, "full")
     assert peak(toys).args["calls"] == 200
     assert peak(toys) != peak(toys, calls=2)  # what is filled in is content
     assert inspect.getdoc(peak) == "The highest of some calls."
-    assert [*inspect.signature(peak).parameters] == ["task", "calls", "warm"]
+    assert [*inspect.signature(peak).parameters] == ["task", "split", "calls", "warm"]
     for wrong, why in (
         (lambda: peak(toys, calls=0), "calls is 0; Input should be greater than or equal to 1"),
         (lambda: peak(toys, cals=1), "unknown argument 'cals'. Did you mean 'calls'?"),

@@ -137,12 +137,13 @@ def measured(entry: Entry, ref: Ref) -> tuple[list[Raw], list[Exception]]:
 
 
 def _measure(entry: Entry, run: Run) -> Raw:
+    from kit.analysis.stopping import Stopping
     from kit.measurements.bench import Bench, Driver
     from kit.workers import inline
 
     if entry.traits["where"] != "driver":
         return Bench().measure(run)
-    driver = Driver(run.variant, inline, {}, lambda *_: None, lambda _: None)
+    driver = Driver(run.variant, inline, {}, lambda *_: None, lambda _: None, Stopping)
     raw: Raw = entry.function(driver, **run.measurement.args)
     return raw
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Protocol
 
 import numpy as np
 from pydantic import AfterValidator, BeforeValidator, Field, SkipValidation, ValidationInfo
@@ -73,6 +73,9 @@ class AllCores(Filled):
         """Returns how many threads a process may run at once."""
         return int(environment.machine()["threads"])
 
+    def __str__(self) -> str:
+        return "all cores"
+
 
 Columns = Mapping[str, np.ndarray]
 
@@ -86,6 +89,21 @@ class Raw:
     info: Mapping[str, Any] = field(default_factory=dict)
 
 
+class Stopping(Protocol):
+    """When a timing has enough; `kit.analysis.stopping` has the rules."""
+
+    notes: list[str]
+
+    def wanted(self, columns: Columns) -> int:
+        """Returns how many launches there should be, told from those so far."""
+
+    def lost(self, columns: Columns) -> int:
+        """Returns how many launches do not count."""
+
+    def settled(self, ratios: Sequence[float]) -> bool:
+        """Says whether the log ratios of a launch's quiet rounds are enough."""
+
+
 @dataclass
 class Driver:
     """What a measurement that starts its own processes gets from the study.
@@ -96,6 +114,7 @@ class Driver:
         parts: finished launches by name, from an earlier call that was stopped.
         save_part: keeps a finished launch.
         progress: shows a text beside the bar.
+        stopping: makes the rule of a number of launches: `stopping(launches, until, most)`.
     """
 
     variant: Variant
@@ -103,6 +122,7 @@ class Driver:
     parts: dict[str, dict[str, np.ndarray]]
     save_part: Callable[[str, Columns], None]
     progress: Callable[[str], None]
+    stopping: Callable[..., Stopping]
 
 
 class Bench:

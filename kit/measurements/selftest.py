@@ -10,6 +10,7 @@ from pydantic import Field
 from kit import tasks
 from kit.measurements import pairs
 from kit.measurements.bench import AllCores, Driver, Length, Positive, Raw, Split, TaskRef
+from kit.measurements.timer import POOL, Call
 from kit.presets import Preset
 from kit.registry import register_measurement
 
@@ -52,17 +53,17 @@ def self_test(
     Raises:
         Undefined: more threads than the machine gives a process.
     """
-    pairs.check_threads(threads)
     data = tasks.load(task)
     pairing = pairs.Pairing(
         sides=dict.fromkeys(pairs.SIDES, driver.variant),
         task=task,
-        examples=data.examples(data.split(split, pairs.POOL)),
-        calls=[pairs.Call(size, length) for size in batch_sizes],
+        examples=data.examples(data.split(split, POOL)),
+        calls=[Call(size, length) for size in batch_sizes],
         threads=threads,
         seconds=seconds,
         wait=0.0 if busy_cores else wait,
+        stopping=driver.stopping(launches, most=launches),
         busy_cores=busy_cores,
     )
-    columns, notes = pairs.launches(driver, pairing, lambda _: launches)
+    columns, notes = pairs.launches(driver, pairing)
     return Raw("selftest", columns, {"notes": notes, "spent": pairs.spent(columns)})

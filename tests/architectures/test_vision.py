@@ -12,6 +12,7 @@ from helpers import measure
 from torch import nn
 
 from kit import build, environment, presets, registry, tasks
+from kit.analysis.stopping import Stopping
 from kit.architectures.batches import ClassifierFeed
 from kit.architectures.model import make_model
 from kit.architectures.modules import ImageClassifier
@@ -19,7 +20,7 @@ from kit.architectures.preprocessing import Images, Texts, free_dimensions, posi
 from kit.architectures.tokenizers import ByteTokenizer
 from kit.checks import tiny
 from kit.harnesses import classifier
-from kit.measurements import Cost, Latency, Memory, Quality, pairs
+from kit.measurements import Cost, Latency, Memory, Quality, timer
 from kit.measurements.bench import Bench, Driver, Raw
 from kit.ref import Ref
 from kit.runner import Runner
@@ -236,11 +237,11 @@ def test_a_study_of_images(base: Variant, images: Ref) -> None:
 def test_images_are_timed_as_they_are(
     base: Variant, images: Ref, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pairs, "TURN_SECONDS", 0.005)
+    monkeypatch.setattr(timer, "TURN_SECONDS", 0.005)
     assert Latency(images).args["lengths"] == ("task",)
 
     def timed(*lengths: int | str) -> Raw:
-        driver = Driver(base, inline, {}, lambda *_: None, lambda _: None)
+        driver = Driver(base, inline, {}, lambda *_: None, lambda _: None, Stopping)
         once: dict[str, Any] = {"batch_sizes": (2,), "threads": 1, "launches": 1, "seconds": 0.01}
         return measure(driver, Latency(images, against=base, lengths=lengths, **once))
 

@@ -12,10 +12,11 @@ from helpers import measure, toy_variant
 from kit import registry
 from kit.analysis.metrics import timing
 from kit.analysis.score import score
+from kit.analysis.stopping import Stopping
 from kit.busyness import BUSY_SHARE, busy
-from kit.measurements import Latency, pairs
+from kit.measurements import Latency, pairs, timer
 from kit.measurements.bench import Driver
-from kit.measurements.pairs import Call, Timer
+from kit.measurements.timer import Call, Timer
 from kit.ref import Ref
 from kit.spec import Run, Variant
 from kit.store import Artifact
@@ -31,7 +32,7 @@ SIZES = {"batch_sizes": (1, 4), "lengths": ("task", 16), "seconds": 0.05, "wait"
 @pytest.fixture(autouse=True)
 def short_turns(monkeypatch: pytest.MonkeyPatch) -> None:
     """Turns so short that the rounds of a test take no seconds, on a machine that is never busy."""
-    monkeypatch.setattr(pairs, "TURN_SECONDS", 0.005)
+    monkeypatch.setattr(timer, "TURN_SECONDS", 0.005)
     monkeypatch.setattr(pairs, "BUSY_SHARE", 1.0)
     monkeypatch.setattr(timing, "BUSY_SHARE", 1.0)
 
@@ -54,7 +55,7 @@ def driver(variant: Variant, worker: Any = inline, parts: Any = None) -> tuple[D
     def save(name: str, columns: Any) -> None:
         saved.append(name)
 
-    return Driver(variant, worker, parts, save, lambda text: None), saved
+    return Driver(variant, worker, parts, save, lambda text: None, Stopping), saved
 
 
 def test_two_launches_of_a_model_against_itself(toys: Ref) -> None:
@@ -123,22 +124,22 @@ def test_worker_processes_give_the_same_columns(toys: Ref) -> None:
 def test_texts_are_filled_to_a_length(toys: Ref) -> None:
     base = toy_variant(toys)
     texts = ["super 1", "awful 2 3 4 5 6 7 8 9 10"]
-    timer = Timer(base, toys, 1, [Call(2, 24), Call(1, "task")], texts)
-    assert [call.args[0]["input_ids"].shape[1] for call in timer._calls[0][1]] == [24] * 32
-    assert all(int(call.args[0]["attention_mask"].min()) == 1 for call in timer._calls[0][1])
-    assert [call.args[0]["input_ids"].shape for call in timer._calls[1][1]][:2] == [(1, 7), (1, 24)]
+    side = Timer(base, toys, 1, [Call(2, 24), Call(1, "task")], texts)
+    assert [call.args[0]["input_ids"].shape[1] for call in side._calls[0][1]] == [24] * 32
+    assert all(int(call.args[0]["attention_mask"].min()) == 1 for call in side._calls[0][1])
+    assert [call.args[0]["input_ids"].shape for call in side._calls[1][1]][:2] == [(1, 7), (1, 24)]
 
 
 def test_a_side_has_come_to_rest_when_its_turn_ends(
     toys: Ref, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    timer = Timer(toy_variant(toys), toys, 1, [Call(1, "task")], ["super 1"])
-    timer.warm_up()
+    side = Timer(toy_variant(toys), toys, 1, [Call(1, "task")], ["super 1"])
+    side.warm_up()
     rests: list[float] = []
-    monkeypatch.setattr(pairs.time, "sleep", rests.append)
-    turn = timer.turn(0)
+    monkeypatch.setattr(timer.time, "sleep", rests.append)
+    turn = side.turn(0)
     assert sum(turn.seconds) > 0 and 0 <= turn.foreign <= 1 and turn.switches >= 0
-    assert rests == [pairs.REST_SECONDS]
+    assert rests == [timer.REST_SECONDS]
 
 
 def test_what_answers_wrongly_is_not_timed(toys: Ref, registries: None) -> None:
@@ -260,7 +261,7 @@ def test_a_busy_machine_is_waited_for_and_noted(toys: Ref) -> None:
     """With a real process on one core."""
     base = toy_variant(toys)
     said: list[str] = []
-    drive = Driver(base, inline, {}, lambda *_: None, said.append)
+    drive = Driver(base, inline, {}, lambda *_: None, said.append, Stopping)
     sizes = {**SIZES, "batch_sizes": (1,), "lengths": ("task",), "wait": 1.2}
     with busy(1):
         raw = latency(drive, task=toys, against=base, launches=1, **sizes)

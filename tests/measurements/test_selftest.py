@@ -11,7 +11,8 @@ from helpers import measure, toy_variant
 
 from kit import registry
 from kit.analysis.metrics import timing
-from kit.measurements import Latency, SelfTest, pairs
+from kit.analysis.stopping import Stopping
+from kit.measurements import Latency, SelfTest, pairs, timer
 from kit.measurements.bench import Driver
 from kit.ref import Ref
 from kit.workers import inline
@@ -20,7 +21,7 @@ SIZES: dict[str, Any] = {"batch_sizes": (4,), "threads": 1, "seconds": 0.1, "wai
 
 
 def driver(variant: Any) -> Driver:
-    return Driver(variant, inline, {}, lambda *_: None, lambda _: None)
+    return Driver(variant, inline, {}, lambda *_: None, lambda _: None, Stopping)
 
 
 def test_a_real_slowdown_shifts_the_ratio(
@@ -42,7 +43,7 @@ def test_a_real_slowdown_shifts_the_ratio(
         return forward
 
     registry.register_runtime(version=1)(slowed)
-    monkeypatch.setattr(pairs, "TURN_SECONDS", 0.01)
+    monkeypatch.setattr(timer, "TURN_SECONDS", 0.01)
     for module in (pairs, timing):
         monkeypatch.setattr(module, "BUSY_SHARE", 1.0)
     base = toy_variant(toys)
