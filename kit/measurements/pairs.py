@@ -208,7 +208,7 @@ def _turns(
 ) -> Iterator[_Record]:
     """Yields the calls of one condition, in rounds of a turn a side.
 
-    Rounds go on until each side was timed the seconds asked for in quiet ones and their ratios have settled;
+    Rounds go on until each side was timed long enough in quiet ones and their ratios have settled;
     busy ones are kept, and counted as busy.
     """
     sides, ratios, spent, quiet = list(workers), [], 0.0, 0.0
