@@ -5,15 +5,12 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from kit.entries import Registry
 from kit.presets import Filled
 from kit.ref import Ref
 from kit.values import SpecError
-
-if TYPE_CHECKING:
-    from pydantic.fields import FieldInfo
 
 
 def asking(measurements: Registry, function: Callable[..., Any]) -> Callable[..., Ref]:
@@ -26,9 +23,10 @@ def asking(measurements: Registry, function: Callable[..., Any]) -> Callable[...
         measurements: the registry, which has the function.
         function: as it was defined, called with a runner or a driver when a run is done.
     """
-    name = function.__name__
+    name, parameters = function.__name__, inspect.signature(function).parameters
     fields = measurements.arguments(name)
-    places = [key for key, field in fields.items() if field.is_required() and not _fill(field)]
+    rules = {k: r for k, field in fields.items() for r in field.metadata if isinstance(r, Filled)}
+    places = [key for key, field in fields.items() if field.is_required() and key not in rules]
 
     @functools.wraps(function)
     def ask(*given: Any, **args: Any) -> Ref:
@@ -36,22 +34,14 @@ def asking(measurements: Registry, function: Callable[..., Any]) -> Callable[...
         if len(given) > len(places) or named.keys() & args:
             by_place = f"{', '.join(places) or 'nothing'} by place, once"
             raise SpecError(f"{name} takes {by_place}; name each other argument")
-        arguments = measurements.arguments(name).items()  # as the cell that ran last has them
         args |= named
-        rules = {key: rule for key, field in arguments for rule in _fill(field) if key not in args}
-        fill = {key: rule.value(args) for key, rule in rules.items()}
+        fill = {key: rule.value(args) for key, rule in rules.items() if key not in args}
         return measurements.canonical(Ref(name, **fill, **args))
 
-    parameters = inspect.signature(function).parameters
-    kinds = inspect.Parameter
-    shown = [parameters[key].replace(kind=kinds.POSITIONAL_OR_KEYWORD) for key in places]
-    for key, field in fields.items():
-        if key not in places:
-            default = _fill(field) or [parameters[key].default]
-            shown.append(parameters[key].replace(default=default[0]))
+    shown = [
+        parameters[key].replace(kind=inspect.Parameter.POSITIONAL_OR_KEYWORD) for key in places
+    ]
+    for key in [key for key in fields if key not in places]:
+        shown.append(parameters[key].replace(default=rules.get(key, parameters[key].default)))
     ask.__signature__ = inspect.Signature(shown, return_annotation=Ref)  # type: ignore[attr-defined]
     return ask
-
-
-def _fill(field: FieldInfo) -> list[Filled]:
-    return [rule for rule in field.metadata if isinstance(rule, Filled)]

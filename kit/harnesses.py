@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -14,7 +14,7 @@ from kit.measurements import Cost, Latency, Memory, Quality
 from kit.ref import Ref
 from kit.spec import Budget, Run, Training, Variant
 from kit.study import Study
-from kit.tasks import chosen_splits, modality, test_splits, validation_splits
+from kit.tasks import chosen_splits, modality, splits_of
 from kit.values import SpecError
 
 Named = str | Ref
@@ -53,53 +53,41 @@ def evaluate_shift(
         tasks: names or Refs.
         baseline: one of the variants; paired numbers are against it.
         splits: the test split and every shift's test part where not given.
-        corruptions: of the test split, names or Refs, for the lowest seed. Those of another kind
-            of example than the task's are left out, as `plan()` says.
+        corruptions: of the test split, for the lowest seed, those of the task's kind of example.
         severities: of each corruption that has none, from 1 to 5.
         validation: also predicts the validation parts, on which temperatures, conformal sets and
             detectors are fitted; without them these have no rows.
         features: also keeps hidden vectors, for the detectors `mahalanobis` and `knn`.
-        noise_floor: predicts the first split again, with other batches, threads and padding by the
-            baseline, so that flips which nothing but rounding makes are known; in batches of one,
-            and in those that are timed, by every other variant, whose answers may depend on them.
+        noise_floor: predicts the first split again, by the baseline in all ways that change no
+            more than rounding, by others in batches of one and in those that are timed.
         limit: items a split, the first by content hash; the preset's number where not given.
         seeds: seeds of each trained variant, from 0.
         measurements: asked of every variant that is no null model, such as `Latency(task)`.
         name: of the study, in tables.
 
     Raises:
-        SpecError: an unknown name or split, a wrong severity, or a baseline that is not among the
-            variants.
+        SpecError: an unknown name or split, a wrong severity, or a baseline that is no variant.
     """
     base, compared = _compared(map(_variant, variants), _variant(baseline))
     refs = [registry.tasks.canonical(task) for task in tasks]
     asked = chosen_splits(refs, splits)
-    real = [v for v in compared if build.kind_of(v) not in NULL_MODEL_KINDS]
-
-    def predicted(variant: Variant, task: Ref, split: str, **how: Any) -> Run:
-        ask = Quality(task, split, limit, **how)
-        keeps = features or variant.replace(seed=base.seed) == base
-        if keeps and "features" in ask.args and build.gives_features(variant):
-            ask = ask.replace(features=True)
-        return Run(variant, ask)
-
+    predict = partial(_predicted, limit, compared if features else [base])
     runs = [
-        predicted(seeded, task, split)
+        predict(seeded, task, split)
         for task in refs
         for seeded in _seeded(compared, seeds)
-        for split in [*asked[task], *(validation_splits(task) if validation else ())]
+        for split in [*asked[task], *(splits_of(task, "validation") if validation else ())]
     ]
     left_out: dict[str, str] = {}
     for task, ref in itertools.product(refs, graded(corruptions, severities)):
         if reason := mismatch(ref, task):
             left_out[f"{ref.name} of {task.name}"] = reason
         else:
-            runs += [predicted(v, task, "test", corruption=ref) for v in compared]
-    batches = _batches({1}, measurements)
+            runs += [predict(variant, task, "test", corruption=ref) for variant in compared]
+    real = [v for v in compared if build.kind_of(v) not in NULL_MODEL_KINDS]
     for task in refs if noise_floor else ():
-        ways = {v: batches for v in real} | {base: [*REPEATS[modality(task)], *batches]}
-        for variant, hows in ways.items():
-            runs += [predicted(variant, task, s, **how) for s in asked[task][:1] for how in hows]
+        for variant, how in _repeats(task, base, real, _batches({1}, measurements)):
+            runs += [predict(variant, task, split, **how) for split in asked[task][:1]]
     runs += [Run(variant, measurement) for measurement in measurements for variant in real]
     return Study(name, runs, base, left_out)
 
@@ -164,14 +152,11 @@ def compare_architectures(
     tasks: Sequence[Named],
     *,
     seeds: int = 1,
-    rates: Sequence[float] | None = None,
-    batch_size: int = 4,
-    length: int = 256,
-    trial_steps: int = 64,
     null_models: Sequence[Named] = ("ngram",),
     limit: int | None = None,
     latency: Mapping[str, Any] | None = None,
     name: str = "architectures",
+    **training: Any,
 ) -> Study:
     """Small language models from scratch on the same text, at equal parameters and tokens.
 
@@ -185,40 +170,32 @@ def compare_architectures(
         budget: `parameters` and `tokens`.
         tasks: language tasks; each model is trained on the first.
         seeds: of each model, from 0.
-        rates: learning rates tried in short trials on validation; the preset's where not given.
-        batch_size: windows an optimizer step.
-        length: tokens a window.
-        trial_steps: optimizer steps of a trial.
         null_models: fitted on the same text and not timed.
         limit: documents a split; the preset's number where not given.
         latency: arguments of `Latency`; by default one batch of one window: prefill.
         name: of the study, in tables.
+        **training: fields of `Training` to set otherwise, such as `length`, tokens a window.
 
     Raises:
         SpecError: an unknown name, no such budget, or a baseline that is not compared.
     """
     refs = [registry.tasks.canonical(task) for task in tasks]
-    training = Training(
-        refs[0],
-        budget=budget,
-        rates=tuple(rates or presets.of(smoke=(3e-3,), default=RATES, full=RATES)),
-        batch_size=batch_size,
-        length=length,
-        trial_steps=trial_steps,
-        weight_decay=0.1,
-        warmup=0.1,
-    )
-    sized = partial(_sized, budget=budget, training=training)
+    usual = {
+        "rates": presets.of(smoke=(3e-3,), default=RATES, full=RATES),
+        **{"batch_size": 4, "length": 256, "weight_decay": 0.1, "warmup": 0.1},
+    }
+    made = Training(refs[0], budget=budget, **{**usual, **training})
+    sized = partial(_sized, budget=budget, training=made)
     base, compared = _compared(map(sized, architectures), sized(baseline))
     judged = [*_seeded(compared, seeds), *map(sized, null_models)]
     runs = [
         Run(variant, Quality(task, split, limit))
         for variant in judged
         for task in refs
-        for split in test_splits(task)
+        for split in splits_of(task, "test")
     ]
     runs += [Run(variant, Cost()) for variant in judged]
-    timing = {"batch_sizes": (1,), "lengths": (length,), **(latency or {})}
+    timing = {"batch_sizes": (1,), "lengths": (made.length,), **(latency or {})}
     runs += [Run(variant, Latency(refs[0], **timing)) for variant in compared]
     return Study(name, runs, base)
 
@@ -249,6 +226,26 @@ def classifier(
 
 def _variant(given: Variant | Named) -> Variant:
     return given if isinstance(given, Variant) else Variant(registry.architectures.canonical(given))
+
+
+def _predicted(
+    limit: int | None, seen: Sequence[Variant], variant: Variant, task: Ref, split: str, **how: Any
+) -> Run:
+    """Returns a run of predictions; those of some variants keep features where there are any."""
+    ask = Quality(task, split, limit, **how)
+    keeps = "features" in ask.args and any(variant.replace(seed=v.seed) == v for v in seen)
+    if keeps and build.gives_features(variant):
+        ask = ask.replace(features=True)
+    return Run(variant, ask)
+
+
+def _repeats(
+    task: Ref, base: Variant, others: Iterable[Variant], batches: list[dict[str, Any]]
+) -> Iterator[tuple[Variant, dict[str, Any]]]:
+    """Yields the variants that predict again, and how: the baseline in every way."""
+    ways = {v: batches for v in others} | {base: [*REPEATS[modality(task)], *batches]}
+    for variant, hows in ways.items():
+        yield from ((variant, how) for how in hows)
 
 
 def _seeded(variants: Iterable[Variant], seeds: int) -> list[Variant]:

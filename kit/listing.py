@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from itertools import compress
 from types import UnionType
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, get_args, get_origin
 
@@ -43,8 +44,8 @@ def _entries(kind: str) -> tuple[list[str], list[list[str]]]:
         rows.append([entry.name, entry.summary, *about, _arguments(found, entry.name), short])
     heads = [trait.replace("_", " ") for trait in traits]
     columns = ["name", "what it is", *heads, "arguments = default", "short names"]
-    used = [i for i in range(len(columns)) if i < 2 or any(row[i] for row in rows)]
-    return [columns[i] for i in used], [[row[i] for i in used] for row in rows]
+    used = [i < 2 or any(row[i] for row in rows) for i in range(len(columns))]
+    return [*compress(columns, used)], [[*compress(row, used)] for row in rows]
 
 
 def _plain(value: Any) -> str:
@@ -89,16 +90,8 @@ def _type_name(annotation: Any, rules: Iterable[Any] = ()) -> str:
 def _assets() -> tuple[list[str], list[list[str]]]:
     from kit import assets
 
-    cards = map(assets.card, assets.names())
-    rows = [
-        [
-            c.name,
-            c.contents,
-            f"{c.size / 1e6:,.0f} MB",
-            c.licence,
-            f"{c.package} {c.version}",
-            c.flaws,
-        ]
-        for c in cards
-    ]
+    rows = []
+    for c in map(assets.card, assets.names()):
+        size, package = f"{c.size / 1e6:,.0f} MB", f"{c.package} {c.version}"
+        rows.append([c.name, c.contents, size, c.licence, package, c.flaws])
     return ["name", "what it is", "size", "licence", "package", "known flaws"], rows

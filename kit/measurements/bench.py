@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Annotated, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
 from pydantic import AfterValidator, BeforeValidator, Field, SkipValidation, ValidationInfo
@@ -21,6 +21,9 @@ from kit.runner import Runner
 from kit.spec import Run, Variant
 from kit.values import SpecError
 from kit.verify import TRIED, verify
+
+if TYPE_CHECKING:
+    from kit.analysis.stopping import Stopping
 
 TaskRef = Annotated[SkipValidation[Ref], BeforeValidator(registry.tasks.canonical)]
 """An argument that names a task: checked and made canonical like every other Ref."""
@@ -87,21 +90,6 @@ class Raw:
     kind: str
     columns: Columns
     info: Mapping[str, Any] = field(default_factory=dict)
-
-
-class Stopping(Protocol):
-    """When a timing has enough; `kit.analysis.stopping` has the rules."""
-
-    notes: list[str]
-
-    def wanted(self, columns: Columns) -> int:
-        """Returns how many launches there should be, told from those so far."""
-
-    def lost(self, columns: Columns) -> int:
-        """Returns how many launches do not count."""
-
-    def settled(self, ratios: Sequence[float]) -> bool:
-        """Says whether the log ratios of a launch's quiet rounds are enough."""
 
 
 @dataclass

@@ -15,19 +15,22 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
-from typing import Annotated, Any, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import numpy as np
 from pydantic import Field
 
 from kit import environment, results
 from kit.busyness import BUSY_SHARE, MIN_ROUNDS, ForeignLoad, busy
-from kit.measurements.bench import Columns, Driver, Positive, Stopping
+from kit.measurements.bench import Columns, Driver, Positive
 from kit.measurements.timer import Call, Timer, Turn
 from kit.presets import Preset
 from kit.ref import Ref
 from kit.spec import Variant
 from kit.values import Undefined
+
+if TYPE_CHECKING:
+    from kit.analysis.stopping import Stopping
 
 BUSY_TURNS = 0.2
 """Share of turns from which the machine is said to be busy while it goes on."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
@@ -93,18 +92,11 @@ def Quality(task: str | Ref, split: str = "test", limit: int | None = None, **ar
     return ask(task, split=split, **({} if limit is None else {"limit": limit}), **args)
 
 
-LABELS: Mapping[str, type[np.generic]] = {
-    "classification": np.int64,
-    "multi_label": np.int64,
-    "regression": np.float64,
-}
-"""Kind of task -> of what type its labels are."""
-
-
 def _known(data: Task, rows: Dataset) -> dict[str, np.ndarray]:
     """Returns what the data say of each item: id, label, rating where they have one, groups."""
     columns = {"item": np.asarray(rows["id"]), "cluster": np.asarray(rows["cluster"])}
-    columns["label"] = np.asarray(rows["label"], LABELS[data.kind])
+    numbers = np.float64 if data.kind == "regression" else np.int64
+    columns["label"] = np.asarray(rows["label"], numbers)
     if "valence" in rows.column_names:
         columns["valence"] = np.asarray(rows["valence"], np.float64)
     return columns | {f"group:{name}": np.asarray(rows[name]).astype(str) for name in data.groups}
@@ -129,20 +121,12 @@ def _answer(
 
 
 def _checked(runner: Runner, data: Task, shape: tuple[int, ...], n: int) -> dict[str, Any]:
-    """Returns what is to be known of a model's outputs, after a look at their shape.
+    """Returns what is to be known of the outputs of `n` items, after a look at their shape.
 
-    Of a classification the model may answer with labels that the task lacks: their columns follow
-    the task's, and count as answers that are wrong.
-
-    Args:
-        runner: the variant.
-        data: the task.
-        shape: of the outputs.
-        n: items.
-
-    Returns:
-        `rated` (False: scores are no probabilities) and `labels` (names of the outputs where they
-        are more than the task's, and of several labels an item), nothing of a regression.
+    That is `rated` (False: scores are no probabilities) and `labels` (names of the outputs where
+    they are more than the task's, and of several labels an item); nothing of a regression. Of a
+    classification the model may answer with labels that the task lacks: their columns follow the
+    task's, and count as answers that are wrong.
 
     Raises:
         SpecError: other outputs than the task has labels (or one, of a regression).

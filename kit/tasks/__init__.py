@@ -12,8 +12,7 @@ from kit.tasks.task import (
     describe,
     load,
     modality,
-    test_splits,
-    validation_splits,
+    splits_of,
 )
 
 __all__ = [
@@ -26,8 +25,7 @@ __all__ = [
     "load",
     "modality",
     "sentiment",
+    "splits_of",
     "task_from_frame",
     "task_from_text",
-    "test_splits",
-    "validation_splits",
 ]

@@ -181,8 +181,8 @@ def order_of(
         without = sum(value is None for value in given)
         lost = f". {without} of {len(given)} rows have no label: {READ_AS_MISSING}"
         raise SpecError(
-            f"task {task} has the labels {shown(found)}; a classification needs two or more, of which "
-            f"`labels=` may name some that no row has{lost if without else ''}"
+            f"task {task} has the labels {shown(found)}; a classification needs two or more, "
+            f"of which `labels=` may name some that no row has{lost if without else ''}"
         )
     return {value: place for place, value in enumerate(found)}
 

@@ -169,15 +169,15 @@ def check_split(ref: Ref, name: str) -> str:
     return name
 
 
-def test_splits(ref: Ref) -> list[str]:
-    """Returns the test split and every shift's test part, those that hold items."""
-    held = [name for name in _held(ref) if name != "train"]
-    return [name for name in held if name not in validation_splits(ref)]
+def splits_of(ref: Ref, part: str | None = None) -> list[str]:
+    """Returns the splits that hold items: all, or the `test` or `validation` part of each source.
 
-
-def validation_splits(ref: Ref) -> list[str]:
-    """Returns the validation split and every shift's validation part, those that hold items."""
-    return [name for name in _held(ref) if name.split("/")[-1] == "validation"]
+    A task for finished models may have but a test split.
+    """
+    sizes = describe(ref)["sizes"]
+    parts = {name: name.split("/")[-1] for name in sizes}
+    own = {name: p if p in ("train", "validation") else "test" for name, p in parts.items()}
+    return [name for name, size in sizes.items() if size and part in (None, own[name])]
 
 
 def chosen_splits(refs: Sequence[Ref], names: Sequence[str] | None) -> dict[Ref, list[str]]:
@@ -187,19 +187,14 @@ def chosen_splits(refs: Sequence[Ref], names: Sequence[str] | None) -> dict[Ref,
         SpecError: no task has such a split.
     """
     if names is None:
-        return {ref: test_splits(ref) for ref in refs}
+        return {ref: splits_of(ref, "test") for ref in refs}
     names = [names] if isinstance(names, str) else list(names)
-    held = {ref: _held(ref) for ref in refs}
+    held = {ref: splits_of(ref) for ref in refs}
     there = list(dict.fromkeys(itertools.chain(*held.values())))
     for name in names:
         if name not in there:
             raise SpecError(suggest(name, there, "split"))
     return {ref: [name for name in names if name in held[ref]] for ref in refs}
-
-
-def _held(ref: Ref) -> list[str]:
-    """Returns the splits that hold items: a task for finished models may have but a test split."""
-    return [split for split, size in describe(ref)["sizes"].items() if size]
 
 
 def describe(ref: Ref | str) -> dict[str, Any]:
