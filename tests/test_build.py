@@ -16,7 +16,7 @@ from kit.measurements import Quality
 from kit.ref import Ref
 from kit.runner import Runner
 from kit.spec import Run, Variant
-from kit.values import SpecError, Undefined
+from kit.values import Undefined
 from kit.verify import verify
 
 
@@ -42,11 +42,6 @@ def test_a_run_id_follows_content_data_and_code(toys: Ref) -> None:
     assert identity() == before
     toy_task(shifts={"later": toy_frame(60, start=2)})
     assert identity() != before  # the task has another version
-
-
-def test_an_unknown_split_is_told(toys: Ref) -> None:
-    with pytest.raises(SpecError, match="unknown split of toys 'latr'. Did you mean 'later'?"):
-        build.run_ids([Run(toy_variant(toys), Quality(toys, "latr"))])
 
 
 @pytest.mark.parametrize(

@@ -234,12 +234,6 @@ def test_a_reader_is_shown_both_texts_of_a_pair(toys: Ref, called: list[int]) ->
     assert set(shown.values()) == {f"{row.text} \u00b6 {row.claim}" for row in frame.itertuples()}
 
 
-def test_wrong_splits_and_short_trainings_are_told(toys: Ref) -> None:
-    base = toy_variant(toys)
-    with pytest.raises(SpecError, match="Did you mean 'test'"):
-        build.run_ids([Run(base, kit.Quality(toys, "tets"))])
-
-
 def test_what_is_fitted_on_validation_is_where_the_study_asks_for_it(toys: Ref) -> None:
     null = Variant(Ref("majority"), kit.Training(toys))
     splits = ("test", "later", "later/validation")
