@@ -15,7 +15,7 @@ from kit import registry, store
 from kit.ref import Ref
 from kit.spec import Count
 from kit.tasks.prepare import Prepared, split_names
-from kit.tasks.splits import check, fingerprint, finished
+from kit.tasks.splits import fingerprint, promised, read_split, write_splits
 from kit.values import SpecError, checked, shown, suggest
 
 if TYPE_CHECKING:
@@ -131,8 +131,7 @@ def load(ref: Ref | str) -> Task:
         splits = _read_card(folder)["sizes"]
         names = tuple(traits["labels"]) if traits["kind"] == "classification" else ()
         data = {
-            name: _read_split(folder / _file_name(place), names)
-            for place, name in enumerate(splits)
+            name: read_split(folder / _file_name(place), names) for place, name in enumerate(splits)
         }
         _loaded[folder] = Task(
             ref,
@@ -227,50 +226,12 @@ def _file_name(place: int) -> str:
     return f"split-{place:02}.parquet"
 
 
-def _read_split(path: Path, labels: tuple[str, ...]) -> datasets.Dataset:
-    """Reads one split into memory; `Dataset.from_parquet` would copy it to a second cache.
-
-    What learns from it can ask its features how many classes there are, seen or not.
-    """
-    import datasets
-    import pyarrow.parquet
-    from datasets.table import InMemoryTable
-
-    table = pyarrow.parquet.read_table(path)
-    features = datasets.Features.from_arrow_schema(table.schema)
-    if labels:
-        features["label"] = datasets.ClassLabel(names=list(labels))
-        table = table.cast(features.arrow_schema)
-    return datasets.Dataset(InMemoryTable(table), info=datasets.DatasetInfo(features=features))
-
-
 def _write(folder: Path, ref: Ref, entry: registry.Entry) -> None:
     """Calls a task's function, checks what it returns and writes a file a split and the card."""
-    import pyarrow
-
     given = entry.function(**ref.args)
     prepared = given if isinstance(given, Prepared) else Prepared(given, {})
-    if not isinstance(prepared.splits, Mapping):
-        raise SpecError(
-            f"task {ref.name} returned a {type(given).__name__}; "
-            "expected a DatasetDict or a mapping of split names to frames"
-        )
-    expected = split_names(entry.traits["shifts"])
-    for name in [*expected, *prepared.splits]:
-        if name not in prepared.splits:
-            raise SpecError(f"task {ref.name} returned no split {name!r}; it has {expected}")
-        if name not in expected:
-            raise SpecError(suggest(name, expected, f"split from task {ref.name}"))
-    frames = {name: finished(prepared.splits[name]) for name in expected}
-    check(ref.name, frames, entry.traits)
-    schema = pyarrow.Schema.from_pandas(frames["test"], preserve_index=False)
-    for place, frame in enumerate(frames.values()):
-        path = folder / _file_name(place)
-        if frame.empty:  # it has no types of its own
-            empty = frame.reindex(columns=schema.names).astype(object)
-            empty.to_parquet(path, index=False, schema=schema)
-        else:
-            frame.to_parquet(path, index=False)
+    frames = promised(ref.name, prepared.splits, entry.traits)
+    write_splits([folder / _file_name(place) for place in range(len(frames))], frames)
     card = {
         "fingerprints": {name: fingerprint(frame) for name, frame in frames.items()},
         "sizes": {name: len(frame) for name, frame in frames.items()},
