@@ -44,8 +44,8 @@ _HOMES = {
     ),
     "kit.presets": ("Preset",),
     "kit.study": ("Study",),
+    "kit.variants": ("classifier",),
     "kit.harnesses": (
-        "classifier",
         "compare_architectures",
         "evaluate_shift",
         "sweep_quantization",

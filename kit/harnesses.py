@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
@@ -15,11 +14,9 @@ from kit.ref import Ref
 from kit.spec import Budget, Run, Training, Variant
 from kit.study import Study
 from kit.tasks import chosen_splits, modality, splits_of
-from kit.values import SpecError
+from kit.variants import Named, among, combinations, each_seed, is_simulated, of_size, variant_of
 
-Named = str | Ref
 RATES = (1e-3, 3e-3, 1e-2)
-SCHEMES = ("bf16", "w8", "w4", "w4g32", "w3", "w2", "torchao_int8", "dynamic_int8")
 NULL_MODEL_KINDS = ("predictor",)
 _ALWAYS: tuple[dict[str, Any], ...] = ({"batch_size": 1}, {"batch_size": 8}, {"threads": 2})
 REPEATS = {"image": _ALWAYS, "text": (*_ALWAYS, {"padding": "length"})}
@@ -68,14 +65,14 @@ def evaluate_shift(
     Raises:
         SpecError: an unknown name or split, a wrong severity, or a baseline that is no variant.
     """
-    base, compared = _compared(map(_variant, variants), _variant(baseline))
+    base, compared = among(map(variant_of, variants), variant_of(baseline))
     refs = [registry.tasks.canonical(task) for task in tasks]
     asked = chosen_splits(refs, splits)
     predict = partial(_predicted, limit, compared if features else [base])
     runs = [
         predict(seeded, task, split)
         for task in refs
-        for seeded in _seeded(compared, seeds)
+        for seeded in each_seed(compared, seeds)
         for split in [*asked[task], *(splits_of(task, "validation") if validation else ())]
     ]
     left_out: dict[str, str] = {}
@@ -128,17 +125,17 @@ def sweep_quantization(
     Raises:
         SpecError: an unknown name or split.
     """
-    variants, left_out = _combined(base, schemes, runtimes)
+    variants, left_out = combinations(base, schemes, runtimes)
     refs = [registry.tasks.canonical(task) for task in tasks]
     asked = chosen_splits(refs, splits)
     timed = Latency(refs[0], **(latency or {}))
     batches = _batches(set(), [timed])
     runs = []
     for variant in variants:
-        for task, seeded in itertools.product(refs, _seeded([variant], seeds)):
+        for task, seeded in itertools.product(refs, each_seed([variant], seeds)):
             runs += [Run(seeded, Quality(task, split, limit)) for split in asked[task]]
         runs.append(Run(variant, Memory(refs[0])))
-        if not _simulated(variant):
+        if not is_simulated(variant):
             runs.append(Run(variant, timed))
         for task, how in itertools.product(refs, batches):
             runs += [Run(variant, Quality(task, s, limit, **how)) for s in asked[task][:1]]
@@ -185,9 +182,9 @@ def compare_architectures(
         **{"batch_size": 4, "length": 256, "weight_decay": 0.1, "warmup": 0.1},
     }
     made = Training(refs[0], budget=budget, **{**usual, **training})
-    sized = partial(_sized, budget=budget, training=made)
-    base, compared = _compared(map(sized, architectures), sized(baseline))
-    judged = [*_seeded(compared, seeds), *map(sized, null_models)]
+    sized = partial(of_size, budget=budget, training=made)
+    base, compared = among(map(sized, architectures), sized(baseline))
+    judged = [*each_seed(compared, seeds), *map(sized, null_models)]
     runs = [
         Run(variant, Quality(task, split, limit))
         for variant in judged
@@ -198,34 +195,6 @@ def compare_architectures(
     timing = {"batch_sizes": (1,), "lengths": (made.length,), **(latency or {})}
     runs += [Run(variant, Latency(refs[0], **timing)) for variant in compared]
     return Study(name, runs, base)
-
-
-def classifier(
-    architecture: Named = "minilm", task: Named = "sentiment", **training: Any
-) -> Variant:
-    """Returns an encoder or a network for images trained end to end, at the preset's size.
-
-    An architecture that starts from random weights says what that takes: its `rate`, and its
-    `passes` over the examples for each of the preset's epochs (at most the preset's).
-
-    Args:
-        architecture: an encoder or a network for images, by name or Ref.
-        task: a classification task.
-        **training: fields of `Training` to set otherwise.
-    """
-    ref = registry.architectures.canonical(architecture)
-    traits = registry.architectures.get(ref.name).traits
-    passes = min(traits.get("passes", 1), presets.of(smoke=3, default=math.inf, full=math.inf))
-    epochs = passes * presets.of(smoke=1, default=1, full=2)
-    usual = {
-        "budget": Budget(epochs=epochs, examples=presets.of(smoke=256, default=None, full=None)),
-        "rates": (traits.get("rate", 1e-4),),
-    }
-    return Variant(ref, Training(registry.tasks.canonical(task), **{**usual, **training}))
-
-
-def _variant(given: Variant | Named) -> Variant:
-    return given if isinstance(given, Variant) else Variant(registry.architectures.canonical(given))
 
 
 def _predicted(
@@ -248,63 +217,8 @@ def _repeats(
         yield from ((variant, how) for how in hows)
 
 
-def _seeded(variants: Iterable[Variant], seeds: int) -> list[Variant]:
-    """Returns each trained variant once a seed; what is not trained has no seed to vary."""
-    return [
-        variant.replace(seed=variant.seed + extra)
-        for variant in variants
-        for extra in range(seeds if build.is_trained(variant) else 1)
-    ]
-
-
 def _batches(sizes: set[int], measurements: Iterable[Ref]) -> list[dict[str, Any]]:
     """Returns the arguments of repeats in batches of these sizes and of those that are timed."""
     asked = map(registry.measurements.canonical, measurements)
     timed = [each.args.get("batch_sizes", ()) for each in asked]
     return [{"batch_size": size} for size in sorted(sizes.union(*timed))]
-
-
-def _compared(variants: Iterable[Variant], base: Variant) -> tuple[Variant, list[Variant]]:
-    """Returns the baseline and all variants; raises SpecError where it is not among them."""
-    compared = list(variants)
-    if base not in compared:
-        names = ", ".join(variant.name for variant in compared)
-        raise SpecError(f"baseline {base.name!r} is not among the variants: {names}")
-    return base, compared
-
-
-def _sized(named: Named, budget: Budget, training: Training) -> Variant:
-    """Returns an architecture of the budget's size, trained so."""
-    from kit.architectures.budget import solve_width
-
-    ref = registry.architectures.canonical(named)
-    make = registry.architectures.get(ref.name).traits.get("tokenizer")
-    return Variant(solve_width(ref, budget, make().vocab_size if make else 256), training)
-
-
-def _combined(
-    base: Variant,
-    schemes: Sequence[Named | Sequence[Named]] | None,
-    runtimes: Sequence[Named] | None,
-) -> tuple[list[Variant], dict[str, str]]:
-    """Returns the base with each scheme on each runtime where it works, and why not elsewhere."""
-    if schemes is None:
-        schemes = presets.of(smoke=("w4g32", "dynamic_int8"), default=SCHEMES, full=SCHEMES)
-    if runtimes is None:
-        every = ("eager", "compiled", "onnx")
-        runtimes = presets.of(smoke=("eager", "onnx"), default=every, full=every)
-    variants, left_out = [base], {}
-    for given, runtime in itertools.product(((), *schemes), runtimes):
-        chain = (given,) if isinstance(given, str | Ref) else tuple(given)
-        variant = base.replace(schemes=chain, runtime=runtime)
-        if _simulated(variant) and variant.runtime.name != "eager":
-            left_out[variant.name] = "simulated: an error study, on eager alone"
-        elif reason := build.conflict(variant):
-            left_out[variant.name] = reason
-        else:
-            variants.append(variant)
-    return list(dict.fromkeys(variants)), left_out
-
-
-def _simulated(variant: Variant) -> bool:
-    return any(registry.schemes.get(ref.name).traits["simulated"] for ref in variant.schemes)

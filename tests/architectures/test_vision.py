@@ -19,7 +19,6 @@ from kit.architectures.modules import ImageClassifier
 from kit.architectures.preprocessing import Images, Texts, free_dimensions, positions
 from kit.architectures.tokenizers import ByteTokenizer
 from kit.checks import tiny
-from kit.harnesses import classifier
 from kit.measurements import Cost, Latency, Memory, Quality, timer
 from kit.measurements.bench import Bench, Driver, Raw
 from kit.ref import Ref
@@ -27,6 +26,7 @@ from kit.runner import Runner
 from kit.spec import Budget, Run, Training, Variant
 from kit.study import Study
 from kit.values import SpecError, Undefined
+from kit.variants import classifier
 from kit.verify import verify
 from kit.workers import inline
 
