@@ -5,12 +5,26 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from kit.entries import Registry
 from kit.presets import Filled
 from kit.ref import Ref
 from kit.values import SpecError
+
+if TYPE_CHECKING:
+    from pydantic.fields import FieldInfo
+
+
+def filled(measurements: Registry, ref: Ref) -> Ref:
+    """Returns a Ref with what it lacks and a `Preset` sizes filled in."""
+    fields = measurements.arguments(ref.name).items()
+    rules = {key: each for key, field in fields if key not in ref.args for each in _rules(field)}
+    return Ref(ref.name, **{key: rule.value(ref.args) for key, rule in rules.items()}, **ref.args)
+
+
+def _rules(field: FieldInfo) -> list[Filled]:
+    return [rule for rule in field.metadata if isinstance(rule, Filled)]
 
 
 def asking(measurements: Registry, function: Callable[..., Any]) -> Callable[..., Ref]:
@@ -25,8 +39,7 @@ def asking(measurements: Registry, function: Callable[..., Any]) -> Callable[...
     """
     name, parameters = function.__name__, inspect.signature(function).parameters
     fields = measurements.arguments(name)
-    rules = {k: r for k, field in fields.items() for r in field.metadata if isinstance(r, Filled)}
-    places = [key for key, field in fields.items() if field.is_required() and key not in rules]
+    places = [key for key, field in fields.items() if field.is_required() and not _rules(field)]
 
     @functools.wraps(function)
     def ask(*given: Any, **args: Any) -> Ref:
@@ -34,14 +47,13 @@ def asking(measurements: Registry, function: Callable[..., Any]) -> Callable[...
         if len(given) > len(places) or named.keys() & args:
             by_place = f"{', '.join(places) or 'nothing'} by place, once"
             raise SpecError(f"{name} takes {by_place}; name each other argument")
-        args |= named
-        fill = {key: rule.value(args) for key, rule in rules.items() if key not in args}
-        return measurements.canonical(Ref(name, **fill, **args))
+        return measurements.canonical(filled(measurements, Ref(name, **named, **args)))
 
     shown = [
         parameters[key].replace(kind=inspect.Parameter.POSITIONAL_OR_KEYWORD) for key in places
     ]
     for key in [key for key in fields if key not in places]:
-        shown.append(parameters[key].replace(default=rules.get(key, parameters[key].default)))
+        usual = [*_rules(fields[key]), parameters[key].default]
+        shown.append(parameters[key].replace(default=usual[0]))
     ask.__signature__ = inspect.Signature(shown, return_annotation=Ref)  # type: ignore[attr-defined]
     return ask

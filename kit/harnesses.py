@@ -54,7 +54,8 @@ def evaluate_shift(
         severities: of each corruption that has none, from 1 to 5.
         validation: also predicts the validation parts, on which temperatures, conformal sets and
             detectors are fitted; without them these have no rows.
-        features: also keeps hidden vectors, for the detectors `mahalanobis` and `knn`.
+        features: keeps every variant's hidden vectors, not the baseline's alone, for the detectors
+            `mahalanobis` and `knn`.
         noise_floor: predicts the first split again, by the baseline in all ways that change no
             more than rounding, by others in batches of one and in those that are timed.
         limit: items a split, the first by content hash; the preset's number where not given.

@@ -35,10 +35,10 @@ from kit.verify import verify
 class Lengths(Preset):
     """The lengths under each preset; images have one size."""
 
-    def value(self, args: Mapping[str, Any]) -> tuple[int | str, ...]:
+    def value(self, args: Mapping[str, Any]) -> Any:
         """Returns the preset's lengths of texts, `"task"` of images."""
-        text = tasks.modality(args.get("task", "")) == "text"
-        return tuple(super().value(args)) if text else ("task",)
+        images = "task" in args and tasks.modality(args["task"]) == "image"
+        return ("task",) if images else super().value(args)
 
 
 def _planned(most: int, info: ValidationInfo) -> int:
