@@ -77,3 +77,14 @@ def test_timings_take_all_cores(toys: Ref) -> None:
     threads = kit.environment.machine()["threads"]
     assert kit.Latency(toys).args["threads"] == kit.SelfTest(toys).args["threads"] == threads
     assert kit.Latency(toys, threads=1).args["threads"] == 1
+    for nothing in ({"batch_sizes": ()}, {"lengths": []}):
+        with pytest.raises(SpecError, match="at least 1 item"):
+            kit.Latency(toys, **nothing)
+
+
+def test_images_have_one_length(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(presets.VARIABLE, "full")
+    lengths = [kit.Latency(task).args["lengths"] for task in ("mnist", "sentiment")]
+    assert lengths == [("task",), ("task", 32, 128)]
+    with pytest.raises(SpecError, match="measurement latency: task is nothing"):
+        kit.Latency()

@@ -32,13 +32,20 @@ from kit.verify import verify
 
 
 @dataclass(frozen=True)
-class Lengths(Preset):
+class LengthsPreset(Preset):
     """The lengths under each preset; images have one size."""
 
     def value(self, args: Mapping[str, Any]) -> Any:
         """Returns the preset's lengths of texts, `"task"` of images."""
         images = "task" in args and tasks.modality(args["task"]) == "image"
         return ("task",) if images else super().value(args)
+
+
+Lengths = Annotated[
+    tuple[Length, ...],
+    Field(min_length=1),
+    LengthsPreset(smoke=("task",), default=("task",), full=("task", 32, 128)),
+]
 
 
 def _planned(most: int, info: ValidationInfo) -> int:
@@ -64,7 +71,7 @@ def latency(
     task: TaskRef,
     split: Split = "test",
     batch_sizes: pairs.BatchSizes,
-    lengths: Annotated[tuple[Length, ...], Lengths(("task",), ("task",), ("task", 32, 128))],
+    lengths: Lengths,
     threads: Annotated[Positive, AllCores()],
     launches: Annotated[Positive, Preset(smoke=1, default=4, full=8)],
     seconds: Annotated[float, Field(gt=0), Preset(smoke=0.3, default=2.5, full=3.0)],

@@ -40,7 +40,9 @@ AT_ONCE = 3
 """Launches from which on both sides start at once; in those before, a start is measured alone."""
 SIDES = ("variant", "baseline")
 
-BatchSizes = Annotated[tuple[Positive, ...], Preset(smoke=(1, 8), default=(1, 32), full=(1, 32))]
+BatchSizes = Annotated[
+    tuple[Positive, ...], Field(min_length=1), Preset(smoke=(1, 8), default=(1, 32), full=(1, 32))
+]
 Wait = Annotated[float, Field(ge=0), Preset(smoke=1.0, default=30.0, full=120.0)]
 
 

@@ -6,7 +6,7 @@ import itertools
 import resource
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from functools import partial
 from statistics import median
 from typing import Any, NamedTuple
 
@@ -27,15 +27,8 @@ POOL = 64
 """Examples that the calls of a condition go through, in turn."""
 
 
-@dataclass(frozen=True)
-class Call:
-    """One kind of call that is timed.
-
-    Attributes:
-        batch_size: examples a call.
-        length: `"task"` for the examples as they are, or a number of tokens that texts are filled
-            up to.
-    """
+class Call(NamedTuple):
+    """One kind of call that is timed: examples a call, and `"task"` or the tokens of each."""
 
     batch_size: int
     length: int | str
@@ -58,15 +51,7 @@ class Turn(NamedTuple):
 
 
 class Timer:
-    """The target of one side's worker: a runner and the inputs of every call.
-
-    Args:
-        variant: this side.
-        task: gives labels to a pretrained classifier.
-        threads: of the process.
-        calls: what is timed.
-        examples: that the calls go through.
-    """
+    """The target of one side's worker: a runner and the inputs of every call."""
 
     def __init__(
         self,
@@ -85,12 +70,9 @@ class Timer:
         size = call.batch_size
         pool = list(itertools.islice(itertools.cycle(examples), max(POOL, size)))
         batches = [pool[i : i + size] for i in range(0, len(pool) - size + 1, size)]
-        made: list[Callable[[], Any]]
         if self._runner.model.kind == "predictor":
-            made = [lambda b=batch: self._runner.predict(b) for batch in batches]  # type: ignore[misc]
-        else:
-            made = [self._runner.timed(self._inputs(call, batch)) for batch in batches]
-        return made
+            return [partial(self._runner.predict, batch) for batch in batches]
+        return [self._runner.timed(self._inputs(call, batch)) for batch in batches]
 
     def _inputs(self, call: Call, batch: Sequence[Any]) -> Mapping[str, Any]:
         """Returns a batch of the examples as they are, or filled up to a number of tokens."""

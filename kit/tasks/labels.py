@@ -60,10 +60,7 @@ def read_classes(
 ) -> Labelled:
     """Reads one column of classes: booleans, whole numbers or strings.
 
-    Args:
-        given: the column.
-        labels: the classes in their order; as the data set says, else sorted, where not given.
-        no_label: what stands for no label; by default -1, unless it is a class (see `unlabelled`).
+    Their order is that of `labels`, else as the data set says, else sorted.
 
     Raises:
         SpecError: a cell that is no class, a label that is none of `labels`, or fewer than two.
@@ -163,10 +160,7 @@ def order_of(
 ) -> dict[Plain, int]:
     """Returns the place of each label among the model's outputs.
 
-    Args:
-        task: its name, for messages.
-        given: the labels of the rows.
-        wanted: the labels in their order; those of the rows, sorted, where not given.
+    They are `wanted`, in their order, or else those that the rows are `given`, sorted.
 
     Raises:
         SpecError: labels that repeat, or fewer than two.

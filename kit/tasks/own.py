@@ -18,9 +18,9 @@ from kit.tasks.columns import (
 )
 from kit.tasks.duplicates import Contradictory
 from kit.tasks.labels import Columns
-from kit.tasks.prepare import Prepared, prepare, split_names
+from kit.tasks.prepare import Prepared, prepare
 from kit.tasks.sources import Table, read_table
-from kit.tasks.splits import check, fingerprint, finished
+from kit.tasks.splits import fingerprint, promised
 from kit.tasks.targets import read_labels
 from kit.values import SpecError, check_name, suggest
 
@@ -190,8 +190,7 @@ def _registered(
         source: "far" if source in far else "near" for source in prepared.dropped if source != name
     }
     traits: dict[str, Any] = {"kind": kind, "labels": labels, "shifts": shifts, "groups": groups}
-    frames = {split: finished(prepared.splits[split]) for split in split_names(shifts)}
-    check(name, frames, traits)
+    frames = promised(name, prepared.splits, traits)
     columns = {split: frame.to_dict("list") for split, frame in frames.items()}
     dropped = prepared.dropped
 
