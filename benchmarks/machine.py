@@ -15,7 +15,7 @@ from benchmarks.common import Figure, fresh_store
 from kit import build, environment, tasks
 from kit.busyness import busy
 from kit.measurements.bench import Bench
-from kit.measurements.pairs import Call, Timer
+from kit.measurements.timer import Call, Timer
 from kit.workers import Worker
 
 CHOICES: dict[str, dict[str, str]] = {

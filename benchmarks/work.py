@@ -25,7 +25,7 @@ def scaling() -> Iterator[Figure]:
         runs = [kit.Run(model(256, 6, seed), kit.Quality(task, limit=20)) for seed in range(4)]
         study = kit.Study("bench", runs, runs[0].variant)
         kit.tasks.load(task)
-        how = {"redo": ["quality"], "on_error": "raise"}
+        how = {"redo": ["score_text"], "on_error": "raise"}
         pairs = [
             [seconds(lambda n=n: study.run(workers=n, **how)) for n in (1, 2)] for _ in range(TURNS)
         ]

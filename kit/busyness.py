@@ -14,6 +14,8 @@ from typing import NamedTuple
 PROC_STAT = Path("/proc/stat")
 BUSY_SHARE = 0.1
 """Of all CPUs, taken by others; above it the machine is not called quiet."""
+MIN_ROUNDS = 5
+"""Quiet rounds that a launch needs."""
 BUSY = "busy"
 """Marks a timing that lost launches to others, and asks for it anew: `study.run(redo="busy")`."""
 LONGEST = 3600.0

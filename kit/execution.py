@@ -12,6 +12,7 @@ from functools import partial
 from typing import Any
 
 from kit import build, environment, registry, store
+from kit.analysis.stopping import Stopping
 from kit.bar import Bar
 from kit.measurements.bench import Bench, Driver, Raw
 from kit.progress import set_progress
@@ -226,6 +227,7 @@ class Execution:
             store.parts(run_id),
             partial(store.save_part, run_id),
             self._bar.show,
+            Stopping,
         )
         start = time.perf_counter()
         with self._kept([run]), self._bar.telling(run.variant):

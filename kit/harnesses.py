@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import itertools
-import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from kit import build, presets, registry
 from kit.corruptions import graded, mismatch
-from kit.measurements import Cost, Features, Latency, Memory, Quality
+from kit.measurements import Cost, Latency, Memory, Quality
 from kit.ref import Ref
 from kit.spec import Budget, Run, Training, Variant
 from kit.study import Study
-from kit.tasks import describe, modality
-from kit.values import SpecError, suggest
+from kit.tasks import chosen_splits, modality, splits_of
+from kit.variants import Named, among, combinations, each_seed, is_simulated, of_size, variant_of
 
-Named = str | Ref
+RATES = (1e-3, 3e-3, 1e-2)
 NULL_MODEL_KINDS = ("predictor",)
 _ALWAYS: tuple[dict[str, Any], ...] = ({"batch_size": 1}, {"batch_size": 8}, {"threads": 2})
 REPEATS = {"image": _ALWAYS, "text": (*_ALWAYS, {"padding": "length"})}
@@ -50,58 +50,42 @@ def evaluate_shift(
         tasks: names or Refs.
         baseline: one of the variants; paired numbers are against it.
         splits: the test split and every shift's test part where not given.
-        corruptions: of the test split, names or Refs, for the lowest seed. Those of another kind
-            of example than the task's are left out, as `plan()` says.
+        corruptions: of the test split, for the lowest seed, those of the task's kind of example.
         severities: of each corruption that has none, from 1 to 5.
         validation: also predicts the validation parts, on which temperatures, conformal sets and
             detectors are fitted; without them these have no rows.
-        features: also keeps hidden vectors, for the detectors `mahalanobis` and `knn`.
-        noise_floor: predicts the first split again, with other batches, threads and padding by the
-            baseline, so that flips which nothing but rounding makes are known; in batches of one,
-            and in those that are timed, by every other variant, whose answers may depend on them.
+        features: keeps every variant's hidden vectors, not the baseline's alone, for the detectors
+            `mahalanobis` and `knn`.
+        noise_floor: predicts the first split again, by the baseline in all ways that change no
+            more than rounding, by others in batches of one and in those that are timed.
         limit: items a split, the first by content hash; the preset's number where not given.
         seeds: seeds of each trained variant, from 0.
         measurements: asked of every variant that is no null model, such as `Latency(task)`.
         name: of the study, in tables.
 
     Raises:
-        SpecError: an unknown name or split, a wrong severity, or a baseline that is not among the
-            variants.
+        SpecError: an unknown name or split, a wrong severity, or a baseline that is no variant.
     """
-    base = _variant(baseline)
-    found = [_variant(variant) for variant in variants]
-    if base not in found:
-        names = ", ".join(variant.name for variant in found)
-        raise SpecError(f"baseline {base.name!r} is not among the variants: {names}")
+    base, compared = among(map(variant_of, variants), variant_of(baseline))
     refs = [registry.tasks.canonical(task) for task in tasks]
-    asked = _splits_of(refs, splits)
+    asked = chosen_splits(refs, splits)
+    predict = partial(_predicted, limit, compared if features else [base])
     runs = [
-        Run(seeded, Quality(task, split, limit, features=features))
+        predict(seeded, task, split)
         for task in refs
-        for variant in found
-        for seeded in _seeded([variant], seeds)
-        for split in [*asked[task], *(_validation_splits(task) if validation else ())]
+        for seeded in each_seed(compared, seeds)
+        for split in [*asked[task], *(splits_of(task, "validation") if validation else ())]
     ]
     left_out: dict[str, str] = {}
     for task, ref in itertools.product(refs, graded(corruptions, severities)):
         if reason := mismatch(ref, task):
             left_out[f"{ref.name} of {task.name}"] = reason
         else:
-            runs += [Run(v, Quality(task, "test", limit, ref, features=features)) for v in found]
-    real = [v for v in found if build.kind_of(v) not in NULL_MODEL_KINDS]
-    batches = _batches({1}, measurements)
-    for task in refs:
-        if noise_floor:
-            ways = {v: batches for v in real} | {base: [*REPEATS[modality(task)], *batches]}
-            runs += [
-                Run(variant, Quality(task, split, limit, features=features, **how))
-                for split in asked[task][:1]
-                for variant, hows in ways.items()
-                for how in hows
-            ]
-        if build.gives_features(base):
-            size = limit or presets.preset()["items"] or 500
-            runs += [Run(base, Features(task, s, size)) for s in _test_splits(task)]
+            runs += [predict(variant, task, "test", corruption=ref) for variant in compared]
+    real = [v for v in compared if build.kind_of(v) not in NULL_MODEL_KINDS]
+    for task in refs if noise_floor else ():
+        for variant, how in _repeats(task, base, real, _batches({1}, measurements)):
+            runs += [predict(variant, task, split, **how) for split in asked[task][:1]]
     runs += [Run(variant, measurement) for measurement in measurements for variant in real]
     return Study(name, runs, base, left_out)
 
@@ -142,32 +126,17 @@ def sweep_quantization(
     Raises:
         SpecError: an unknown name or split.
     """
-    variants, left_out = [base], {}
-    preset = presets.preset()
-    schemes = preset["schemes"] if schemes is None else schemes
-    runtimes = preset["runtimes"] if runtimes is None else runtimes
-    for given in ((), *schemes):
-        chain = (given,) if isinstance(given, str | Ref) else tuple(given)
-        for runtime in runtimes:
-            variant = base.replace(schemes=chain, runtime=runtime)
-            simulated = any(_trait(ref, "simulated") for ref in variant.schemes)
-            if simulated and variant.runtime.name != "eager":
-                left_out[variant.name] = "simulated: an error study, on eager alone"
-            elif reason := build.conflict(variant):
-                left_out[variant.name] = reason
-            else:
-                variants.append(variant)
+    variants, left_out = combinations(base, schemes, runtimes)
     refs = [registry.tasks.canonical(task) for task in tasks]
-    asked = _splits_of(refs, splits)
+    asked = chosen_splits(refs, splits)
     timed = Latency(refs[0], **(latency or {}))
     batches = _batches(set(), [timed])
     runs = []
-    for variant in dict.fromkeys(variants):
-        for task in refs:
-            for seeded in _seeded([variant], seeds):
-                runs += [Run(seeded, Quality(task, split, limit)) for split in asked[task]]
+    for variant in variants:
+        for task, seeded in itertools.product(refs, each_seed([variant], seeds)):
+            runs += [Run(seeded, Quality(task, split, limit)) for split in asked[task]]
         runs.append(Run(variant, Memory(refs[0])))
-        if not any(_trait(ref, "simulated") for ref in variant.schemes):
+        if not is_simulated(variant):
             runs.append(Run(variant, timed))
         for task, how in itertools.product(refs, batches):
             runs += [Run(variant, Quality(task, s, limit, **how)) for s in asked[task][:1]]
@@ -181,14 +150,11 @@ def compare_architectures(
     tasks: Sequence[Named],
     *,
     seeds: int = 1,
-    rates: Sequence[float] | None = None,
-    batch_size: int = 4,
-    length: int = 256,
-    trial_steps: int = 64,
     null_models: Sequence[Named] = ("ngram",),
     limit: int | None = None,
     latency: Mapping[str, Any] | None = None,
     name: str = "architectures",
+    **training: Any,
 ) -> Study:
     """Small language models from scratch on the same text, at equal parameters and tokens.
 
@@ -202,90 +168,54 @@ def compare_architectures(
         budget: `parameters` and `tokens`.
         tasks: language tasks; each model is trained on the first.
         seeds: of each model, from 0.
-        rates: learning rates tried in short trials on validation; the preset's where not given.
-        batch_size: windows an optimizer step.
-        length: tokens a window.
-        trial_steps: optimizer steps of a trial.
         null_models: fitted on the same text and not timed.
         limit: documents a split; the preset's number where not given.
         latency: arguments of `Latency`; by default one batch of one window: prefill.
         name: of the study, in tables.
+        **training: fields of `Training` to set otherwise, such as `length`, tokens a window.
 
     Raises:
         SpecError: an unknown name, no such budget, or a baseline that is not compared.
     """
-    from kit.architectures.budget import solve_width
-
     refs = [registry.tasks.canonical(task) for task in tasks]
-    training = Training(
-        refs[0],
-        budget=budget,
-        rates=tuple(rates or presets.preset()["rates"]),
-        batch_size=batch_size,
-        length=length,
-        trial_steps=trial_steps,
-        weight_decay=0.1,
-        warmup=0.1,
-    )
-
-    def variant(named: Named) -> Variant:
-        entry = registry.architectures.get(registry.architectures.canonical(named).name)
-        make = entry.traits.get("tokenizer")
-        size = make().vocab_size if make else 256
-        return Variant(solve_width(registry.architectures.canonical(named), budget, size), training)
-
-    base = variant(baseline)
-    found = [variant(named) for named in architectures]
-    if base not in found:
-        raise SpecError(f"baseline {base.name!r} is not among: {', '.join(v.name for v in found)}")
-    nulls = [variant(named) for named in null_models]
+    usual = {
+        "rates": presets.of(smoke=(3e-3,), default=RATES, full=RATES),
+        **{"batch_size": 4, "length": 256, "weight_decay": 0.1, "warmup": 0.1},
+    }
+    made = Training(refs[0], budget=budget, **{**usual, **training})
+    sized = partial(of_size, budget=budget, training=made)
+    base, compared = among(map(sized, architectures), sized(baseline))
+    judged = [*each_seed(compared, seeds), *map(sized, null_models)]
     runs = [
-        Run(seeded, Quality(task, split, limit))
-        for seeded in [*_seeded(found, seeds), *nulls]
+        Run(variant, Quality(task, split, limit))
+        for variant in judged
         for task in refs
-        for split in _test_splits(task)
+        for split in splits_of(task, "test")
     ]
-    runs += [Run(seeded, Cost()) for seeded in [*_seeded(found, seeds), *nulls]]
-    timing = {"batch_sizes": (1,), "lengths": (length,), **(latency or {})}
-    runs += [Run(v, Latency(refs[0], **timing)) for v in found]
+    runs += [Run(variant, Cost()) for variant in judged]
+    timing = {"batch_sizes": (1,), "lengths": (made.length,), **(latency or {})}
+    runs += [Run(variant, Latency(refs[0], **timing)) for variant in compared]
     return Study(name, runs, base)
 
 
-def classifier(
-    architecture: Named = "minilm", task: Named = "sentiment", **training: Any
-) -> Variant:
-    """Returns an encoder or a network for images trained end to end, at the preset's size.
-
-    An architecture that starts from random weights says what that takes: its `rate`, and its
-    `passes` over the examples for each of the preset's epochs (at most the preset's).
-
-    Args:
-        architecture: an encoder or a network for images, by name or Ref.
-        task: a classification task.
-        **training: fields of `Training` to set otherwise.
-    """
-    preset = presets.preset()
-    ref = registry.architectures.canonical(architecture)
-    traits = registry.architectures.get(ref.name).traits
-    epochs = preset["epochs"] * min(traits.get("passes", 1), preset["passes"] or math.inf)
-    usual = {
-        "budget": Budget(epochs=epochs, examples=preset["training_examples"]),
-        "rates": (traits.get("rate", 1e-4),),
-    }
-    return Variant(ref, Training(registry.tasks.canonical(task), **{**usual, **training}))
+def _predicted(
+    limit: int | None, seen: Sequence[Variant], variant: Variant, task: Ref, split: str, **how: Any
+) -> Run:
+    """Returns a run of predictions; those of some variants keep features where there are any."""
+    ask = Quality(task, split, limit, **how)
+    keeps = "features" in ask.args and any(variant.replace(seed=v.seed) == v for v in seen)
+    if keeps and build.gives_features(variant):
+        ask = ask.replace(features=True)
+    return Run(variant, ask)
 
 
-def _variant(given: Variant | Named) -> Variant:
-    return given if isinstance(given, Variant) else Variant(registry.architectures.canonical(given))
-
-
-def _seeded(variants: Iterable[Variant], seeds: int) -> list[Variant]:
-    """Returns each trained variant once a seed; what is not trained has no seed to vary."""
-    return [
-        variant.replace(seed=variant.seed + extra)
-        for variant in variants
-        for extra in range(seeds if build.is_trained(variant) else 1)
-    ]
+def _repeats(
+    task: Ref, base: Variant, others: Iterable[Variant], batches: list[dict[str, Any]]
+) -> Iterator[tuple[Variant, dict[str, Any]]]:
+    """Yields the variants that predict again, and how: the baseline in every way."""
+    ways = {v: batches for v in others} | {base: [*REPEATS[modality(task)], *batches]}
+    for variant, hows in ways.items():
+        yield from ((variant, how) for how in hows)
 
 
 def _batches(sizes: set[int], measurements: Iterable[Ref]) -> list[dict[str, Any]]:
@@ -293,38 +223,3 @@ def _batches(sizes: set[int], measurements: Iterable[Ref]) -> list[dict[str, Any
     asked = map(registry.measurements.canonical, measurements)
     timed = [each.args.get("batch_sizes", ()) for each in asked]
     return [{"batch_size": size} for size in sorted(sizes.union(*timed))]
-
-
-def _splits_of(tasks: Sequence[Ref], splits: Sequence[str] | None) -> dict[Ref, list[str]]:
-    """Returns the splits of each task: those asked for that it has, or else its test splits.
-
-    Raises:
-        SpecError: no task has such a split.
-    """
-    if splits is None:
-        return {task: _test_splits(task) for task in tasks}
-    wanted = [splits] if isinstance(splits, str) else list(splits)
-    known = {task: _filled(task) for task in tasks}
-    there = list(dict.fromkeys(itertools.chain(*known.values())))
-    for split in wanted:
-        if split not in there:
-            raise SpecError(suggest(split, there, "split"))
-    return {task: [split for split in wanted if split in known[task]] for task in tasks}
-
-
-def _test_splits(task: Ref) -> list[str]:
-    named = _filled(task)
-    return [s for s in named if s not in ("train", "validation") and not s.endswith("/validation")]
-
-
-def _validation_splits(task: Ref) -> list[str]:
-    return [s for s in _filled(task) if s.split("/")[-1] == "validation"]
-
-
-def _filled(task: Ref) -> list[str]:
-    """Returns the splits that hold items: a task for finished models may have but a test split."""
-    return [split for split, size in describe(task)["sizes"].items() if size]
-
-
-def _trait(scheme: Ref, trait: str) -> Any:
-    return registry.schemes.get(scheme.name).traits[trait]

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from itertools import compress
 from types import UnionType
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, get_args, get_origin
 
 from kit import registry
+from kit.presets import Filled
 
 if TYPE_CHECKING:
     from kit.entries import Registry
@@ -42,8 +44,8 @@ def _entries(kind: str) -> tuple[list[str], list[list[str]]]:
         rows.append([entry.name, entry.summary, *about, _arguments(found, entry.name), short])
     heads = [trait.replace("_", " ") for trait in traits]
     columns = ["name", "what it is", *heads, "arguments = default", "short names"]
-    used = [i for i in range(len(columns)) if i < 2 or any(row[i] for row in rows)]
-    return [columns[i] for i in used], [[row[i] for i in used] for row in rows]
+    used = [i < 2 or any(row[i] for row in rows) for i in range(len(columns))]
+    return [*compress(columns, used)], [[*compress(row, used)] for row in rows]
 
 
 def _plain(value: Any) -> str:
@@ -56,11 +58,13 @@ def _plain(value: Any) -> str:
 
 def _arguments(found: Registry, entry: str) -> str:
     """Returns what a Ref may set, one line an argument: `bits: 2..8 = 4`."""
-    return "\n".join(
-        f"{name}: {_type_name(field.annotation, field.metadata)}"
-        + ("" if field.is_required() else f" = {field.default}")
-        for name, field in found.arguments(entry).items()
-    )
+    lines = []
+    for name, field in found.arguments(entry).items():
+        usual = [rule for rule in field.metadata if isinstance(rule, Filled)]
+        usual += [] if usual or field.is_required() else [field.default]
+        kind = _type_name(field.annotation, field.metadata)
+        lines.append(" = ".join([f"{name}: {kind}", *map(str, usual)]))
+    return "\n".join(lines)
 
 
 def _type_name(annotation: Any, rules: Iterable[Any] = ()) -> str:
@@ -73,6 +77,8 @@ def _type_name(annotation: Any, rules: Iterable[Any] = ()) -> str:
         return " | ".join(map(str, inner))
     if origin in (Union, UnionType):
         return " or ".join(_type_name(one, rules) for one in inner)
+    if origin is tuple:
+        return f"{_type_name(inner[0])}, ..."
     name = str(getattr(annotation, "__name__", annotation)).replace("NoneType", "None")
     bounds = [
         next((str(getattr(r, k)) for r in rules for k in keys if hasattr(r, k)), "")
@@ -84,16 +90,8 @@ def _type_name(annotation: Any, rules: Iterable[Any] = ()) -> str:
 def _assets() -> tuple[list[str], list[list[str]]]:
     from kit import assets
 
-    cards = map(assets.card, assets.names())
-    rows = [
-        [
-            c.name,
-            c.contents,
-            f"{c.size / 1e6:,.0f} MB",
-            c.licence,
-            f"{c.package} {c.version}",
-            c.flaws,
-        ]
-        for c in cards
-    ]
+    rows = []
+    for c in map(assets.card, assets.names()):
+        size, package = f"{c.size / 1e6:,.0f} MB", f"{c.package} {c.version}"
+        rows.append([c.name, c.contents, size, c.licence, package, c.flaws])
     return ["name", "what it is", "size", "licence", "package", "known flaws"], rows

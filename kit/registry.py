@@ -10,7 +10,9 @@ import inspect
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, cast
 
+from kit.asking import asking
 from kit.entries import Entry, F, Registry, positional
+from kit.ref import Ref
 from kit.values import SpecError, check_name, check_text, suggest
 
 STAGES = ("torch", "exported", "cache")
@@ -213,8 +215,12 @@ def register_runtime(*, version: int | None = None, **traits: Any) -> Callable[[
 @_with_traits("seconds")
 def register_measurement(
     *, where: str, artifacts: Iterable[str], version: int | None = None, **traits: Any
-) -> Callable[[F], F]:
+) -> Callable[[Callable[..., Any]], Callable[..., Ref]]:
     """Registers a measurement: a function of a runner (or, for timings, a driver).
+
+    What the definition's name then stands for asks for it: called without a runner, with the
+    arguments after `*`, it gives the checked Ref. A size that depends on the preset stands in the
+    argument's annotation, `Annotated[int, kit.Preset(smoke=1, default=4, full=8)]`.
 
     Args:
         where: `worker` (gets a runner), `fresh` (a runner in a new process) or `driver` (starts
@@ -226,9 +232,14 @@ def register_measurement(
     """
     if where not in ("worker", "fresh", "driver"):
         raise SpecError(suggest(where, ("worker", "fresh", "driver"), "place for a measurement"))
-    return lambda function: measurements.register(
-        function, version=version, where=where, artifacts=tuple(artifacts), **traits
-    )
+
+    def register(function: Callable[..., Any]) -> Callable[..., Ref]:
+        measurements.register(
+            function, version=version, where=where, artifacts=tuple(artifacts), **traits
+        )
+        return asking(measurements, function)
+
+    return register
 
 
 @_with_traits(

@@ -13,7 +13,6 @@ from kit.readings import Readings
 from kit.ref import Ref, content_hash
 from kit.spec import Run, Variant
 from kit.table import rows_of
-from kit.tasks.prepare import split_names
 from kit.values import SpecError, check_name, shown, suggest
 
 if TYPE_CHECKING:
@@ -75,17 +74,8 @@ class Study(Readings):
                 )
 
     def _complete(self, run: Run) -> Run:
-        """Fills in the baseline as the other side of a timing.
-
-        Raises:
-            SpecError: the task has no such split.
-        """
+        """Fills in the baseline as the other side of a timing."""
         args = run.measurement.args
-        task, split = args.get("task"), args.get("split")
-        if isinstance(task, Ref) and isinstance(split, str):
-            known = split_names(registry.tasks.get(task.name).traits["shifts"])
-            if split not in known:
-                raise SpecError(suggest(split, known, f"split of {task.name}"))
         if "against" in args and args["against"] is None:
             against = self.baseline.replace(seed=run.variant.seed)
             return Run(run.variant, run.measurement.replace(against=against))
@@ -154,7 +144,7 @@ class Study(Readings):
     ) -> None:
         from kit.execution import Execution
 
-        count = workers or presets.preset()["workers"]
+        count = workers or presets.of(smoke=1, default=2, full=2)
         execution = Execution(
             pending, executor=executor, workers=count, on_error=on_error, time_limit=time_limit
         )

@@ -55,7 +55,7 @@ def rows_of(
         run: ("undefined" if known["undefined"] else "error", known["message"])
         for run, known in lost.items()
     }
-    rows += distances(artifacts) + noise_floor(artifacts, again, why)
+    rows += distances(samples, baseline) + noise_floor(artifacts, again, why)
     for run in [run for run in lost if run not in again]:
         sample = related.sample(store.Artifact(run, run.id, artifact_kind(run), {}))
         rows += missing(sample, names, *why[run])

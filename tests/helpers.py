@@ -32,6 +32,12 @@ def restored() -> Iterator[None]:
         yield
 
 
+def measure(runner: Any, ask: Ref) -> Any:
+    """Measures here what was asked for, with a runner or a driver."""
+    ask = registry.measurements.canonical(ask)
+    return registry.measurements.get(ask.name).function(runner, **ask.args)
+
+
 def toy_frame(count: int = 120, start: int = 0) -> Any:
     """Texts whose first word gives the label away, of very different lengths."""
     import pandas as pd

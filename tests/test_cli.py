@@ -55,6 +55,9 @@ def test_list_shows_arguments_ranges_and_short_names(kit):
     assert "amazon (near)" in kit("list", "tasks").output
     assert "higher is better" in kit("list", "metrics").output
     assert "llama" in kit("list", "architectures").output
+    measurements = kit("list", "measurements").output
+    for word in ("launches: 1.. = 1, 4, 8 by preset", "batch_sizes: 1.., ... = (1,", "all cores"):
+        assert word in measurements
 
 
 def test_list_of_assets_has_their_licences(kit):

@@ -21,15 +21,15 @@ def test_a_shift_study_has_every_split_and_null_models_untimed(toys: Ref) -> Non
         [base, "majority"], tasks=[toys], baseline=base, seeds=2, measurements=[latency]
     )
     asked = {(r.variant.name, r.variant.seed, r.measurement.name) for r in study.runs}
-    assert {("base", 0, "quality"), ("base", 1, "quality"), ("majority", 0, "quality")} <= asked
+    assert {("base", 0, "classify"), ("base", 1, "classify"), ("majority", 0, "classify")} <= asked
     assert [r.variant.name for r in study.runs if r.measurement.name == "latency"] == ["base"]
-    splits = {r.measurement.args["split"] for r in study.runs if r.measurement.name == "quality"}
+    splits = {r.measurement.args["split"] for r in study.runs if r.measurement.name == "classify"}
     assert splits == {"test", "later", "validation", "later/validation"}
     usual = {"batch_size": 32, "threads": 1, "padding": "batch"}
     settings = [
         {name: run.measurement.args.get(name, normal) for name, normal in usual.items()}
         for run in study.runs
-        if run.measurement.name == "quality" and run.variant.name == "base"
+        if run.measurement.name == "classify" and run.variant.name == "base"
     ]
     repeats = [each for each in settings if each != usual]
     assert repeats == [usual | how for how in kit.harnesses.REPEATS["text"]]

@@ -16,12 +16,13 @@ from typing import Any
 import numpy as np
 import pytest
 from deployed import answers, int8, likelihoods, load, quiet, rounded, save, texts
+from helpers import measure
 from tiny_models import LABELS, MODELS, Head, has
 
 import kit
 from kit import tasks
 from kit.build import graph_path
-from kit.measurements.quality import quality
+from kit.measurements import Quality
 from kit.ref import Ref
 from kit.runner import Runner
 from kit.spec import Variant
@@ -251,7 +252,7 @@ def test_a_language_model_gives_the_likelihoods_of_transformers_or_says_why_not(
         variant(folder, way),
         prose,
         lambda runner, size: np.asarray(
-            quality(runner, task=prose, batch_size=size).columns["nll"]
+            measure(runner, Quality(prose, batch_size=size)).columns["nll"]
         ),
     )
     for size, each in zip(BATCHES, numbers, strict=True):

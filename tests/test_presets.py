@@ -1,35 +1,28 @@
-"""The three presets have the same shape, and a wrong name is told."""
+"""Sizes by preset, and a wrong name is told."""
 
 import pytest
 
-from kit.presets import _PRESETS, preset, preset_name
+from kit import presets
 from kit.values import SpecError
+
+SIZES = {"smoke": 1, "default": 4, "full": None}
+
+
+@pytest.mark.parametrize("name", list(SIZES))
+def test_the_size_is_that_of_the_preset_in_force(monkeypatch, name):
+    monkeypatch.setenv(presets.VARIABLE, name)
+    assert presets.of(**SIZES) == SIZES[name]
+    assert presets.Preset(**SIZES).value({}) == SIZES[name]
 
 
 def test_default_without_the_variable(monkeypatch):
-    monkeypatch.delenv("KIT_PRESET", raising=False)
-    assert preset_name() == "default"
-    assert preset()["launches"] == 4
-    monkeypatch.setenv("KIT_PRESET", "")
-    assert preset_name() == "default"
-
-
-@pytest.mark.parametrize("name", list(_PRESETS))
-def test_every_preset_has_the_same_keys_and_cannot_be_changed(monkeypatch, name):
-    monkeypatch.setenv("KIT_PRESET", name)
-    sizes = preset()
-    assert set(sizes) == set(_PRESETS["default"])
-    with pytest.raises(TypeError):
-        sizes["seeds"] = 99
-
-
-def test_sizes_grow_from_smoke_to_full():
-    for key in ("seeds", "causal_seeds", "epochs", "tokens", "launches", "seconds"):
-        smoke, default, full = (_PRESETS[name][key] for name in ("smoke", "default", "full"))
-        assert smoke <= default <= full, key
+    monkeypatch.delenv(presets.VARIABLE, raising=False)
+    assert presets.preset_name() == "default"
+    monkeypatch.setenv(presets.VARIABLE, "")
+    assert presets.preset_name() == "default"
 
 
 def test_a_wrong_name_gets_the_nearest(monkeypatch):
-    monkeypatch.setenv("KIT_PRESET", "smok")
+    monkeypatch.setenv(presets.VARIABLE, "smok")
     with pytest.raises(SpecError, match=r"'smok'.*Did you mean 'smoke'.*default, full, smoke"):
-        preset()
+        presets.of(**SIZES)

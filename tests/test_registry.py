@@ -9,6 +9,7 @@ import pytest
 from helpers import Cells
 
 from kit import registry
+from kit.measurements import Latency
 from kit.ref import Ref, content_hash
 from kit.spec import Budget, Run, Training, Variant, check_stages, uses
 from kit.values import SpecError
@@ -22,7 +23,7 @@ def test_each_kind_fills_itself() -> None:
         "schemes": "round",
         "runtimes": "eager",
         "tasks": "sentiment",
-        "measurements": "quality",
+        "measurements": "classify",
         "metrics": "accuracy",
         "corruptions": "typos",
     }
@@ -95,7 +96,7 @@ def test_a_run_names_the_version_of_all_it_uses(toys: Ref) -> None:
     training = Training(toys, budget=Budget(epochs=1))
     base = Variant(Ref("toy_encoder"), training)
     variant = base.replace(schemes=["w4", "dynamic_int8"], runtime="onnx")
-    run = Run(variant, Ref("latency", task=toys, against=base))
+    run = Run(variant, Latency(toys, against=base))
     used = uses(run)
     assert set(used) == {
         "architectures/toy_encoder",

@@ -234,7 +234,7 @@ class TestVariants:
         assert sentence in str(caught.value)
 
     def test_specs_are_frozen_and_written_as_json(self) -> None:
-        run = Run(self.variant(), Ref("quality", task="toys"))
+        run = Run(self.variant(), Ref("classify", task="toys"))
         with pytest.raises(dataclasses.FrozenInstanceError):
             run.measurement = Ref("cost")  # type: ignore[misc]
         written = to_json(run)

@@ -31,7 +31,7 @@ dtypes = st.sampled_from([np.float32, np.float64, np.int64, np.bool_, np.dtype("
 
 @pytest.fixture
 def run(toys: Ref) -> Run:
-    return Run(Variant(Ref("toy_encoder")), Ref("quality", task=toys))
+    return Run(Variant(Ref("toy_encoder")), Ref("classify", task=toys))
 
 
 def artifact(run: Run, *values: float, **info: Any) -> Artifact:

@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 
 from kit.analysis.rows import named
+from kit.analysis.sample import Sample
+from kit.spec import Variant
 from kit.store import Artifact
 from kit.values import Undefined
 
@@ -54,21 +56,19 @@ def domain_auroc(
     return float(roc_auc_score(domain, scores))
 
 
-def distances(artifacts: Sequence[Artifact]) -> list[dict[str, Any]]:
-    """Returns a `domain_auroc` row for each split of a task whose features were saved.
+def distances(samples: Sequence[Sample], baseline: Variant) -> list[dict[str, Any]]:
+    """Returns a `domain_auroc` row for each shift's test part, as the baseline's features see it.
 
-    Each split is set against the test split of its task by the same variant.
+    Each is set against the test split of its task; predictions without features give none.
     """
-    found = {
-        (a.run.variant, args["task"], args["split"]): a
-        for a in artifacts
-        if a.kind == "features"
-        for args in [a.run.measurement.args]
-    }
     return [
-        _row(reference, artifact)
-        for (variant, task, split), artifact in found.items()
-        if split != "test" and (reference := found.get((variant, task, "test")))
+        _row(reference, sample.artifact)
+        for sample in samples
+        for reference in [sample.related.get("test")]
+        if sample.artifact.run.variant == baseline
+        and "features" in sample.artifact.columns
+        and not sample.artifact.run.measurement.args["split"].endswith("/validation")
+        and isinstance(reference, Artifact)
     ]
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import inspect
 from collections.abc import Iterator, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -14,7 +13,8 @@ from kit import registry, store, tasks
 from kit.analysis.evaluate import evaluate
 from kit.analysis.inputs import FITTED, LABELS, needs, required
 from kit.analysis.sample import Sample
-from kit.checks.tiny import IMAGES, TEXTS, Broken, Test, columns, expect, variants
+from kit.asking import filled
+from kit.checks.tiny import IMAGES, REVIEWS, TEXTS, Broken, Test, columns, expect, variants
 from kit.entries import Entry
 from kit.ref import Ref
 from kit.spec import Run, Variant
@@ -82,9 +82,15 @@ def task(entry: Entry, ref: Ref) -> Iterator[Test]:
 
 def with_small_arguments(ref: Ref) -> Ref:
     """Returns a measurement's Ref with arguments that make it quick, and data to measure on."""
-    parameters = inspect.signature(registry.measurements.get(ref.name).function).parameters
-    small = {**SMALL, "task": TEXTS}
-    return Ref(ref.name, **({n: v for n, v in small.items() if n in parameters} | dict(ref.args)))
+    known = registry.measurements.arguments(ref.name)
+    small = {name: value for name, value in SMALL.items() if name in known} | dict(ref.args)
+    found = filled(registry.measurements, Ref(ref.name, **small))
+    if "task" in known and "task" not in small:
+        found = found.replace(task=TEXTS)
+        with contextlib.suppress(SpecError):
+            return registry.measurements.canonical(found)
+        found = found.replace(task=REVIEWS)
+    return found
 
 
 def measurement(entry: Entry, ref: Ref) -> Iterator[Test]:
@@ -124,7 +130,7 @@ def measured(entry: Entry, ref: Ref) -> tuple[list[Raw], list[Exception]]:
     threads = torch.get_num_threads()
     for variant, data in variants():
         args = dict(ref.args)
-        args |= {"task": data} if args.get("task") == TEXTS else {}
+        args |= {"task": data} if args.get("task") in (TEXTS, REVIEWS) else {}
         args |= {"against": variant} if args.get("against", variant) is None else {}
         args |= {"lengths": ("task",)} if data == IMAGES and "lengths" in args else {}
         try:
@@ -137,12 +143,13 @@ def measured(entry: Entry, ref: Ref) -> tuple[list[Raw], list[Exception]]:
 
 
 def _measure(entry: Entry, run: Run) -> Raw:
+    from kit.analysis.stopping import Stopping
     from kit.measurements.bench import Bench, Driver
     from kit.workers import inline
 
     if entry.traits["where"] != "driver":
         return Bench().measure(run)
-    driver = Driver(run.variant, inline, {}, lambda *_: None, lambda _: None)
+    driver = Driver(run.variant, inline, {}, lambda *_: None, lambda _: None, Stopping)
     raw: Raw = entry.function(driver, **run.measurement.args)
     return raw
 

@@ -11,7 +11,7 @@ from unittest import mock
 
 import numpy as np
 
-from kit import registry, tasks
+from kit import presets, registry, tasks
 from kit.entries import Entry
 from kit.quiet import import_quietly
 from kit.ref import Ref
@@ -54,7 +54,7 @@ def world() -> Iterator[None]:
         for each in registry.REGISTRIES.values():
             stack.enter_context(each.restored())
         folder = tempfile.TemporaryDirectory(prefix="kit-", ignore_cleanup_errors=True)
-        settings = {"KIT_STORE": stack.enter_context(folder)}
+        settings = {"KIT_STORE": stack.enter_context(folder), presets.VARIABLE: "smoke"}
         stack.enter_context(mock.patch.dict(os.environ, settings))
         registry.register_task(kind="language", version=1)(check_texts)
         registry.register_task(kind="classification", labels=("bad", "good"), version=1)(
@@ -218,7 +218,6 @@ def columns(kind: str, where: Mapping[str, Any]) -> dict[str, np.ndarray] | None
         "multi_label": {**texts, "label": (logits > rng.normal(size=logits.shape)) + 0},
         "regression": {**texts, "label": count % 7 / 2},
         "tokens": {**items, "nll": rng.random(len(count)) * 9, "tokens": 3 + count % 9},
-        "features": {**items, "features": logits},
         "memory": quantity,
         "cost": {**quantity, "condition": np.full(3, "context=8")},
     }

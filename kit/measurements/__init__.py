@@ -1,10 +1,14 @@
-"""Measurements: one run in, one raw artifact out. Importing this package registers them."""
+"""Measurements: one run in, one raw artifact out. Importing this package registers them.
 
-from kit.measurements.cost import Cost
-from kit.measurements.features import Features
-from kit.measurements.latency import Latency
-from kit.measurements.memory import Memory
+Each name asks for one: called with arguments it gives a Ref.
+"""
+
+from kit.measurements.cost import cost as Cost  # noqa: N812
+from kit.measurements.latency import latency as Latency  # noqa: N812
+from kit.measurements.memory import memory as Memory  # noqa: N812
 from kit.measurements.quality import Quality
-from kit.measurements.selftest import SelfTest
+from kit.measurements.quality import classify as Classify  # noqa: N812
+from kit.measurements.score_text import score_text as ScoreText  # noqa: N812
+from kit.measurements.selftest import self_test as SelfTest  # noqa: N812
 
-__all__ = ["Cost", "Features", "Latency", "Memory", "Quality", "SelfTest"]
+__all__ = ["Classify", "Cost", "Latency", "Memory", "Quality", "ScoreText", "SelfTest"]

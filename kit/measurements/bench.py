@@ -6,28 +6,78 @@ import contextlib
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
-from pydantic import BeforeValidator, SkipValidation
+from pydantic import AfterValidator, BeforeValidator, Field, SkipValidation, ValidationInfo
 
-from kit import build, registry
+from kit import build, environment, registry, tasks
+from kit.corruptions import mismatch
+from kit.presets import Filled
 from kit.progress import report
 from kit.ref import Ref
 from kit.runner import Runner
 from kit.spec import Run, Variant
+from kit.values import SpecError
 from kit.verify import TRIED, verify
+
+if TYPE_CHECKING:
+    from kit.analysis.stopping import Stopping
 
 TaskRef = Annotated[SkipValidation[Ref], BeforeValidator(registry.tasks.canonical)]
 """An argument that names a task: checked and made canonical like every other Ref."""
 
 
-def _canonical_corruption(ref: Any) -> Ref | None:
-    return None if ref is None else registry.corruptions.canonical(ref)
+def of_kind(*kinds: str) -> AfterValidator:
+    """Returns a check of an argument that names a task: is it one of these kinds?"""
+
+    def check(task: Ref) -> Ref:
+        kind = registry.tasks.get(task.name).traits["kind"]
+        if kind not in kinds:
+            asked = " or ".join(kinds)
+            raise SpecError(f"{task.name} is a task of {kind}; expected {asked}: Quality asks so")
+        return task
+
+    return AfterValidator(check)
 
 
-CorruptionRef = Annotated[SkipValidation[Ref | None], BeforeValidator(_canonical_corruption)]
-"""An argument that names a corruption of the examples, or None."""
+def _split(name: str, info: ValidationInfo) -> str:
+    task = info.data.get("task")
+    return name if task is None else tasks.check_split(task, name)
+
+
+Split = Annotated[str, AfterValidator(_split)]
+"""An argument that names a split of the argument `task`."""
+
+
+def _corruption(ref: Any, info: ValidationInfo) -> Ref | None:
+    if ref is None:
+        return None
+    corruption, task = registry.corruptions.canonical(ref), info.data.get("task")
+    if task is not None and (reason := mismatch(corruption, task)):
+        raise SpecError(reason)
+    return corruption
+
+
+CorruptionRef = Annotated[SkipValidation[Ref | None], BeforeValidator(_corruption)]
+"""An argument that names a corruption of the examples of the argument `task`, or None."""
+
+Positive = Annotated[int, Field(ge=1)]
+Length = Positive | Literal["task"]
+"""`"task"` for the examples as they are, or a number of tokens that texts are filled up to."""
+
+
+@dataclass(frozen=True)
+class AllCores(Filled):
+    """Fills in all cores of this machine."""
+
+    def value(self, args: Mapping[str, Any]) -> int:
+        """Returns how many threads a process may run at once."""
+        return int(environment.machine()["threads"])
+
+    def __str__(self) -> str:
+        return "all cores"
+
 
 Columns = Mapping[str, np.ndarray]
 
@@ -51,6 +101,7 @@ class Driver:
         parts: finished launches by name, from an earlier call that was stopped.
         save_part: keeps a finished launch.
         progress: shows a text beside the bar.
+        stopping: makes the rule of a number of launches: `stopping(launches, until, most)`.
     """
 
     variant: Variant
@@ -58,6 +109,7 @@ class Driver:
     parts: dict[str, dict[str, np.ndarray]]
     save_part: Callable[[str, Columns], None]
     progress: Callable[[str], None]
+    stopping: Callable[..., Stopping]
 
 
 class Bench:

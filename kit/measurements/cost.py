@@ -4,30 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import json
-from typing import Annotated
 
 import numpy as np
-from pydantic import Field
 
 from kit import build
-from kit.measurements.bench import Raw
-from kit.ref import Ref
+from kit.measurements.bench import Positive, Raw
 from kit.registry import register_measurement
 from kit.runner import Runner
 from kit.values import Undefined
 
 
-def Cost(context: int = 1024) -> Ref:
-    """Asks for parameters, state, FLOPs and what the training took.
-
-    Args:
-        context: tokens of context whose cache or state is counted.
-    """
-    return Ref("cost", context=context)
-
-
 @register_measurement(where="worker", artifacts=("cost",), version=1, seconds=3.0)
-def cost(runner: Runner, *, context: Annotated[int, Field(ge=1)] = 1024) -> Raw:
+def cost(runner: Runner, *, context: Positive = 1024) -> Raw:
     """Parameters, bytes of state at a context, FLOPs a token, and what the training took.
 
     An image counts as one token.

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
 
 import numpy as np
-from pydantic import Field
 
 from kit import tasks
 from kit.architectures.folder import locate, weight_files
 from kit.build import kind_of, load_model, stage
 from kit.compression.onnx import stored_graph
 from kit.compression.stored import Stored, stored
-from kit.measurements.bench import Raw, TaskRef
+from kit.measurements.bench import Positive, Raw, Split, TaskRef
 from kit.ref import Ref
 from kit.registry import register_measurement
 from kit.runner import Runner
@@ -23,24 +21,14 @@ STATUS = Path("/proc/self/status")
 EXCLUDED = "without the libraries (their imports) and the system's file cache"
 
 
-def Memory(task: str | Ref, **args: Any) -> Ref:
-    """Asks for the memory of a fresh process that loads a variant and answers one batch.
-
-    Args:
-        task: whose examples are answered.
-        **args: see `memory`.
-    """
-    return Ref("memory", task=task, **args)
-
-
 @register_measurement(where="fresh", artifacts=("memory",), version=3, seconds=10.0)
 def memory(
     runner: Runner,
     *,
     task: TaskRef,
-    split: str = "test",
-    batch_size: Annotated[int, Field(ge=1)] = 32,
-    threads: Annotated[int, Field(ge=1)] = 1,
+    split: Split = "test",
+    batch_size: Positive = 32,
+    threads: Positive = 1,
 ) -> Raw:
     """Bytes on disk, resident after loading, and peak while loading and answering one batch.
 

@@ -11,56 +11,39 @@ import contextlib
 import itertools
 import math
 import random
-import resource
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import numpy as np
+from pydantic import Field
 
-from kit import environment, registry, results
-from kit.analysis.metrics.timing import MIN_ROUNDS, median_error
-from kit.busyness import BUSY_SHARE, ForeignLoad, busy
-from kit.measurements.bench import Columns, Driver
+from kit import environment, results
+from kit.busyness import BUSY_SHARE, MIN_ROUNDS, ForeignLoad, busy
+from kit.measurements.bench import Columns, Driver, Positive
+from kit.measurements.timer import Call, Timer, Turn
+from kit.presets import Preset
 from kit.ref import Ref
-from kit.runner import Runner
 from kit.spec import Variant
 from kit.values import Undefined
 
-TURN_SECONDS = 0.15
-SHORT_CALL_SECONDS = 0.05
-"""Where calls are shorter, the first of a turn is discarded: caches and threads wake up in it."""
-REST_SECONDS = 0.01
-"""After a turn, outside of what is timed: threads that still spin (OpenMP's, up to 4 ms) stop."""
-WARM_SECONDS = 2.0
-"""After which a warm-up ends, though not every call was made: on a busy machine calls take long."""
-SETTLED = 0.02
-"""Standard error of a launch's log ratio, below which it is left to the spread between launches."""
+if TYPE_CHECKING:
+    from kit.analysis.stopping import Stopping
+
 BUSY_TURNS = 0.2
 """Share of turns from which the machine is said to be busy while it goes on."""
 MOST_TIMES = 3
 """Times the seconds asked for, after which a launch ends, settled and quiet or not."""
 AT_ONCE = 3
 """Launches from which on both sides start at once; in those before, a start is measured alone."""
-POOL = 64
-"""Examples that the calls of a condition go through, in turn."""
 SIDES = ("variant", "baseline")
 
-
-@dataclass(frozen=True)
-class Call:
-    """One kind of call that is timed.
-
-    Attributes:
-        batch_size: examples a call.
-        length: `"task"` for the examples as they are, or a number of tokens that texts are filled
-            up to.
-    """
-
-    batch_size: int
-    length: int | str
+BatchSizes = Annotated[
+    tuple[Positive, ...], Field(min_length=1), Preset(smoke=(1, 8), default=(1, 32), full=(1, 32))
+]
+Wait = Annotated[float, Field(ge=0), Preset(smoke=1.0, default=30.0, full=120.0)]
 
 
 @dataclass(frozen=True)
@@ -75,6 +58,7 @@ class Pairing:
         threads: of each process.
         seconds: timed a launch, call and side, in at least `MIN_ROUNDS` quiet rounds.
         wait: seconds that a launch waits for a quiet machine.
+        stopping: tells how many launches there should be, and when a launch has settled.
         busy_cores: kept busy by processes that count as others'.
     """
 
@@ -85,7 +69,16 @@ class Pairing:
     threads: int
     seconds: float
     wait: float
+    stopping: Stopping
     busy_cores: int = 0
+
+    def __post_init__(self) -> None:
+        """Refuses (Undefined) more threads than a process may use CPUs."""
+        most = environment.machine()["threads"]
+        if self.threads > most:
+            raise Undefined(
+                f"threads={self.threads}: this machine gives a process {most}; expected 1..{most}"
+            )
 
     def names(self) -> list[str]:
         """Returns the condition of each call, as rows have it."""
@@ -100,137 +93,12 @@ class Pairing:
         ]
 
 
-def check_threads(threads: int) -> None:
-    """Raises Undefined where a process would have more threads than it may use CPUs."""
-    most = environment.machine()["threads"]
-    if threads > most:
-        raise Undefined(
-            f"threads={threads}: this machine gives a process {most}; expected 1..{most}"
-        )
-
-
-class Turn(NamedTuple):
-    """What a turn of one side was: its calls, and what others did to it meanwhile.
-
-    Attributes:
-        seconds: of each call.
-        foreign: share of all CPUs that others took, stolen time included.
-        stolen: share that the hypervisor gave to other guests.
-        switches: how often a second a thread of this side lost its CPU to another process.
-    """
-
-    seconds: list[float]
-    foreign: float
-    stolen: float
-    switches: float
-
-
-class Timer:
-    """The target of one side's worker: a runner and the inputs of every call.
-
-    Args:
-        variant: this side.
-        task: gives labels to a pretrained classifier.
-        threads: of the process.
-        calls: what is timed.
-        examples: that the calls go through.
-    """
-
-    def __init__(
-        self,
-        variant: Variant,
-        task: Ref,
-        threads: int,
-        calls: Sequence[Call],
-        examples: Sequence[Any],
-    ) -> None:
-        self._began = time.perf_counter()
-        self._runner = Runner(variant, threads, task)
-        self._calls = [(call, self._cycle(call, examples)) for call in calls]
-
-    def _cycle(self, call: Call, examples: Sequence[Any]) -> list[Callable[[], Any]]:
-        """Returns calls over the pool of examples, `batch_size` at a time."""
-        size = call.batch_size
-        pool = list(itertools.islice(itertools.cycle(examples), max(POOL, size)))
-        batches = [pool[i : i + size] for i in range(0, len(pool) - size + 1, size)]
-        made: list[Callable[[], Any]]
-        if self._runner.model.kind == "predictor":
-            made = [lambda b=batch: self._runner.predict(b) for batch in batches]  # type: ignore[misc]
-        else:
-            made = [self._runner.timed(self._inputs(call, batch)) for batch in batches]
-        return made
-
-    def _inputs(self, call: Call, batch: Sequence[Any]) -> Mapping[str, Any]:
-        """Returns a batch of the examples as they are, or filled up to a number of tokens."""
-        if call.length == "task":
-            return self._runner.inputs(batch)
-        preprocessor = self._runner.model.preprocessor
-        return preprocessor.collate(preprocessor.filled(batch, int(call.length)))
-
-    def warm_up(self) -> tuple[float, dict[str, float], list[tuple[float, float]]]:
-        """Runs every call once, or as many as fit the warm-up.
-
-        Returns:
-            When this process began with the variant (`time.perf_counter`); seconds of imports, of
-            loading without them, of compiling (where the runtime compiles: what the first call took
-            beyond the next ones) and of the first call; seconds of the first call of each kind, and
-            of the other calls of its warm-up.
-        """
-        phases = {"import": self._runner.import_seconds, "load": self._runner.load_seconds}
-        runtime = registry.runtimes.get(self._runner.variant.runtime.name)
-        warm = []
-        for _, calls in self._calls:
-            first = _seconds(calls[0])
-            if "first_call" not in phases:
-                phases["first_call"] = first
-                if runtime.traits.get("compiles"):
-                    phases["first_call"] = min(first, median(_seconds(calls[0]) for _ in "abc"))
-                    phases["compile"] = first - phases["first_call"]
-            others, spent = calls[1:], 0.0
-            while others and spent < WARM_SECONDS:
-                spent += _seconds(others.pop(0))
-            warm.append((first, spent))
-        self._cycles = [itertools.cycle(calls) for _, calls in self._calls]
-        return self._began, phases, warm
-
-    def turn(self, number: int) -> Turn:
-        """Makes the calls of one turn, at whose end this side has come to rest."""
-        cycle = self._cycles[number]
-        seconds: list[float] = []
-        lost, foreign = _switches(), ForeignLoad(alone=True)
-        start = now = time.perf_counter()
-        while not seconds or now - start < TURN_SECONDS:
-            before = now
-            next(cycle)()
-            now = time.perf_counter()
-            seconds.append(now - before)
-        load, lost = foreign.load(), _switches() - lost
-        time.sleep(REST_SECONDS)
-        if len(seconds) > 1 and min(seconds) < SHORT_CALL_SECONDS:
-            seconds = seconds[1:]
-        return Turn(seconds, *(load or (0.0, 0.0)), lost / (now - start))
-
-
-def _switches() -> int:
-    """Returns how often a thread of this process lost its CPU to another process so far."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_nivcsw
-
-
-def _seconds(call: Callable[[], Any]) -> float:
-    start = time.perf_counter()
-    call()
-    return time.perf_counter() - start
-
-
-def launches(
-    driver: Driver, pairing: Pairing, wanted: Callable[[Columns], int]
-) -> tuple[dict[str, np.ndarray], list[str]]:
+def launches(driver: Driver, pairing: Pairing) -> tuple[dict[str, np.ndarray], list[str]]:
     """Does the launches that are not done yet, one after another, and keeps each.
 
     Args:
         driver: opens the workers and keeps finished launches; another machine's do not count.
         pairing: what a launch does.
-        wanted: tells from the columns so far (none at first) how many launches there should be.
 
     Returns:
         Columns launch, side, condition, turn, phase, seconds, foreign, stolen, switches (of the
@@ -238,7 +106,7 @@ def launches(
     """
     columns: dict[str, np.ndarray] = {}
     for number in itertools.count():
-        if number >= (count := wanted(columns)):
+        if number >= (count := pairing.stopping.wanted(columns)):
             break
         part = f"launch-{number:03d}-{environment.machine_key()}"
         if part not in driver.parts:
@@ -311,7 +179,7 @@ def _one_launch(driver: Driver, pairing: Pairing, number: int) -> dict[str, np.n
             workers[side].call("warm_up")
         order = random.Random(number)
         for at, name in enumerate(pairing.names()):
-            records += _turns(workers, pairing.seconds, at, name, order)
+            records += _turns(workers, pairing, at, name, order)
     names = _Record._fields
     made = dict(zip(names, map(np.array, zip(*records, strict=True)), strict=True))
     size = len(records)
@@ -341,11 +209,11 @@ def _started(worker: Any, side: str, names: Sequence[str]) -> Iterator[_Record]:
 
 
 def _turns(
-    workers: Mapping[str, Any], seconds: float, at: int, name: str, order: random.Random
+    workers: Mapping[str, Any], pairing: Pairing, at: int, name: str, order: random.Random
 ) -> Iterator[_Record]:
     """Yields the calls of one condition, in rounds of a turn a side.
 
-    Rounds go on until each side was timed `seconds` in quiet ones and their ratios have settled;
+    Rounds go on until each side was timed long enough in quiet ones and their ratios have settled;
     busy ones are kept, and counted as busy.
     """
     sides, ratios, spent, quiet = list(workers), [], 0.0, 0.0
@@ -361,12 +229,9 @@ def _turns(
             quiet += least
             variant, baseline = (median(turns[side].seconds) for side in SIDES)
             ratios.append(math.log(baseline / variant))
-        timed = (
-            len(ratios) >= MIN_ROUNDS
-            and quiet >= seconds
-            and median_error(np.array(ratios)) <= SETTLED
-        )
-        if timed or (number >= MIN_ROUNDS and spent >= MOST_TIMES * seconds):
+        if quiet >= pairing.seconds and pairing.stopping.settled(ratios):
+            return
+        if number >= MIN_ROUNDS and spent >= MOST_TIMES * pairing.seconds:
             return
 
 

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
-from pydantic import Field
 
-from kit import build, presets, registry, tasks
-from kit.corruptions import examples_of, mismatch
-from kit.measurements.bench import CorruptionRef, Raw, TaskRef
-from kit.progress import report
+from kit import build, registry, tasks
+from kit.corruptions import examples_of
+from kit.measurements.bench import CorruptionRef, Positive, Raw, Split, TaskRef, of_kind
+from kit.measurements.score_text import score_text
+from kit.presets import Preset
 from kit.ref import Ref
 from kit.registry import register_measurement
 from kit.runner import Padding, Runner
@@ -21,92 +20,49 @@ from kit.values import SpecError
 if TYPE_CHECKING:
     from datasets import Dataset
 
-Positive = Annotated[int, Field(ge=1)]
-
-
-def Quality(
-    task: str | Ref,
-    split: str = "test",
-    limit: int | None = None,
-    corruption: Ref | None = None,
-    **args: Any,
-) -> Ref:
-    """Asks for the predictions on a split of a task.
-
-    Args:
-        task: name or Ref.
-        split: `test`, `validation`, a shift such as `amazon`, or `amazon/validation`.
-        limit: the first n items by content hash; the preset's number where not given.
-        corruption: of the items, such as `Ref("typos", severity=3)`.
-        **args: see `quality`.
-
-    Raises:
-        SpecError: an unknown task or corruption, or a corruption of another kind of example.
-    """
-    if corruption is not None:
-        corruption = registry.corruptions.canonical(corruption)
-        if reason := mismatch(corruption, task):
-            raise SpecError(reason)
-        args["corruption"] = corruption
-    if limit is None:
-        kind = registry.tasks.get(registry.tasks.canonical(task).name).traits["kind"]
-        limit = presets.preset()["documents" if kind == "language" else "items"]
-    return Ref("quality", task=task, split=split, limit=limit, **args)
-
 
 @register_measurement(
     where="worker",
-    artifacts=tuple(registry.QUALITY.values()),
+    artifacts=("classification", "multi_label", "regression"),
     version=1,
     seconds=15.0,
 )
-def quality(
+def classify(
     runner: Runner,
     *,
-    task: TaskRef,
-    split: str = "test",
-    limit: Positive | None = None,
+    task: Annotated[TaskRef, of_kind("classification", "multi_label", "regression")],
+    split: Split = "test",
+    limit: Annotated[Positive | None, Preset(smoke=64, default=500, full=None)] = None,
     batch_size: Positive = 32,
     threads: Positive = 1,
     padding: Padding = "batch",
     features: bool = False,
-    context: Positive = 256,
-    stride: Positive = 128,
-    max_bytes: Positive = 1024,
     corruption: CorruptionRef = None,
 ) -> Raw:
-    """Predictions item by item: logits, numbers, or log-likelihoods of a language model.
+    """Predictions item by item: logits, or numbers.
 
     Args:
         runner: the variant, ready.
-        task: the data.
-        split: which part.
-        limit: the first n items by content hash.
+        task: items with labels or ratings.
+        split: which part: `test`, `validation`, a shift such as `amazon`, `amazon/validation`.
+        limit: the first n items by content hash; None for all.
         batch_size: items a batch. It changes only rounding, but where a scheme takes its scale
             over the batch, as `dynamic_int8` does: answers then depend on what shares their batch.
         threads: of the worker; one, so that the number of workers never changes a table.
-        padding: of texts, to the longest of their `batch` or to the `length` at which they are cut
-            (language models: to `context`). It changes as much as `batch_size` does.
+        padding: of texts, to the longest of their `batch` or to the `length` at which they are
+            cut. It changes as much as `batch_size` does.
         features: also saves the pooled hidden vectors, where the variant has such.
-        context: language models: tokens a window holds.
-        stride: language models: how far the window moves; what overlaps is context only.
-        max_bytes: language models: documents are cut there, the same text for every tokenizer.
-        corruption: of the items, which keep their ids: a run on them pairs with the clean one.
+        corruption: of the items, such as `Ref("typos", severity=3)`; they keep their ids: a run on
+            them pairs with the clean one.
+
+    Raises:
+        SpecError: the variant gives tokens, or other outputs than the task has labels.
     """
+    if runner.model.kind == "causal":
+        raise SpecError(f"{task.name} asks for a classifier; {runner.variant.name} gives tokens")
     data = tasks.load(task)
     rows = data.split(split, limit)
     examples = examples_of(data, rows, corruption)
-    items = {"item": np.asarray(rows["id"]), "cluster": np.asarray(rows["cluster"])}
-    if data.kind == "language":
-        if runner.model.kind != "causal":
-            raise SpecError(f"{task.name} asks for a language model; {runner.variant.name} is none")
-        texts = [_cut(text, max_bytes) for text in examples]
-        width = context if padding == "length" else 1
-        scored = _score_texts(runner, texts, batch_size, context, stride, width)
-        protocol = {"context": context, "stride": stride, "max_bytes": max_bytes}
-        return Raw("tokens", {**items, **scored}, {"protocol": protocol})
-    if runner.model.kind == "causal":
-        raise SpecError(f"{task.name} asks for a classifier; {runner.variant.name} gives tokens")
     features = features and build.gives_features(runner.variant)
     answers = _answer(runner, examples, batch_size, padding, features=features)
     if not np.isfinite(answers["logits"]).all():
@@ -114,21 +70,32 @@ def quality(
     info = _checked(runner, data, answers["logits"].shape, len(examples))
     if data.kind == "regression":
         answers["prediction"] = answers.pop("logits")[:, 0].astype(np.float64)
-    known = _known(data, rows)
-    return Raw(registry.QUALITY[data.kind], {**items, **known, **answers}, info)
+    return Raw(registry.QUALITY[data.kind], {**_known(data, rows), **answers}, info)
 
 
-LABELS: Mapping[str, type[np.generic]] = {
-    "classification": np.int64,
-    "multi_label": np.int64,
-    "regression": np.float64,
-}
-"""Kind of task -> of what type its labels are."""
+def Quality(task: str | Ref, split: str = "test", limit: int | None = None, **args: Any) -> Ref:
+    """Asks for the predictions on a split: `Classify`, or `ScoreText` of a language task.
+
+    Args:
+        task: name or Ref.
+        split: `test`, `validation`, a shift such as `amazon`, or `amazon/validation`.
+        limit: the first n items by content hash; the preset's number where not given.
+        **args: see `Classify` and `ScoreText`.
+
+    Raises:
+        SpecError: an unknown task, split, corruption or argument, or a corruption of another kind
+            of example.
+    """
+    kind = registry.tasks.get(registry.tasks.canonical(task).name).traits["kind"]
+    ask = score_text if kind == "language" else classify
+    return ask(task, split=split, **({} if limit is None else {"limit": limit}), **args)
 
 
 def _known(data: Task, rows: Dataset) -> dict[str, np.ndarray]:
-    """Returns what the data say of each item: label, rating where they have one, groups."""
-    columns = {"label": np.asarray(rows["label"], LABELS[data.kind])}
+    """Returns what the data say of each item: id, label, rating where they have one, groups."""
+    columns = {"item": np.asarray(rows["id"]), "cluster": np.asarray(rows["cluster"])}
+    numbers = np.float64 if data.kind == "regression" else np.int64
+    columns["label"] = np.asarray(rows["label"], numbers)
     if "valence" in rows.column_names:
         columns["valence"] = np.asarray(rows["valence"], np.float64)
     return columns | {f"group:{name}": np.asarray(rows[name]).astype(str) for name in data.groups}
@@ -153,20 +120,12 @@ def _answer(
 
 
 def _checked(runner: Runner, data: Task, shape: tuple[int, ...], n: int) -> dict[str, Any]:
-    """Returns what is to be known of a model's outputs, after a look at their shape.
+    """Returns what is to be known of the outputs of `n` items, after a look at their shape.
 
-    Of a classification the model may answer with labels that the task lacks: their columns follow
-    the task's, and count as answers that are wrong.
-
-    Args:
-        runner: the variant.
-        data: the task.
-        shape: of the outputs.
-        n: items.
-
-    Returns:
-        `rated` (False: scores are no probabilities) and `labels` (names of the outputs where they
-        are more than the task's, and of several labels an item), nothing of a regression.
+    That is `rated` (False: scores are no probabilities) and `labels` (names of the outputs where
+    they are more than the task's, and of several labels an item); nothing of a regression. Of a
+    classification the model may answer with labels that the task lacks: their columns follow the
+    task's, and count as answers that are wrong.
 
     Raises:
         SpecError: other outputs than the task has labels (or one, of a regression).
@@ -185,68 +144,3 @@ def _checked(runner: Runner, data: Task, shape: tuple[int, ...], n: int) -> dict
     rated = {"rated": runner.model.probabilities is not False}
     named = data.kind == "multi_label" or len(labels) > len(data.labels)
     return {**rated, "labels": list(labels)} if named else rated
-
-
-def _score_texts(
-    runner: Runner, texts: list[str], batch_size: int, context: int, stride: int, width: int
-) -> dict[str, np.ndarray]:
-    """Scores documents by windows of `context` tokens that move by `stride`.
-
-    The first token of a document is predicted from the start token alone. Every token is scored
-    once, with at least `context - stride` tokens before it where the document has them.
-    """
-    if stride >= context:
-        raise SpecError(
-            f"stride={stride} is not below context={context}: a window's first token would be "
-            "scored from nothing"
-        )
-    tokenizer = runner.model.tokenizer
-    assert tokenizer is not None
-    start, collate = tokenizer.separator_id, runner.model.preprocessor.collate
-    documents = [[start, *ids] for ids in tokenizer.encode(texts)]
-    windows = [
-        (index, *window)
-        for index, ids in enumerate(documents)
-        for window in _windows(len(ids), context, stride)
-    ]
-    windows.sort(key=lambda window: (window[2] - window[1], window[0], window[1]))
-    nll = np.zeros(len(documents))
-    for first in range(0, len(windows), batch_size):
-        report(f"{first} of {len(windows)} windows")
-        batch = windows[first : first + batch_size]
-        ids = [documents[index][start:end] for index, start, end, _ in batch]
-        losses = _losses(runner.forward(collate(ids, width)), ids)
-        for (index, start, _, scored), loss in zip(batch, losses, strict=True):
-            nll[index] += loss[scored - start - 1 :].sum()
-    if not np.isfinite(nll).all():
-        raise ValueError(f"{runner.variant.name} gave NaN or infinite logits")
-    return {
-        "nll": nll,
-        "tokens": np.array([len(ids) - 1 for ids in documents]),
-        "bytes": np.array([len(text.encode()) for text in texts]),
-    }
-
-
-def _cut(text: str, size: int) -> str:
-    """Returns the text without NUL bytes, cut after `size` bytes at the end of a character."""
-    data = text.replace("\0", "").encode("utf-8", errors="replace")
-    return data[:size].decode("utf-8", errors="ignore")
-
-
-def _windows(size: int, context: int, stride: int) -> Iterator[tuple[int, int, int]]:
-    """Yields start, end and the first scored position of each window over `size` tokens."""
-    scored, start = 1, 0
-    while scored < size:
-        end = min(start + context, size)
-        yield start, end, scored
-        scored, start = end, start + stride
-
-
-def _losses(logits: np.ndarray, ids: list[list[int]]) -> Iterator[np.ndarray]:
-    """Yields the negative log-likelihood of each window's tokens from the second on, in nats."""
-    import torch
-
-    scores = torch.log_softmax(torch.from_numpy(np.ascontiguousarray(logits)).double(), dim=-1)
-    for row, tokens in zip(scores, ids, strict=True):
-        targets = torch.tensor(tokens[1:])
-        yield -row[: len(targets)].gather(1, targets[:, None])[:, 0].numpy()

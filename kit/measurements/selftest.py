@@ -3,33 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import Field
 
-from kit import environment, presets, tasks
+from kit import tasks
 from kit.measurements import pairs
-from kit.measurements.bench import Driver, Raw, TaskRef
-from kit.ref import Ref
+from kit.measurements.bench import AllCores, Driver, Length, Positive, Raw, Split, TaskRef
+from kit.measurements.timer import POOL, Call
+from kit.presets import Preset
 from kit.registry import register_measurement
-
-
-def SelfTest(task: str | Ref, **args: Any) -> Ref:
-    """Asks for launches of a variant against itself; what is not given comes from the preset.
-
-    Args:
-        task: whose examples are timed.
-        **args: see `self_test`.
-    """
-    preset = presets.preset()
-    given = {
-        "batch_sizes": preset["batch_sizes"],
-        "threads": environment.machine()["threads"],
-        "launches": preset["selftest_launches"],
-        "seconds": preset["selftest_seconds"],
-        "wait": preset["wait"],
-    }
-    return Ref("self_test", task=task, **(given | args))
 
 
 def _guess(args: Mapping[str, Any]) -> float:
@@ -41,13 +24,13 @@ def self_test(
     driver: Driver,
     *,
     task: TaskRef,
-    split: str = "test",
-    batch_sizes: tuple[Annotated[int, Field(ge=1)], ...] = (1, 32),
-    length: Annotated[int, Field(ge=1)] | Literal["task"] = "task",
-    threads: Annotated[int, Field(ge=1)] = 1,
-    launches: Annotated[int, Field(ge=1)] = 32,
-    seconds: Annotated[float, Field(gt=0)] = 1.0,
-    wait: Annotated[float, Field(ge=0)] = 30.0,
+    split: Split = "test",
+    batch_sizes: pairs.BatchSizes,
+    length: Length = "task",
+    threads: Annotated[Positive, AllCores()],
+    launches: Annotated[Positive, Preset(smoke=4, default=32, full=96)],
+    seconds: Annotated[float, Field(gt=0), Preset(smoke=0.1, default=2.5, full=3.0)],
+    wait: pairs.Wait,
     busy_cores: Annotated[int, Field(ge=0)] = 0,
 ) -> Raw:
     """Launches of a variant against itself.
@@ -70,17 +53,17 @@ def self_test(
     Raises:
         Undefined: more threads than the machine gives a process.
     """
-    pairs.check_threads(threads)
     data = tasks.load(task)
     pairing = pairs.Pairing(
         sides=dict.fromkeys(pairs.SIDES, driver.variant),
         task=task,
-        examples=data.examples(data.split(split, pairs.POOL)),
-        calls=[pairs.Call(size, length) for size in batch_sizes],
+        examples=data.examples(data.split(split, POOL)),
+        calls=[Call(size, length) for size in batch_sizes],
         threads=threads,
         seconds=seconds,
         wait=0.0 if busy_cores else wait,
+        stopping=driver.stopping(launches, most=launches),
         busy_cores=busy_cores,
     )
-    columns, notes = pairs.launches(driver, pairing, lambda _: launches)
+    columns, notes = pairs.launches(driver, pairing)
     return Raw("selftest", columns, {"notes": notes, "spent": pairs.spent(columns)})

@@ -5,16 +5,27 @@ Importing this package registers the tasks that the kit brings; it loads no data
 
 from kit.tasks import digits, language, sentiment
 from kit.tasks.own import task_from_frame, task_from_text
-from kit.tasks.task import Task, describe, load, modality
+from kit.tasks.task import (
+    Task,
+    check_split,
+    chosen_splits,
+    describe,
+    load,
+    modality,
+    splits_of,
+)
 
 __all__ = [
     "Task",
+    "check_split",
+    "chosen_splits",
     "describe",
     "digits",
     "language",
     "load",
     "modality",
     "sentiment",
+    "splits_of",
     "task_from_frame",
     "task_from_text",
 ]

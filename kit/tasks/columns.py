@@ -122,14 +122,9 @@ def cells_of(where: str, frame: pd.DataFrame, columns: Iterable[Any]) -> list[li
 def chosen(
     where: str, frame: pd.DataFrame, columns: Mapping[str, str], groups: Sequence[str]
 ) -> pd.DataFrame:
-    """Returns the columns a task needs under the names it gives them.
+    """Returns the columns a task needs under the names it gives them: new name -> column.
 
-    Args:
-        where: names the table in messages.
-        frame: the table.
-        columns: new name -> column, of texts and clusters.
-        groups: columns of groups, which keep their names. A value that is missing has a slice of
-            its own, called nan.
+    Groups keep their names; a value that is missing has a slice of its own, called nan.
 
     Raises:
         SpecError: as `cells_of`, or a cell that is no text.

@@ -11,8 +11,6 @@ from kit.tasks.content import is_list, missing
 from kit.values import MOST_WHOLE, SpecError, shown, tidy, unboxed
 
 Plain: TypeAlias = bool | int | str
-Key: TypeAlias = tuple[bool, Plain]
-"""A label, and whether it is text: '1' is not the number 1."""
 MARKER = -1
 """What benchmarks write where a label is withheld."""
 READ_AS_MISSING = (
@@ -62,10 +60,7 @@ def read_classes(
 ) -> Labelled:
     """Reads one column of classes: booleans, whole numbers or strings.
 
-    Args:
-        given: the column.
-        labels: the classes in their order; as the data set says, else sorted, where not given.
-        no_label: what stands for no label; by default -1, unless it is a class (see `unlabelled`).
+    Their order is that of `labels`, else as the data set says, else sorted.
 
     Raises:
         SpecError: a cell that is no class, a label that is none of `labels`, or fewer than two.
@@ -75,7 +70,7 @@ def read_classes(
     wanted = given.classes if labels is None else labels
     out = unlabelled(given.task, plain[given.task], wanted, no_label)
     kept = {
-        source: [None if value is None or key_of(value) in out else value for value in column]
+        source: [None if value in out else value for value in column]
         for source, column in plain.items()
     }
     order = order_of(given.task, kept[given.task], wanted)
@@ -92,7 +87,7 @@ def unlabelled(
     values: Iterable[Plain | None],
     labels: Sequence[Any] | None,
     no_label: Sequence[Any] | None,
-) -> set[Key]:
+) -> set[Plain]:
     """Returns the labels that stand for no label, told by the labels of the task itself.
 
     They are those that are stated. Where none is, -1 is one, but for three cases in which it is a
@@ -102,15 +97,15 @@ def unlabelled(
     Raises:
         SpecError: a label is stated to be one and none.
     """
-    named = {key_of(value) for value in map(plain, labels or ()) if value is not None}
+    named = {value for value in map(plain, labels or ()) if value is not None}
     if no_label is not None:
-        stated = {key_of(value) for value in map(plain, no_label) if value is not None}
-        if both := sorted(stated & named, key=str):
-            raise SpecError(f"task {task}: {shown(both[0][1])} is in labels and in no_label")
+        stated = {value for value in map(plain, no_label) if value is not None}
+        if both := sorted(stated & named, key=_sorting):
+            raise SpecError(f"task {task}: {shown(both[0])} is in labels and in no_label")
         return stated
     found = {value for value in values if isinstance(value, int) and not isinstance(value, bool)}
     rest = found - {MARKER}
-    if key_of(MARKER) in named or min(rest, default=0) < 0 or found == {MARKER, 1}:
+    if MARKER in named or min(rest, default=0) < 0 or found == {MARKER, 1}:
         return set()
     if found == {MARKER, 0, 1} and labels is None:
         warnings.warn(
@@ -118,7 +113,7 @@ def unlabelled(
             "a class give labels=[-1, 0, 1], where it is not no_label=[-1]",
             stacklevel=4,
         )
-    return {key_of(MARKER)}
+    return {MARKER}
 
 
 def plain(value: Any) -> Plain | None:
@@ -155,63 +150,59 @@ def _plain_cells(cells: Iterable[Any]) -> Iterator[Plain | None]:
         yield plain(cell)
 
 
-def key_of(value: Plain) -> Key:
-    """Keeps the text '1' apart from the number 1."""
+def _sorting(value: Plain) -> tuple[bool, Plain]:
+    """Sorts numbers before texts."""
     return isinstance(value, str), value
 
 
 def order_of(
     task: str, given: Sequence[Plain | None], wanted: Sequence[Any] | None
-) -> dict[Key, int]:
+) -> dict[Plain, int]:
     """Returns the place of each label among the model's outputs.
 
-    Args:
-        task: its name, for messages.
-        given: the labels of the rows.
-        wanted: the labels in their order; those of the rows, sorted, where not given.
+    They are `wanted`, in their order, or else those that the rows are `given`, sorted.
 
     Raises:
         SpecError: labels that repeat, or fewer than two.
     """
-    values = [value for value in (given if wanted is None else map(plain, wanted))]
-    found = list(dict.fromkeys(key_of(value) for value in values if value is not None))
+    values = given if wanted is None else [*map(plain, wanted)]
+    found = list(dict.fromkeys(value for value in values if value is not None))
     if wanted is None:
-        found = sorted(found)
+        found.sort(key=_sorting)
     elif len(found) != len(wanted):
         raise SpecError(f"task {task}: labels={shown(list(wanted))} repeats one or leaves one out")
     if len(found) < 2:
-        there = shown([key[1] for key in found])
         without = sum(value is None for value in given)
         lost = f". {without} of {len(given)} rows have no label: {READ_AS_MISSING}"
         raise SpecError(
-            f"task {task} has the labels {there}; a classification needs two or more, of which "
-            f"`labels=` may name some that no row has{lost if without else ''}"
+            f"task {task} has the labels {shown(found)}; a classification needs two or more, "
+            f"of which `labels=` may name some that no row has{lost if without else ''}"
         )
-    return {key: place for place, key in enumerate(found)}
+    return {value: place for place, value in enumerate(found)}
 
 
-def place_of(where: str, value: Plain, order: Mapping[Key, int]) -> int:
+def place_of(where: str, value: Plain, order: Mapping[Plain, int]) -> int:
     """Returns a label's place.
 
     Raises:
         SpecError: it is not among those of the task.
     """
-    if key_of(value) not in order:
-        known = {str(key[1]): place for key, place in order.items()}
+    if value not in order:
+        known = {str(each): place for each, place in order.items()}
         raise SpecError(
             f"{where}: label {shown(value)} is none of {shown(known)}; "
             "give `labels=` with all of them, or `no_label=` where it stands for none"
         )
-    return order[key_of(value)]
+    return order[value]
 
 
-def label_names(task: str, order: Iterable[Key]) -> tuple[str, ...]:
+def label_names(task: str, order: Iterable[Plain]) -> tuple[str, ...]:
     """Returns how labels read in a table.
 
     Raises:
         SpecError: one is the empty text, or two read the same.
     """
-    names = tuple(tidy(str(key[1])) for key in order)
+    names = tuple(tidy(str(value)) for value in order)
     if not all(names):
         raise SpecError(f"task {task}: a label is the empty text; name it, or take its rows out")
     if len(set(names)) < len(names):

@@ -18,9 +18,9 @@ from kit.tasks.columns import (
 )
 from kit.tasks.duplicates import Contradictory
 from kit.tasks.labels import Columns
-from kit.tasks.prepare import Prepared, prepare, split_names
+from kit.tasks.prepare import Prepared, prepare
 from kit.tasks.sources import Table, read_table
-from kit.tasks.splits import check, fingerprint, finished
+from kit.tasks.splits import fingerprint, promised
 from kit.tasks.targets import read_labels
 from kit.values import SpecError, check_name, suggest
 
@@ -52,13 +52,11 @@ def task_from_frame(
 ) -> Ref:
     """Registers labelled texts, or pairs of texts, as a task.
 
-    Left out are rows of empty text or without a label, exact copies and near copies with the same
-    label (the first source keeps one), and texts that have several labels;
-    `kit.tasks.describe(ref)["dropped"]` counts them. Near copies whose labels differ stay, on one
-    side of a split: they are what a compressed model confuses. Text is cut by no length; bytes are
-    read as UTF-8 and what is not UTF-8 is replaced and counted. Running the call again replaces the
-    task; other data give it another version. Its parts, shifts and groups are those of any task,
-    and so are corruptions: `kit.evaluate_shift(..., corruptions=["typos"])`.
+    Left out, and counted by `kit.tasks.describe(ref)["dropped"]`, are rows of empty text or without
+    a label, exact copies and near copies with the same label (the first source keeps one), and
+    texts that have several labels. Near copies whose labels differ stay, on one side of a split:
+    they are what a compressed model confuses. Text is cut by no length; bytes are read as UTF-8.
+    Running the call again replaces the task; other data give it another version.
 
     A finished model learns nothing from it: `validation=0, test=1.0` makes all rows test, and the
     training part may lack classes. What does learn from it says which classes it lacks.
@@ -74,21 +72,18 @@ def task_from_frame(
             several columns of 0 and 1, a label each.
         kind: `regression` for a column of numbers; the others are told by the labels.
         groups: columns whose slices are reported.
-        cluster: column of what texts have in common (an author, a document); texts of one cluster
-            fall on one side of a split and are resampled together. Where not given, each text is
-            one, and pairs that share their first text are one.
+        cluster: column of what texts have in common (an author, a document): they fall on one side
+            of a split and are resampled together. By default pairs that share their first text.
         shifts: name -> table with the same columns, from another time, place or source.
         far: which of the shifts are far; the others are near.
         validation, test: shares of the texts (of the clusters, where given); the rest is to train
             on.
         labels: the labels in the order of the model's outputs, with any that no row has; where not
             given, a data set's classes in their order, others sorted.
-        no_label: what stands for no label, such as `(-1, "?")`; its rows are left out as
-            `without_label`, as are those where the label is missing. Where not given it is -1 in
-            classes that are whole numbers and in columns of 0 and 1, but -1 is a class where
-            `labels` names it, another label is negative too, or the labels are just -1 and 1.
+        no_label: what stands for no label, such as `(-1, "?")`; by default -1, unless `labels`
+            names it, another label is negative too, or the labels are just -1 and 1.
         contradictory: what becomes of a text with several labels: `drop` leaves it out wholly,
-            `first` keeps the label of its first row. The rows left out are counted.
+            `first` keeps the label of its first row.
 
     Returns:
         The reference to use as a task.
@@ -195,8 +190,7 @@ def _registered(
         source: "far" if source in far else "near" for source in prepared.dropped if source != name
     }
     traits: dict[str, Any] = {"kind": kind, "labels": labels, "shifts": shifts, "groups": groups}
-    frames = {split: finished(prepared.splits[split]) for split in split_names(shifts)}
-    check(name, frames, traits)
+    frames = promised(name, prepared.splits, traits)
     columns = {split: frame.to_dict("list") for split, frame in frames.items()}
     dropped = prepared.dropped
 

@@ -1,17 +1,18 @@
-"""The splits of a task: completed, checked for what a task of their kind promises, and hashed."""
+"""The splits of a task: completed, checked for what they promise, hashed, written and read."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from kit.tasks.content import content_id, examples_in, lone_clusters
-from kit.tasks.prepare import pixels
+from kit.tasks.prepare import pixels, split_names
 from kit.values import SpecError, shown, suggest, unboxed
 
 if TYPE_CHECKING:
@@ -45,6 +46,28 @@ def may_be_empty(split: str) -> bool:
     A finished model learns nothing from a task.
     """
     return split == "train" or split.rsplit("/", maxsplit=1)[-1] == "validation"
+
+
+def promised(name: str, given: Any, traits: Mapping[str, Any]) -> dict[str, pd.DataFrame]:
+    """Returns the splits that a task's function gave, completed, in their order.
+
+    Raises:
+        SpecError: another thing than its splits, or data that do not fit its promises.
+    """
+    if not isinstance(given, Mapping):
+        raise SpecError(
+            f"task {name} returned a {type(given).__name__}; "
+            "expected a DatasetDict or a mapping of split names to frames"
+        )
+    expected = split_names(traits["shifts"])
+    for split in [*expected, *given]:
+        if split not in given:
+            raise SpecError(f"task {name} returned no split {split!r}; it has {expected}")
+        if split not in expected:
+            raise SpecError(suggest(split, expected, f"split from task {name}"))
+    frames = {split: finished(given[split]) for split in expected}
+    check(name, frames, traits)
+    return frames
 
 
 def check(name: str, frames: Mapping[str, pd.DataFrame], traits: Mapping[str, Any]) -> None:
@@ -125,3 +148,33 @@ def fingerprint(frame: pd.DataFrame) -> str:
 def _plain(value: Any) -> Any:
     """Returns an array as a list: its text would leave numbers out."""
     return value.tolist() if isinstance(value, np.ndarray) else str(value)
+
+
+def write_splits(paths: Sequence[Path], frames: Mapping[str, pd.DataFrame]) -> None:
+    """Writes each split to its file."""
+    import pyarrow
+
+    schema = pyarrow.Schema.from_pandas(frames["test"], preserve_index=False)
+    for path, frame in zip(paths, frames.values(), strict=True):
+        if frame.empty:  # it has no types of its own
+            empty = frame.reindex(columns=schema.names).astype(object)
+            empty.to_parquet(path, index=False, schema=schema)
+        else:
+            frame.to_parquet(path, index=False)
+
+
+def read_split(path: Path, labels: tuple[str, ...]) -> datasets.Dataset:
+    """Reads one split into memory; `Dataset.from_parquet` would copy it to a second cache.
+
+    What learns from it can ask its features how many classes there are, seen or not.
+    """
+    import datasets
+    import pyarrow.parquet
+    from datasets.table import InMemoryTable
+
+    table = pyarrow.parquet.read_table(path)
+    features = datasets.Features.from_arrow_schema(table.schema)
+    if labels:
+        features["label"] = datasets.ClassLabel(names=list(labels))
+        table = table.cast(features.arrow_schema)
+    return datasets.Dataset(InMemoryTable(table), info=datasets.DatasetInfo(features=features))

@@ -8,11 +8,11 @@ from typing import Any
 
 from kit.tasks.content import is_list, missing
 from kit.tasks.labels import (
+    MARKER,
     READ_AS_MISSING,
     Columns,
-    Key,
     Labelled,
-    key_of,
+    Plain,
     label_names,
     order_of,
     place_of,
@@ -100,8 +100,8 @@ def read_indicators(
             f"task {given.task}: labels={shown(list(labels))}; several label columns name the "
             f"labels in the order in which `label` gives them: {shown(list(given.names))}"
         )
-    out = {key_of(-1)} if no_label is None else unlabelled(given.task, (), None, no_label)
-    names = label_names(given.task, (key_of(str(plain(name))) for name in given.names))
+    out = {MARKER} if no_label is None else unlabelled(given.task, (), None, no_label)
+    names = label_names(given.task, (str(plain(name)) for name in given.names))
     values: dict[str, list[Any]] = {}
     for source, columns in given.cells.items():
         marks = [
@@ -113,12 +113,12 @@ def read_indicators(
     return Labelled(names, values)
 
 
-def _mark(where: str, cell: Any, out: Iterable[Key]) -> int | None:
+def _mark(where: str, cell: Any, out: Iterable[Plain]) -> int | None:
     """Returns 0 or 1, or None for no label."""
     value = None if is_list(cell) else plain(cell)
-    if is_list(cell) or (value not in (0, 1, None) and key_of(value) not in out):
+    if is_list(cell) or (value not in (0, 1, None) and value not in out):
         raise SpecError(f"{where} holds {shown(cell)}; expected 0 or 1, where it is one of several")
-    return None if value is None or key_of(value) in out else int(value)
+    return None if value is None or value in out else int(value)
 
 
 def read_lists(
@@ -152,7 +152,7 @@ def read_lists(
         return Labelled(label_names(given.task, order), marks)
     out = set() if no_label is None else unlabelled(given.task, (), wanted, no_label)
     flat = [value for row in rows[given.task] if row is not None for value in row]
-    order = order_of(given.task, [value for value in flat if key_of(value) not in out], wanted)
+    order = order_of(given.task, [value for value in flat if value not in out], wanted)
     values = {
         source: [_marked(given.where[source], row, order, out) for row in column]
         for source, column in rows.items()
@@ -178,11 +178,13 @@ def _are_marks(rows: Sequence[Sequence[Any]]) -> bool:
     return len(sizes) == 1 and min(sizes) > 1 and all(set(row) <= {0, 1} for row in rows)
 
 
-def _marked(where: str, row: Sequence[Any] | None, order: Mapping[Key, int], out: set[Key]) -> Any:
+def _marked(
+    where: str, row: Sequence[Any] | None, order: Mapping[Plain, int], out: set[Plain]
+) -> Any:
     """Returns 0 or 1 for each label, or None where the row has none at all."""
-    if row is None or any(key_of(value) in out for value in row):
+    if row is None or any(value in out for value in row):
         return None
-    if len(set(map(key_of, row))) < len(row):
+    if len(set(row)) < len(row):
         raise SpecError(
             f"{where}: label {shown(list(row))} repeats a label; expected each once. A tag for "
             "each token (token classification) is not supported"

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,7 +15,7 @@ from kit import registry, store
 from kit.ref import Ref
 from kit.spec import Count
 from kit.tasks.prepare import Prepared, split_names
-from kit.tasks.splits import check, fingerprint, finished
+from kit.tasks.splits import fingerprint, promised, read_split, write_splits
 from kit.values import SpecError, checked, shown, suggest
 
 if TYPE_CHECKING:
@@ -99,9 +100,7 @@ class Task:
         Raises:
             SpecError: no such split, one that holds nothing, or a limit below 1.
         """
-        if name not in self.data:
-            raise SpecError(suggest(name, self.data, f"split of task {self.ref.name}"))
-        if not len(self.data[name]):
+        if not len(self.data[check_split(self.ref, name)]):
             sizes = ", ".join(f"{key} {len(rows)}" for key, rows in self.data.items())
             raise SpecError(
                 f"split {name!r} of task {self.ref.name} is empty; items in each: {sizes}"
@@ -132,8 +131,7 @@ def load(ref: Ref | str) -> Task:
         splits = _read_card(folder)["sizes"]
         names = tuple(traits["labels"]) if traits["kind"] == "classification" else ()
         data = {
-            name: _read_split(folder / _file_name(place), names)
-            for place, name in enumerate(splits)
+            name: read_split(folder / _file_name(place), names) for place, name in enumerate(splits)
         }
         _loaded[folder] = Task(
             ref,
@@ -156,6 +154,46 @@ def modality(ref: Ref | str) -> str:
     """
     entry = registry.tasks.get(registry.tasks.canonical(ref).name)
     return "text" if entry.traits.get("image_shape") is None else "image"
+
+
+def check_split(ref: Ref, name: str) -> str:
+    """Returns the name of a split of a task, whose data are not read.
+
+    Raises:
+        SpecError: it has no such split.
+    """
+    names = split_names(registry.tasks.get(ref.name).traits["shifts"])
+    if name not in names:
+        raise SpecError(suggest(name, names, f"split of task {ref.name}"))
+    return name
+
+
+def splits_of(ref: Ref, part: str | None = None) -> list[str]:
+    """Returns the splits that hold items: all, or the `test` or `validation` part of each source.
+
+    A task for finished models may have but a test split.
+    """
+    sizes = describe(ref)["sizes"]
+    parts = {name: name.split("/")[-1] for name in sizes}
+    own = {name: p if p in ("train", "validation") else "test" for name, p in parts.items()}
+    return [name for name, size in sizes.items() if size and part in (None, own[name])]
+
+
+def chosen_splits(refs: Sequence[Ref], names: Sequence[str] | None) -> dict[Ref, list[str]]:
+    """Returns the splits of each task: those named that it has, or else its test splits.
+
+    Raises:
+        SpecError: no task has such a split.
+    """
+    if names is None:
+        return {ref: splits_of(ref, "test") for ref in refs}
+    names = [names] if isinstance(names, str) else list(names)
+    held = {ref: splits_of(ref) for ref in refs}
+    there = list(dict.fromkeys(itertools.chain(*held.values())))
+    for name in names:
+        if name not in there:
+            raise SpecError(suggest(name, there, "split"))
+    return {ref: [name for name in names if name in held[ref]] for ref in refs}
 
 
 def describe(ref: Ref | str) -> dict[str, Any]:
@@ -188,50 +226,12 @@ def _file_name(place: int) -> str:
     return f"split-{place:02}.parquet"
 
 
-def _read_split(path: Path, labels: tuple[str, ...]) -> datasets.Dataset:
-    """Reads one split into memory; `Dataset.from_parquet` would copy it to a second cache.
-
-    What learns from it can ask its features how many classes there are, seen or not.
-    """
-    import datasets
-    import pyarrow.parquet
-    from datasets.table import InMemoryTable
-
-    table = pyarrow.parquet.read_table(path)
-    features = datasets.Features.from_arrow_schema(table.schema)
-    if labels:
-        features["label"] = datasets.ClassLabel(names=list(labels))
-        table = table.cast(features.arrow_schema)
-    return datasets.Dataset(InMemoryTable(table), info=datasets.DatasetInfo(features=features))
-
-
 def _write(folder: Path, ref: Ref, entry: registry.Entry) -> None:
     """Calls a task's function, checks what it returns and writes a file a split and the card."""
-    import pyarrow
-
     given = entry.function(**ref.args)
     prepared = given if isinstance(given, Prepared) else Prepared(given, {})
-    if not isinstance(prepared.splits, Mapping):
-        raise SpecError(
-            f"task {ref.name} returned a {type(given).__name__}; "
-            "expected a DatasetDict or a mapping of split names to frames"
-        )
-    expected = split_names(entry.traits["shifts"])
-    for name in [*expected, *prepared.splits]:
-        if name not in prepared.splits:
-            raise SpecError(f"task {ref.name} returned no split {name!r}; it has {expected}")
-        if name not in expected:
-            raise SpecError(suggest(name, expected, f"split from task {ref.name}"))
-    frames = {name: finished(prepared.splits[name]) for name in expected}
-    check(ref.name, frames, entry.traits)
-    schema = pyarrow.Schema.from_pandas(frames["test"], preserve_index=False)
-    for place, frame in enumerate(frames.values()):
-        path = folder / _file_name(place)
-        if frame.empty:  # it has no types of its own
-            empty = frame.reindex(columns=schema.names).astype(object)
-            empty.to_parquet(path, index=False, schema=schema)
-        else:
-            frame.to_parquet(path, index=False)
+    frames = promised(ref.name, prepared.splits, entry.traits)
+    write_splits([folder / _file_name(place) for place in range(len(frames))], frames)
     card = {
         "fingerprints": {name: fingerprint(frame) for name, frame in frames.items()},
         "sizes": {name: len(frame) for name, frame in frames.items()},

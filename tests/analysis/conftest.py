@@ -10,9 +10,12 @@ import pytest
 from helpers import restored
 
 from kit import registry
+from kit.measurements import Latency
 from kit.ref import Ref, content_hash
 from kit.spec import Run, Variant
 from kit.store import Artifact
+
+SHIFTS = {"amazon": "near", "tweets": "far"}
 
 
 @pytest.fixture(autouse=True)
@@ -22,7 +25,7 @@ def world() -> Iterator[None]:
         registry.register_architecture(kind="encoder", version=1)(net)
         registry.register_scheme(stage="torch", simulated=True, version=1)(half)
         registry.register_scheme(stage="torch", version=1)(quarter)
-        registry.register_task(kind="classification", shifts={"amazon": "near"}, version=1)(toys)
+        registry.register_task(kind="classification", shifts=SHIFTS, version=1)(toys)
         yield
 
 
@@ -67,7 +70,7 @@ def classified() -> Make:
             "label": label,
             "logits": logits,
         }
-        run = Run(variant, Ref("quality", task=Ref("toys"), split=split))
+        run = Run(variant, Ref("classify", task=Ref("toys"), split=split))
         return Artifact(run, content_hash(run), "classification", {**made, **columns}, info or {})
 
     return make
@@ -88,7 +91,7 @@ def timed() -> Make:
         ]
         names = ("launch", "side", "condition", "turn", "phase", "seconds", "foreign")
         columns = {n: np.array(v) for n, v in zip(names, zip(*rows, strict=True), strict=True)}
-        run = Run(variant, Ref("latency", task=Ref("toys"), against=against))
+        run = Run(variant, Latency("toys", against=against))
         return Artifact(run, content_hash(run), "timing", columns, {})
 
     return make
@@ -102,7 +105,7 @@ def predicted() -> Make:
         variant: Variant, kind: str, *, split: str = "test", info: Any = None, **columns: Any
     ) -> Artifact:
         items = np.arange(len(next(iter(columns.values())))).astype(str)
-        run = Run(variant, Ref("quality", task=Ref("toys"), split=split))
+        run = Run(variant, Ref("classify", task=Ref("toys"), split=split))
         made = {"item": items, "cluster": items, **columns}
         return Artifact(run, content_hash(run), kind, made, info or {})
 

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Any
+
 import numpy as np
 import pytest
 
 from kit.analysis.distance import distances, domain_auroc
+from kit.analysis.sample import Related
 from kit.ref import Ref, content_hash
 from kit.spec import Run, Variant
 from kit.store import Artifact
@@ -36,18 +40,29 @@ def test_items_of_one_cluster_do_not_judge_each_other() -> None:
 def test_rows_of_a_study(base: Variant) -> None:
     rng = np.random.default_rng(2)
 
-    def made(split: str, clusters: int) -> Artifact:
-        run = Run(base, Ref("features", task=Ref("toys"), split=split))
+    def made(variant: Variant, split: str, clusters: int, **how: Any) -> Artifact:
+        run = Run(variant, Ref("classify", task=Ref("toys"), split=split, features=True, **how))
         columns = {
             "features": rng.normal(size=(60, 4)),
             "cluster": np.array([f"{split} {at % clusters}" for at in range(60)]),
         }
-        return Artifact(run, content_hash(run), "features", columns, {})
+        return Artifact(run, content_hash(run), "classification", columns)
 
-    rows = distances([made("test", 60), made("amazon", 60), made("tweets", 1)])
-    assert [row["split"] for row in rows] == ["amazon", "tweets"]
+    sizes = {"test": 60, "amazon": 60, "tweets": 1, "validation": 9, "amazon/validation": 9}
+    variants = (base, base.replace(seed=1), base.replace(runtime="onnx"))
+    artifacts = [made(v, split, size) for v in variants for split, size in sizes.items()]
+    artifacts.append(made(base, "amazon", 60, corruption=Ref("typos", severity=3)))
+    related = Related(artifacts, {})
+    rows = distances([related.sample(each) for each in artifacts], base)
+    assert [(row["variant"], row["seed"], row["split"]) for row in rows] == [
+        (base.name, "0", "amazon"),
+        (base.name, "0", "tweets"),
+    ]
     assert [row["status"] for row in rows] == ["ok", "undefined"]
     assert 0.3 < rows[0]["value"] < 0.7 and rows[0]["n"] == 60 and "no interval" in rows[0]["note"]
     assert np.isnan(rows[1]["value"]) and "one cluster" in rows[1]["note"]
     with pytest.raises(Undefined, match="one cluster"):
         domain_auroc(np.eye(3), np.eye(3), (np.zeros(3), np.arange(3)))
+    without = [replace(a, columns={"cluster": a.columns["cluster"]}) for a in artifacts]
+    related = Related(without, {})
+    assert distances([related.sample(each) for each in without], base) == []

@@ -10,6 +10,7 @@ import pytest
 
 from kit import results
 from kit.analysis.noise_floor import noise_floor, repeats
+from kit.measurements import Latency
 from kit.ref import Ref, content_hash
 from kit.spec import Run, Training, Variant
 from kit.store import Artifact
@@ -44,13 +45,13 @@ def test_only_runs_that_change_no_more_than_rounding_are_repeats(
     asked = [one.run for one in runs]
     assert repeats(asked) == {asked[0]: asked[1], asked[4]: asked[3]}
     assert repeats(asked[2:4]) == {}
-    timings = [Run(base, Ref("latency", task=Ref("toys"), threads=count)) for count in (1, 2)]
+    timings = [Run(base, Latency("toys", threads=count)) for count in (1, 2)]
     assert repeats(timings) == {}  # what is no prediction is no repeat
 
 
 def test_of_as_many_settings_the_first_is_repeated(base: Variant, small: Variant) -> None:
     main, again = (
-        [Run(v, Ref("quality", task=Ref("toys"), **how)) for v in (base, small)]
+        [Run(v, Ref("classify", task=Ref("toys"), **how)) for v in (base, small)]
         for how in ({}, {"batch_size": 1})
     )
     assert repeats([*main, *again]) == dict(zip(again, main, strict=True))
@@ -112,7 +113,7 @@ def test_seeds_of_what_was_trained(predicted: Any, base: Variant) -> None:
 
 def test_a_language_model_s_repeat_changes_bits(base: Variant) -> None:
     def made(nll: list[float], items: list[str], **args: Any) -> Artifact:
-        run = Run(base, Ref("quality", task=Ref("toys"), **args))
+        run = Run(base, Ref("classify", task=Ref("toys"), **args))
         columns = {"item": np.array(items), "nll": np.array(nll), "bytes": np.array([4, 4])}
         return Artifact(run, content_hash(run), "tokens", columns, {"protocol": {"context": 8}})
 
@@ -129,7 +130,8 @@ def test_a_language_model_s_repeat_changes_bits(base: Variant) -> None:
 
 def test_several_labels_flip_together_and_a_number_by_its_error(base: Variant) -> None:
     def made(kind: str, columns: dict[str, Any], **args: Any) -> Artifact:
-        run = Run(base, Ref("quality", task=Ref("toys"), split=kind, **args))
+        split = {"multi_label": "amazon", "regression": "tweets"}[kind]
+        run = Run(base, Ref("classify", task=Ref("toys"), split=split, **args))
         items = np.arange(3).astype(str)
         return Artifact(run, content_hash(run), kind, {"item": items, **columns}, {})
 

@@ -41,7 +41,7 @@ def predicted() -> Make:
             "label": label,
             "logits": logits,
         }
-        ask = Ref("quality", task=Ref("toys"), split=split, corruption=corruption)
+        ask = Ref("classify", task=Ref("toys"), split=split, corruption=corruption)
         run = Run(variant, ask)
         return Artifact(run, content_hash(run), "classification", {**made, **columns})
 

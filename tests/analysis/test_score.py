@@ -68,7 +68,7 @@ def test_bad_scores_are_error_rows_that_name_the_run(classified: Any, base: Vari
 
 
 def test_a_run_without_artifact_gives_the_rows_it_would_have(base: Variant) -> None:
-    run = Run(base, Ref("quality", task=Ref("toys"), split="test"))
+    run = Run(base, Ref("classify", task=Ref("toys"), split="test"))
     lost = Artifact(run, "f" * 16, "classification", {})
     rows = missing(lost, None, "error", "out of memory")
     assert [made["metric"] for made in rows] == OWN
@@ -249,7 +249,7 @@ def test_language_models_are_compared_by_byte(base: Variant, small: Variant) -> 
             "tokens": size,
             "bytes": size,
         }
-        run = Run(variant, Ref("quality", task=Ref("toys")))
+        run = Run(variant, Ref("classify", task=Ref("toys")))
         return Artifact(run, f"{factor:016}", "tokens", columns, {"protocol": {"context": 256}})
 
     artifacts = [made(base, 1.0), made(small, 1.1)]

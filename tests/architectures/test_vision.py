@@ -8,24 +8,25 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from helpers import measure
 from torch import nn
 
 from kit import build, environment, presets, registry, tasks
+from kit.analysis.stopping import Stopping
 from kit.architectures.batches import ClassifierFeed
 from kit.architectures.model import make_model
 from kit.architectures.modules import ImageClassifier
 from kit.architectures.preprocessing import Images, Texts, free_dimensions, positions
 from kit.architectures.tokenizers import ByteTokenizer
 from kit.checks import tiny
-from kit.harnesses import classifier
-from kit.measurements import Cost, Latency, Memory, Quality, pairs
+from kit.measurements import Cost, Latency, Memory, Quality, timer
 from kit.measurements.bench import Bench, Driver, Raw
-from kit.measurements.latency import latency
 from kit.ref import Ref
 from kit.runner import Runner
 from kit.spec import Budget, Run, Training, Variant
 from kit.study import Study
 from kit.values import SpecError, Undefined
+from kit.variants import classifier
 from kit.verify import verify
 from kit.workers import inline
 
@@ -236,13 +237,13 @@ def test_a_study_of_images(base: Variant, images: Ref) -> None:
 def test_images_are_timed_as_they_are(
     base: Variant, images: Ref, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pairs, "TURN_SECONDS", 0.005)
+    monkeypatch.setattr(timer, "TURN_SECONDS", 0.005)
     assert Latency(images).args["lengths"] == ("task",)
 
     def timed(*lengths: int | str) -> Raw:
-        driver = Driver(base, inline, {}, lambda *_: None, lambda _: None)
-        once: dict[str, Any] = {"batch_sizes": (2,), "launches": 1, "seconds": 0.01, "wait": 0.0}
-        return latency(driver, task=images, against=base, lengths=lengths, **once)
+        driver = Driver(base, inline, {}, lambda *_: None, lambda _: None, Stopping)
+        once: dict[str, Any] = {"batch_sizes": (2,), "threads": 1, "launches": 1, "seconds": 0.01}
+        return measure(driver, Latency(images, against=base, lengths=lengths, **once))
 
     found = timed("task").columns["condition"]
     assert set(found) - {""} == {"batch_size=2;length=task;threads=1"}
@@ -271,8 +272,7 @@ def test_a_classifier_takes_what_its_architecture_asks_for(
     made = classifier(name, images, batch_size=16).training
     assert made is not None
     assert made.rates == (traits["rate"],)
-    most = presets.preset()["passes"]
-    assert made.budget.epochs == min(traits["passes"], most) * presets.preset()["epochs"]
+    assert made.budget.epochs == min(traits["passes"], 3)
     assert made.batch_size == 16
     monkeypatch.setenv(presets.VARIABLE, "default")
     assert classifier(name, images).training.budget.epochs == traits["passes"]
@@ -280,4 +280,4 @@ def test_a_classifier_takes_what_its_architecture_asks_for(
     text = classifier("check_encoder", tiny.REVIEWS).training
     assert text is not None
     assert text.rates == (1e-4,)
-    assert text.budget.epochs == presets.preset()["epochs"]
+    assert text.budget.epochs == 1

@@ -7,13 +7,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from helpers import Cells, toy_frame, toy_texts, toy_variant
+from helpers import Cells, measure, toy_frame, toy_texts, toy_variant
 
 import kit
 from kit import registry, tasks
 from kit.corruptions import SEVERITIES, corrupted, examples_of, graded
 from kit.measurements import Quality
-from kit.measurements.quality import quality
 from kit.ref import Ref
 from kit.runner import Runner
 from kit.spec import Run, Variant, uses
@@ -32,7 +31,7 @@ def test_an_item_is_corrupted_alike_in_any_batch_and_unlike_another() -> None:
 
 def test_no_corruption_is_no_content_of_a_run(toys: Ref) -> None:
     asked = registry.measurements.canonical(Quality(toys, limit=8))
-    assert asked == Ref("quality", task=toys, limit=8)
+    assert asked == Ref("classify", task=toys, limit=8)
     assert asked.replace(corruption=None) == asked
 
 
@@ -159,9 +158,9 @@ def test_columns_of_a_corrupted_run_pair_with_the_clean_one(
         return encode(self, texts, *more)
 
     monkeypatch.setattr(type(runner.model.preprocessor), "encode", listening)
-    clean = quality(runner, task=toys, limit=10).columns
+    clean = measure(runner, Quality(toys, limit=10)).columns
     corruption = Ref("capitals", severity=5)
-    dirty = quality(runner, task=toys, limit=10, corruption=corruption, features=True).columns
+    dirty = measure(runner, Quality(toys, limit=10, corruption=corruption, features=True)).columns
     for name in set(clean) - {"logits"}:
         np.testing.assert_array_equal(clean[name], dirty[name])
     assert seen[10:] == [text.upper() for text in seen[:10]]
@@ -176,16 +175,16 @@ def test_valence_is_kept_where_the_task_has_it(toys: Ref, registries: None) -> N
 
     registry.register_task(kind="classification", labels=("bad", "good"), version=1)(rated)
     runner = Runner(Variant(Ref("toy_rule")), 1, Ref("rated"))
-    found = quality(runner, task=registry.tasks.canonical("rated")).columns["valence"]
+    found = measure(runner, Quality(registry.tasks.canonical("rated"))).columns["valence"]
     assert list(found) == tasks.load("rated").split("test")["valence"]
-    assert "valence" not in quality(runner, task=toys).columns
+    assert "valence" not in measure(runner, Quality(toys)).columns
 
 
 def test_documents_are_corrupted_too(toys: Ref) -> None:
     prose = toy_texts()
     model = Runner(Variant(Ref("toy_causal")), 1)
     clean, dirty = (
-        quality(model, task=prose, limit=4, corruption=corruption).columns
+        measure(model, Quality(prose, limit=4, corruption=corruption)).columns
         for corruption in (None, Ref("added_text", severity=1))
     )
     assert (dirty["bytes"] > clean["bytes"]).all()

@@ -72,7 +72,7 @@ def made(field: str, value: Any) -> Any:
     if field in ("seed", "name", "schemes", "runtime", "labels", "architecture", "training"):
         return Variant(**{"architecture": "majority", field: value})
     if field in ("limit", "split", "batch", "threads"):
-        return registry.measurements.canonical(Ref("quality", task="toys", **{field: value}))
+        return registry.measurements.canonical(Ref("classify", task="toys", **{field: value}))
     if field in ("bits", "group", "nothing_of_this_name"):
         return registry.schemes.canonical(Ref("round", **{field: value}))
     return Run(value, Ref("cost")) if field == "variant" else Run(Variant("majority"), value)

@@ -5,18 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from helpers import toy_texts, toy_variant
+from helpers import measure, toy_texts, toy_variant
 
 from kit.build import weights_folder
 from kit.measurements import Cost
-from kit.measurements.cost import cost
 from kit.ref import Ref
 from kit.runner import Runner
 from kit.spec import Budget, Training, Variant
 
 
 def quantities(runner: Runner, **args: Any) -> dict[str, tuple[float, str]]:
-    columns = cost(runner, **args).columns
+    columns = measure(runner, Cost(**args)).columns
     names = ("quantity", "value", "unit")
     rows = zip(*(columns[name] for name in names), strict=True)
     return {str(q): (float(v), str(u)) for q, v, u in rows}
@@ -41,11 +40,11 @@ def test_the_state_of_a_language_model_grows_with_its_context(toys: Ref, fresh_s
     llama = Variant(Ref("llama", **_known("llama", size)), training)
     states = [quantities(Runner(llama, 1), context=n)["state_bytes"][0] for n in (64, 128)]
     assert states[1] == 2 * states[0] > 0
-    assert Cost(64) == Ref("cost", context=64)
+    assert Cost(context=64) == Ref("cost", context=64)
 
 
 def test_a_predictor_costs_nothing_that_is_counted(toys: Ref) -> None:
-    raw = cost(Runner(Variant(Ref("toy_rule")), 1, toys))
+    raw = measure(Runner(Variant(Ref("toy_rule")), 1, toys), Cost())
     assert {name: len(values) for name, values in raw.columns.items()} == dict.fromkeys(
         ("quantity", "condition", "value", "unit"), 0
     )

@@ -7,16 +7,16 @@ from typing import Any
 
 import numpy as np
 import pytest
-from helpers import toy_variant
+from helpers import measure, toy_variant
 
 from kit import registry
 from kit.analysis.metrics import timing
 from kit.analysis.score import score
+from kit.analysis.stopping import Stopping
 from kit.busyness import BUSY_SHARE, busy
-from kit.measurements import Latency, pairs
+from kit.measurements import Latency, pairs, timer
 from kit.measurements.bench import Driver
-from kit.measurements.latency import latency
-from kit.measurements.pairs import Call, Timer
+from kit.measurements.timer import Call, Timer
 from kit.ref import Ref
 from kit.spec import Run, Variant
 from kit.store import Artifact
@@ -26,13 +26,13 @@ from kit.workers import Worker, inline
 CONDITIONS = {
     f"batch_size={batch};length={length};threads=1" for batch in (1, 4) for length in ("task", 16)
 }
-SIZES = {"batch_sizes": (1, 4), "lengths": ("task", 16), "seconds": 0.05, "wait": 0.0}
+SIZES = {"batch_sizes": (1, 4), "lengths": ("task", 16), "seconds": 0.05, "wait": 0.0, "threads": 1}
 
 
 @pytest.fixture(autouse=True)
 def short_turns(monkeypatch: pytest.MonkeyPatch) -> None:
     """Turns so short that the rounds of a test take no seconds, on a machine that is never busy."""
-    monkeypatch.setattr(pairs, "TURN_SECONDS", 0.005)
+    monkeypatch.setattr(timer, "TURN_SECONDS", 0.005)
     monkeypatch.setattr(pairs, "BUSY_SHARE", 1.0)
     monkeypatch.setattr(timing, "BUSY_SHARE", 1.0)
 
@@ -44,6 +44,10 @@ def judged(monkeypatch: pytest.MonkeyPatch, short_turns: None) -> None:
     monkeypatch.setattr(timing, "BUSY_SHARE", BUSY_SHARE)
 
 
+def latency(driver: Driver, **asked: Any) -> Any:
+    return measure(driver, Latency(**asked))
+
+
 def driver(variant: Variant, worker: Any = inline, parts: Any = None) -> tuple[Driver, list[str]]:
     saved: list[str] = []
     parts = {} if parts is None else parts
@@ -51,7 +55,7 @@ def driver(variant: Variant, worker: Any = inline, parts: Any = None) -> tuple[D
     def save(name: str, columns: Any) -> None:
         saved.append(name)
 
-    return Driver(variant, worker, parts, save, lambda text: None), saved
+    return Driver(variant, worker, parts, save, lambda text: None, Stopping), saved
 
 
 def test_two_launches_of_a_model_against_itself(toys: Ref) -> None:
@@ -120,22 +124,22 @@ def test_worker_processes_give_the_same_columns(toys: Ref) -> None:
 def test_texts_are_filled_to_a_length(toys: Ref) -> None:
     base = toy_variant(toys)
     texts = ["super 1", "awful 2 3 4 5 6 7 8 9 10"]
-    timer = Timer(base, toys, 1, [Call(2, 24), Call(1, "task")], texts)
-    assert [call.args[0]["input_ids"].shape[1] for call in timer._calls[0][1]] == [24] * 32
-    assert all(int(call.args[0]["attention_mask"].min()) == 1 for call in timer._calls[0][1])
-    assert [call.args[0]["input_ids"].shape for call in timer._calls[1][1]][:2] == [(1, 7), (1, 24)]
+    side = Timer(base, toys, 1, [Call(2, 24), Call(1, "task")], texts)
+    assert [call.args[0]["input_ids"].shape[1] for call in side._calls[0][1]] == [24] * 32
+    assert all(int(call.args[0]["attention_mask"].min()) == 1 for call in side._calls[0][1])
+    assert [call.args[0]["input_ids"].shape for call in side._calls[1][1]][:2] == [(1, 7), (1, 24)]
 
 
 def test_a_side_has_come_to_rest_when_its_turn_ends(
     toys: Ref, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    timer = Timer(toy_variant(toys), toys, 1, [Call(1, "task")], ["super 1"])
-    timer.warm_up()
+    side = Timer(toy_variant(toys), toys, 1, [Call(1, "task")], ["super 1"])
+    side.warm_up()
     rests: list[float] = []
-    monkeypatch.setattr(pairs.time, "sleep", rests.append)
-    turn = timer.turn(0)
+    monkeypatch.setattr(timer.time, "sleep", rests.append)
+    turn = side.turn(0)
     assert sum(turn.seconds) > 0 and 0 <= turn.foreign <= 1 and turn.switches >= 0
-    assert rests == [pairs.REST_SECONDS]
+    assert rests == [timer.REST_SECONDS]
 
 
 def test_what_answers_wrongly_is_not_timed(toys: Ref, registries: None) -> None:
@@ -191,7 +195,7 @@ def test_busy_launches_do_not_count_and_are_made_up_for(
         return made_up(number, 0.2 * (1 + slow), pairing.names()[0], foreign=slow)
 
     monkeypatch.setattr(pairs, "_one_launch", launch)
-    args = {"task": toys, "against": base, "batch_sizes": (1,), "wait": 0.0}
+    args = {"task": toys, "against": base, "batch_sizes": (1,), "threads": 1, "wait": 0.0}
     run = Run(base, Latency(toys, against=base))
 
     def speedup(raw: Any) -> dict[str, Any]:
@@ -222,7 +226,7 @@ def test_launches_are_added_until_the_interval_is_narrow(
     monkeypatch.setattr(pairs, "_one_launch", launch)
     logs = np.log([1.0, 1.1, 1.2])
     needed = int(np.ceil((4.302653 * logs.std(ddof=1) / np.log1p(0.1)) ** 2))
-    args = {"task": toys, "against": base, "batch_sizes": (1,), "wait": 0.0}
+    args = {"task": toys, "against": base, "batch_sizes": (1,), "threads": 1, "wait": 0.0}
     raw = latency(driver(base)[0], launches=3, until=0.1, **args)
     assert 3 < needed < 32 and len(set(raw.columns["launch"])) == needed
     assert raw.info["notes"] == [] and raw.info["first_launches"] == 3
@@ -257,7 +261,7 @@ def test_a_busy_machine_is_waited_for_and_noted(toys: Ref) -> None:
     """With a real process on one core."""
     base = toy_variant(toys)
     said: list[str] = []
-    drive = Driver(base, inline, {}, lambda *_: None, said.append)
+    drive = Driver(base, inline, {}, lambda *_: None, said.append, Stopping)
     sizes = {**SIZES, "batch_sizes": (1,), "lengths": ("task",), "wait": 1.2}
     with busy(1):
         raw = latency(drive, task=toys, against=base, launches=1, **sizes)

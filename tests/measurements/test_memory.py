@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 import torch
 import transformers
-from helpers import KINDS, restored, toy_variant
+from helpers import KINDS, measure, restored, toy_variant
 
 from kit.measurements import Memory
 from kit.measurements import memory as module
 from kit.measurements.bench import Bench, Raw
-from kit.measurements.memory import memory, weight_files
+from kit.measurements.memory import weight_files
 from kit.ref import Ref
 from kit.registry import register_architecture
 from kit.runner import Runner
@@ -31,7 +31,7 @@ def quantities(raw: Raw) -> dict[str, float]:
 
 
 def here(toys: Ref, **changes: Any) -> dict[str, float]:
-    return quantities(memory(Runner(toy_variant(toys, **changes), 1), task=toys))
+    return quantities(measure(Runner(toy_variant(toys, **changes), 1), Memory(toys)))
 
 
 def test_a_fresh_process_has_a_peak_above_what_stays(toys: Ref) -> None:
@@ -55,7 +55,7 @@ def test_simulated_bits_count_in_the_weights_and_not_on_disk(toys: Ref) -> None:
 
 def test_a_graph_is_its_files(toys: Ref) -> None:
     runner = Runner(toy_variant(toys, runtime="onnx"), 1)
-    found = quantities(memory(runner, task=toys))
+    found = quantities(measure(runner, Memory(toys)))
     assert runner.graph is not None
     files = sum(path.stat().st_size for path in runner.graph.parent.glob("model.onnx*"))
     assert found["disk_bytes"] == found["weight_bytes"] == files > 4 * PARAMETERS
@@ -92,12 +92,11 @@ class Left(torch.nn.Module):
 def test_what_a_scheme_left_is_said(toys: Ref) -> None:
     with restored():
         register_architecture(kind="encoder")(left_encoder)
-        raw = memory(
-            Runner(toy_variant(toys).replace(architecture=Ref("left_encoder")), 1), task=toys
-        )
+        variant = toy_variant(toys).replace(architecture=Ref("left_encoder"))
+        raw = measure(Runner(variant, 1), Memory(toys))
         assert raw.info["notes"] == [module.EXCLUDED]
         variant = toy_variant(toys, schemes=["w4"]).replace(architecture=Ref("left_encoder"))
-        raw = memory(Runner(variant, 1), task=toys)
+        raw = measure(Runner(variant, 1), Memory(toys))
     assert raw.info["notes"][1:] == ["not compressed, at 32 bits: encoder.mixing"]
     size, layers = 16 * 16, 16 * 16 + 16 * 2
     assert quantities(raw)["bits_per_weight"] == (layers * (4 + 1) + size * 32) / (layers + size)
@@ -147,12 +146,12 @@ def test_a_checkpoint_takes_on_disk_what_its_files_take(
     files = save_classifier(tmp_path / "saved", dtype, **options)
     (tmp_path / "saved" / "pytorch_model.bin").write_bytes(b"an older format")
     base = Variant(f"hf:{tmp_path / 'saved'}", name="base")
-    found = quantities(memory(Runner(base, 1, toys), task=toys))
+    found = quantities(measure(Runner(base, 1, toys), Memory(toys)))
     assert found["disk_bytes"] == files
     assert found["bits_per_weight"] == 32  # it is computed in fp32
     shards = (tmp_path / "saved").glob("model*.safetensors")
     assert weight_files(tmp_path / "saved") == sorted(shards)
-    half = quantities(memory(Runner(base.replace(schemes=["fp16"]), 1, toys), task=toys))
+    half = quantities(measure(Runner(base.replace(schemes=["fp16"]), 1, toys), Memory(toys)))
     assert half["disk_bytes"] == half["weight_bytes"] == found["weight_bytes"] / 2
 
 
@@ -171,7 +170,7 @@ def test_weights_in_older_formats_are_found(tmp_path: Path) -> None:
 
 
 def test_a_predictor_has_no_weights(toys: Ref) -> None:
-    found = quantities(memory(Runner(Variant(Ref("toy_rule")), 1, toys), task=toys))
+    found = quantities(measure(Runner(Variant(Ref("toy_rule")), 1, toys), Memory(toys)))
     assert found["disk_bytes"] == found["weight_bytes"] == 0
 
 

@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from helpers import toy_texts, toy_variant
+from helpers import measure, toy_texts, toy_variant
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kit import registry, tasks
 from kit.measurements import Quality
-from kit.measurements.quality import _cut, _windows, quality
+from kit.measurements.score_text import _cut, _windows
 from kit.ref import Ref
 from kit.runner import Runner
 from kit.spec import Variant
@@ -38,7 +38,7 @@ def model(prose: Ref) -> Runner:
 
 
 def test_columns_of_a_classifier(classifier: Runner, toys: Ref) -> None:
-    raw = quality(classifier, task=toys, split="later", limit=10, features=True)
+    raw = measure(classifier, Quality(toys, split="later", limit=10, features=True))
     rows = tasks.load(toys).split("later", 10)
     assert (raw.kind, raw.info) == ("classification", {"rated": True})
     assert list(raw.columns["item"]) == rows["id"]
@@ -53,12 +53,13 @@ def test_columns_of_a_classifier(classifier: Runner, toys: Ref) -> None:
 def test_features_are_saved_where_there_are_any(toys: Ref) -> None:
     for runtime, saved in (("eager", True), ("onnx", False)):
         runner = Runner(toy_variant(toys, runtime=runtime), 1)
-        raw = quality(runner, task=toys, limit=10, features=True)
+        raw = measure(runner, Quality(toys, limit=10, features=True))
         assert ("features" in raw.columns) == saved
 
 
 def test_a_batch_size_changes_only_rounding(classifier: Runner, toys: Ref) -> None:
-    one, many = (quality(classifier, task=toys, batch_size=n).columns["logits"] for n in (1, 64))
+    asked = [Quality(toys, batch_size=size) for size in (1, 64)]
+    one, many = (measure(classifier, ask).columns["logits"] for ask in asked)
     np.testing.assert_allclose(one, many, rtol=1e-5, atol=1e-6)
 
 
@@ -69,7 +70,7 @@ def test_padding_changes_only_rounding(
         (classifier, toys, "logits", {}),
         (model, prose, "nll", {"context": 16, "stride": 8, "limit": 5}),
     ):
-        little = quality(runner, task=task, **more).columns[column]
+        little = measure(runner, Quality(task, **more)).columns[column]
         widths, forward = [], runner.forward
 
         def seen(inputs: Any, widths: Any = widths, forward: Any = forward) -> np.ndarray:
@@ -77,7 +78,7 @@ def test_padding_changes_only_rounding(
             return forward(inputs)
 
         monkeypatch.setattr(runner, "forward", seen)
-        much = quality(runner, task=task, padding="length", **more).columns[column]
+        much = measure(runner, Quality(task, padding="length", **more)).columns[column]
         assert set(widths) == {more.get("context", runner.length)}
         np.testing.assert_allclose(much, little, rtol=1e-5, atol=1e-6)
 
@@ -92,7 +93,7 @@ def test_usual_padding_is_no_content_of_a_run() -> None:
 
 
 def test_scores_of_a_predictor_may_be_no_probabilities(toys: Ref) -> None:
-    raw = quality(Runner(Variant(Ref("toy_rule")), 1, toys), task=toys)
+    raw = measure(Runner(Variant(Ref("toy_rule")), 1, toys), Quality(toys))
     assert raw.info == {"rated": False}
 
 
@@ -102,7 +103,7 @@ def test_nan_names_the_variant_and_the_split(
 ) -> None:
     monkeypatch.setattr(classifier, "predict", lambda texts, *_: np.full((len(texts), 2), value))
     with pytest.raises(ValueError, match="^base gave NaN or infinite logits on later$"):
-        quality(classifier, task=toys, split="later")
+        measure(classifier, Quality(toys, split="later"))
 
 
 def test_a_wrong_shape_says_expected_and_got(
@@ -110,7 +111,7 @@ def test_a_wrong_shape_says_expected_and_got(
 ) -> None:
     monkeypatch.setattr(classifier, "predict", lambda texts, *_: np.zeros((len(texts), 3)))
     with pytest.raises(SpecError) as caught:
-        quality(classifier, task=toys, limit=4)
+        measure(classifier, Quality(toys, limit=4))
     assert str(caught.value) == (
         "base gave logits of shape (4, 3); expected (4, 2) for the labels 0, 1"
     )
@@ -120,9 +121,9 @@ def test_a_model_of_the_other_kind_is_refused(
     classifier: Runner, model: Runner, toys: Ref, prose: Ref
 ) -> None:
     with pytest.raises(SpecError, match="prose asks for a language model; base is none"):
-        quality(classifier, task=prose)
+        measure(classifier, Quality(prose))
     with pytest.raises(SpecError, match="toys asks for a classifier; toy_causal gives tokens"):
-        quality(model, task=toys)
+        measure(model, Quality(toys))
 
 
 @settings(deadline=None, max_examples=200)
@@ -140,7 +141,7 @@ def test_windows_score_every_token_once(size: int, context: int, stride: int) ->
 
 
 def test_language_is_scored_as_a_plain_loop(model: Runner, prose: Ref) -> None:
-    raw = quality(model, task=prose, limit=5, context=16, stride=8, max_bytes=40)
+    raw = measure(model, Quality(prose, limit=5, context=16, stride=8, max_bytes=40))
     assert (raw.kind, raw.info) == (
         "tokens",
         {"protocol": {"context": 16, "stride": 8, "max_bytes": 40}},
@@ -168,9 +169,9 @@ def test_odd_texts_are_cut_between_characters(text: str) -> None:
 def test_mistakes(model: Runner, prose: Ref) -> None:
     for stride in (16, 32):  # at 16 the first token of a window has nothing before it
         with pytest.raises(SpecError, match=f"stride={stride} is not below context=16"):
-            quality(model, task=prose, context=16, stride=stride)
+            measure(model, Quality(prose, context=16, stride=stride))
     with pytest.raises(SpecError, match="unknown split of task prose 'tset'. Did you mean 'test'?"):
-        quality(model, task=prose, split="tset")
+        measure(model, Quality(prose, split="tset"))
 
 
 def test_sizes_come_from_the_preset_by_the_kind_of_task(toys: Ref, prose: Ref) -> None:
@@ -188,12 +189,12 @@ def test_a_model_may_know_more_labels_than_the_task(
         model = dataclasses.replace(classifier.model, labels=labels)
         monkeypatch.setattr(classifier, "model", model)
         if fits:
-            raw = quality(classifier, task=toys, limit=4)
+            raw = measure(classifier, Quality(toys, limit=4))
             assert raw.info == {"rated": True, "labels": ["0", "1", "maybe"]}
             assert raw.columns["logits"].shape == (4, 3)
         else:
             with pytest.raises(SpecError, match=r"shape \(4, 3\); expected \(4, 2\)"):
-                quality(classifier, task=toys, limit=4)
+                measure(classifier, Quality(toys, limit=4))
 
 
 def test_cut_texts_are_marked_where_there_is_a_window(
@@ -201,11 +202,11 @@ def test_cut_texts_are_marked_where_there_is_a_window(
 ) -> None:
     windows = [lambda texts: np.array([len(text) > 20 for text in texts]), lambda texts: None]
     monkeypatch.setattr(classifier, "cut", windows[0], raising=False)
-    raw = quality(classifier, task=toys, limit=9)
+    raw = measure(classifier, Quality(toys, limit=9))
     texts = tasks.load(toys).split("test", 9)["text"]
     assert raw.columns["cut"].tolist() == [len(text) > 20 for text in texts]
     monkeypatch.setattr(classifier, "cut", windows[1])
-    assert "cut" not in quality(classifier, task=toys, limit=9).columns
+    assert "cut" not in measure(classifier, Quality(toys, limit=9)).columns
 
 
 def test_several_labels_and_numbers(
@@ -223,7 +224,7 @@ def test_several_labels_and_numbers(
         made = dataclasses.replace(data, kind=kind, labels=labels, data={"test": rows})
         monkeypatch.setattr(tasks, "load", lambda _, made=made: made)
         monkeypatch.setattr(classifier, "predict", lambda *_, outputs=outputs: outputs)
-        raw = quality(classifier, task=toys)
+        raw = measure(classifier, Quality(toys))
         assert raw.kind == registry.QUALITY[kind] == kind
         assert raw.columns["label"].tolist() == label.tolist()
         if kind == "multi_label":
@@ -237,4 +238,4 @@ def test_several_labels_and_numbers(
         wrong = np.zeros((size, 2))
         monkeypatch.setattr(classifier, "predict", lambda *_, wrong=wrong: wrong)
         with pytest.raises(SpecError, match="the labels a, b, c|for one number an item"):
-            quality(classifier, task=toys)
+            measure(classifier, Quality(toys))

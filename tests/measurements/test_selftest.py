@@ -7,22 +7,21 @@ from typing import Any
 
 import numpy as np
 import pytest
-from helpers import toy_variant
+from helpers import measure, toy_variant
 
 from kit import registry
 from kit.analysis.metrics import timing
-from kit.measurements import Latency, SelfTest, pairs
+from kit.analysis.stopping import Stopping
+from kit.measurements import Latency, SelfTest, pairs, timer
 from kit.measurements.bench import Driver
-from kit.measurements.latency import latency
-from kit.measurements.selftest import self_test
 from kit.ref import Ref
 from kit.workers import inline
 
-SIZES: dict[str, Any] = {"batch_sizes": (4,), "seconds": 0.1, "wait": 0.0}
+SIZES: dict[str, Any] = {"batch_sizes": (4,), "threads": 1, "seconds": 0.1, "wait": 0.0}
 
 
 def driver(variant: Any) -> Driver:
-    return Driver(variant, inline, {}, lambda *_: None, lambda _: None)
+    return Driver(variant, inline, {}, lambda *_: None, lambda _: None, Stopping)
 
 
 def test_a_real_slowdown_shifts_the_ratio(
@@ -44,14 +43,14 @@ def test_a_real_slowdown_shifts_the_ratio(
         return forward
 
     registry.register_runtime(version=1)(slowed)
-    monkeypatch.setattr(pairs, "TURN_SECONDS", 0.01)
+    monkeypatch.setattr(timer, "TURN_SECONDS", 0.01)
     for module in (pairs, timing):
         monkeypatch.setattr(module, "BUSY_SHARE", 1.0)
     base = toy_variant(toys)
-    plain = self_test(driver(base), task=toys, launches=2, **SIZES)
+    plain = measure(driver(base), SelfTest(toys, launches=2, **SIZES))
     assert plain.kind == "selftest"
-    slow = latency(
-        driver(base.replace(runtime="slowed")), task=toys, against=base, launches=2, **SIZES
+    slow = measure(
+        driver(base.replace(runtime="slowed")), Latency(toys, against=base, launches=2, **SIZES)
     )
     (same,), (slower,) = (timing.launch_ratios(raw.columns).values() for raw in (plain, slow))
     found = np.median(slower) / np.median(same)  # 0.67 where nothing else is at work
@@ -59,7 +58,7 @@ def test_a_real_slowdown_shifts_the_ratio(
 
 
 def test_a_busy_core_is_part_of_the_condition(toys: Ref) -> None:
-    raw = self_test(driver(toy_variant(toys)), task=toys, launches=1, busy_cores=1, **SIZES)
+    raw = measure(driver(toy_variant(toys)), SelfTest(toys, launches=1, busy_cores=1, **SIZES))
     assert {c for c in raw.columns["condition"] if c} == {
         "batch_size=4;busy_cores=1;length=task;threads=1"
     }

@@ -6,10 +6,10 @@ from kit.report.plans import Plan
 
 ROWS = [
     ("base", "0", "training+export", "", "to do", 2.0, ""),
-    ("base", "0", "quality", "test", "done", 0.0, ""),
-    ("base", "0", "quality", "amazon", "to do", 0.5, "7 of 9 texts are cut at 128 tokens"),
-    ("base", "1", "quality", "test", "to do", 0.5, ""),
-    ("base bf16", "0", "quality", "test", "cannot", 0.0, "bf16 is slow here"),
+    ("base", "0", "classify", "test", "done", 0.0, ""),
+    ("base", "0", "classify", "amazon", "to do", 0.5, "7 of 9 texts are cut at 128 tokens"),
+    ("base", "1", "classify", "test", "to do", 0.5, ""),
+    ("base bf16", "0", "classify", "test", "cannot", 0.0, "bf16 is slow here"),
     ("base <b>", "", "", "", "left out", 0.0, "simulated: on eager alone"),
 ]
 
@@ -29,7 +29,7 @@ def test_a_plan_shows_a_line_a_variant_in_80_columns(plan):
     times = len(plan) // 6
     text = repr(plan)
     lines = [line.split() for line in text.splitlines()]
-    assert ["variant", "to", "build", "quality", "minutes"] in lines
+    assert ["variant", "to", "build", "classify", "minutes"] in lines
     cells = ["training,", "export", f"{times}/{3 * times}", f"{3 * times:.1f}"]
     assert ["base", "(2", "seeds)", *cells] in lines
     assert ["base", "bf16", "cannot", "0.0"] in lines

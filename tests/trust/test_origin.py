@@ -73,7 +73,7 @@ def test_a_paired_row_names_both_runs(study: kit.Study) -> None:
     ids = {
         (run.variant.name, run.measurement.args["split"]): run.id
         for run in study.runs
-        if run.measurement.name == "quality"
+        if run.measurement.name == "classify"
     }
     loaded = results.load("01_toy", results_folder())
     for table in (study.table(), loaded):

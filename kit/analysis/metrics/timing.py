@@ -16,16 +16,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from kit.analysis.statistics.clusters import Array
-from kit.busyness import BUSY_SHARE
+from kit.busyness import BUSY_SHARE, MIN_ROUNDS
 from kit.registry import register_metric
 from kit.results import parse_condition
 from kit.values import Undefined
 
 if TYPE_CHECKING:
     import pandas as pd
-
-MIN_ROUNDS = 5
-"""Quiet rounds that a launch needs."""
 
 _variant_calls = {"phase": "call", "side": "variant"}
 _launches = partial(register_metric, artifact="timing", interval="launches", version=1)
