@@ -8,6 +8,7 @@ import statistics
 from collections import Counter
 from collections.abc import Iterator
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kit import build, registry, store, tasks
@@ -54,10 +55,12 @@ def plan(study: Study) -> Plan:
 
 def _builds(study: Study) -> Iterator[tuple[Variant, list[str]]]:
     """Yields one variant for each thing to build, with what is missing."""
-    seen: set[str] = set()
+    seen: set[Path] = set()
     for run in study.runs:
         if build.conflict(run.variant) is None:
-            missing = [s for s in build.needs_build(run.variant) if _new(run.variant, s, seen)]
+            folders = build.folders(run.variant).items()
+            missing = [what for what, f in folders if f not in seen and not f.exists()]
+            seen |= {folder for _, folder in folders}
             if missing:
                 yield run.variant, missing
 
@@ -98,14 +101,6 @@ class _Estimates:
 
 def _alike(run: Run) -> tuple[str, str, str]:
     return run.measurement.name, run.variant.architecture.name, run.variant.runtime.name
-
-
-def _new(variant: Variant, step: str, seen: set[str]) -> bool:
-    bare = variant.replace(schemes=(), runtime="eager") if step == "training" else variant
-    key = content_hash(step, bare)
-    fresh = key not in seen
-    seen.add(key)
-    return fresh
 
 
 def state(run: Run) -> tuple[str, str]:

@@ -10,7 +10,7 @@ from helpers import Cells
 
 from kit import registry
 from kit.measurements import Latency
-from kit.ref import Ref, content_hash
+from kit.ref import Ref
 from kit.spec import Budget, Run, Training, Variant, check_stages, uses
 from kit.values import SpecError
 
@@ -117,18 +117,22 @@ def test_an_edited_cell_changes_its_runs_and_no_others(cells: Cells, toys: Ref) 
         STEP = 2
         @registry.register_scheme(stage="torch")
         def mine(model, *, bits: int = 4):
-            return model
+            return model if STEP else None
     """
     base = Variant(Ref("toy_encoder"), Training(toys))
     cells.run(cell)
-    ours, theirs = base.replace(schemes=["mine"]), base.replace(schemes=["w4"])
-    before = content_hash(uses(ours)), content_hash(uses(theirs))
+    variants = base.replace(schemes=["mine"]), base.replace(schemes=["w4"])
+    ours, theirs = (Run(variant, Ref("cost")) for variant in variants)
+    before = ours.id, theirs.id
     cells.restart()
     cells.run("        # after a restart" + cell)
-    assert (content_hash(uses(ours)), content_hash(uses(theirs))) == before
+    assert (ours.id, theirs.id) == before
     cells.run(cell.replace("return model", "return model.half()"))
-    assert content_hash(uses(ours)) != before[0]
-    assert content_hash(uses(theirs)) == before[1]
+    assert (ours.id != before[0], theirs.id) == (True, before[1])
+    cells.run(cell)
+    assert (ours.id, theirs.id) == before
+    cells.run("STEP = 3")  # what the definition reads, in a cell of its own
+    assert (ours.id != before[0], theirs.id) == (True, before[1])
 
 
 def test_what_a_notebook_registers_goes_to_workers_by_value(cells: Cells) -> None:

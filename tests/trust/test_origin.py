@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 
@@ -42,6 +43,7 @@ def study(
 def test_a_run_is_walked_back_to_what_made_it(study: kit.Study) -> None:
     run = study.runs[0]
     found = walk_back(run.id)
+    assert json.loads(json.dumps(found)) == found
     kept, stored = found[f"run {run.id}"], found[f"run {run.id} in this store"]
     assert kept["run"] == to_json(run)
     assert kept["uses"] == uses(run)
@@ -61,6 +63,7 @@ def test_a_row_is_shown_with_both_runs_of_a_pair(study: kit.Study) -> None:
     table = results.load("01_toy", results_folder())
     paired = table.index[(table.metric == "accuracy_change") & (table.split == "test")][0]
     parts = walk_back(f"01_toy:{paired + 1}")
+    assert json.loads(json.dumps(parts)) == parts
     title, row = next(iter(parts.items()))
     assert (title, row["metric"]) == (f"row {paired + 1} of 01_toy", "accuracy_change")
     ids = table.run_id[paired].split()
