@@ -23,6 +23,7 @@ _HOMES = {
     "kit.registry": (
         "register_architecture",
         "register_corruption",
+        "register_exporter",
         "register_measurement",
         "register_metric",
         "register_runtime",

@@ -1,11 +1,16 @@
-"""From a variant to something that runs: weights -> compressed -> exported -> runner."""
+"""From a variant to something that runs: a chain of steps between forms.
+
+A form is what a model is: a `module`, or what an exporter gives, such as `onnx`. A scheme acts on
+one form, an exporter leads from one to the next, a runtime runs one.
+"""
 
 from __future__ import annotations
 
 import dataclasses
 import functools
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -62,22 +67,18 @@ def origin(run: Run, known: Fingerprints | None = None) -> dict[str, Any]:
         known: the fingerprints of tasks; looked up where not given.
 
     Returns:
-        `code` (`kind/name` -> version), `data` (`task split` -> fingerprint), `built` (`weights`,
-        `graph` -> folder under `built/` in the store) and `assets` (name -> version, sha256).
+        `code` (`kind/name` -> version), `data` (`task split` -> fingerprint), `built` (step ->
+        folder under `built/` in the store) and `assets` (name -> version, sha256).
     """
     variant = run.variant
     known = known or fingerprints()
     data = _measured(run, known)
-    built: dict[str, str] = {}
+    built = {step.name: step.folder.name for step in steps(variant) if step.kept}
     found: dict[str, dict[str, str]] = {}
     if is_trained(variant):
         assert variant.training is not None
         task = variant.training.task
         data |= {f"{task.name} {split}": known(task)[split] for split in ("train", "validation")}
-        built["weights"] = store.built_path(_weights_spec(variant)).name
-    if registry.runtimes.get(variant.runtime.name).traits["form"] == "graph":
-        spec = _graph_spec(variant, stage(variant, "exported"))
-        built["graph"] = store.built_path(spec).name
     code = uses(run)
     for kind, _, name in (key.partition("/") for key in code if "/" in key):
         for asset in registry.REGISTRIES[kind].get(name).traits.get("assets", ()):
@@ -88,16 +89,10 @@ def origin(run: Run, known: Fingerprints | None = None) -> dict[str, Any]:
 
 def spent(variant: Variant) -> dict[str, tuple[str, float]]:
     """Returns the folders of a variant's built things, and what making each was and took."""
-    found = {}
-    if is_trained(variant):
-        found["training"] = store.built_path(_weights_spec(variant))
-    if registry.runtimes.get(variant.runtime.name).traits["form"] == "graph":
-        for count in range(len(stage(variant, "exported")) + 1):
-            spec = _graph_spec(variant, stage(variant, "exported")[:count])
-            found[f"exporting {count}"] = store.built_path(spec)
+    found = {step.folder: step.name for step in steps(variant) if step.kept}
     return {
-        folder.name: (what.partition(" ")[0], float((folder / store.SECONDS).read_text()))
-        for what, folder in found.items()
+        folder.name: (name, float((folder / store.SECONDS).read_text()))
+        for folder, name in found.items()
         if (folder / store.SECONDS).exists()
     }
 
@@ -107,33 +102,75 @@ def kind_of(variant: Variant) -> str:
     return str(registry.architectures.get(variant.architecture.name).traits["kind"])
 
 
-def conflict(variant: Variant) -> str | None:
-    """Returns why a variant cannot work on this machine, or None. Loads no model."""
-    runtime = registry.runtimes.get(variant.runtime.name)
-    if kind_of(variant) == "predictor" and (variant.schemes or variant.runtime.name != "eager"):
+def conflict(variant: Variant, measurement: Ref | None = None) -> str | None:
+    """Returns why a variant cannot work on this machine, or cannot be measured so; else None.
+
+    Loads no model.
+    """
+    kind, fixed = kind_of(variant), variant.schemes or variant.runtime.name != "eager"
+    if kind == "predictor" and fixed:
         return f"{variant.architecture.name} is a predictor: it takes no scheme and no runtime"
-    if registry.architectures.get(variant.architecture.name).traits.get("fitted"):
-        if variant.schemes or variant.runtime.name != "eager":
-            return f"{variant.architecture.name} is fitted by counting: eager alone, no scheme"
-    for ref in variant.schemes:
-        traits = registry.schemes.get(ref.name).traits
-        if traits["stage"] == "exported" and runtime.traits["form"] != "graph":
-            return (
-                f"{ref.name} acts on an exported graph, which {runtime.name} does not run; use onnx"
-            )
-        if traits["runtimes"] and runtime.name not in traits["runtimes"]:
-            return f"{ref.name} runs on {', '.join(traits['runtimes'])}, not on {runtime.name}"
-        if "dtype" in traits and (slow := environment.slow_dtype(traits["dtype"])):
-            return slow
+    if registry.architectures.get(variant.architecture.name).traits.get("fitted") and fixed:
+        return f"{variant.architecture.name} is fitted by counting: eager alone, no scheme"
+    for reason in (*map(partial(_scheme_conflict, variant), variant.schemes), _no_way(variant)):
+        if reason:
+            return reason
+    if measurement is not None and (reason := _lack(variant, measurement)):
+        return reason
     if variant.training is None:
         return None
-    task = variant.training.task
-    given, wanted = tasks.modality(task), "image" if kind_of(variant) == "vision" else "text"
-    if is_trained(variant) and given != wanted:
-        return f"{variant.architecture.name} reads {wanted}s; the task {task.name} holds {given}s"
+    if is_trained(variant) and (reason := _unreadable(variant, variant.training.task)):
+        return reason
     if variant.training.dtype != "float32":
         return environment.slow_dtype(variant.training.dtype)
     return None
+
+
+def _scheme_conflict(variant: Variant, ref: Ref) -> str | None:
+    traits = registry.schemes.get(ref.name).traits
+    if traits["runtimes"] and variant.runtime.name not in traits["runtimes"]:
+        return f"{ref.name} runs on {', '.join(traits['runtimes'])}, not on {variant.runtime.name}"
+    return environment.slow_dtype(traits["dtype"]) if "dtype" in traits else None
+
+
+def _no_way(variant: Variant) -> str | None:
+    """Returns why nothing leads from the last scheme's form to the runtime's."""
+    if not variant.schemes:
+        return None
+    last, runtimes = variant.schemes[-1].name, registry.runtimes
+    form = registry.schemes.get(last).traits["form"]
+    there = [name for name in runtimes.names() if registry.route(form, _form(name)) is not None]
+    if variant.runtime.name in there:
+        return None
+    return (
+        f"{last} gives {form}, which {variant.runtime.name} does not run; "
+        f"use {' or '.join(there) or 'a runtime of that form'}"
+    )
+
+
+def _form(runtime: str) -> str:
+    return str(registry.runtimes.get(runtime).traits["form"])
+
+
+def _lack(variant: Variant, measurement: Ref) -> str | None:
+    """Returns what a measurement needs and the variant's runtime does not give."""
+    runtimes = registry.runtimes
+    gives = {name: runtimes.get(name).traits["gives"] for name in runtimes.names()}
+    for need in registry.measurements.get(measurement.name).traits["needs"]:
+        if need not in gives[variant.runtime.name]:
+            able = " or ".join(name for name, given in gives.items() if need in given)
+            return (
+                f"{measurement.name} needs a runtime that gives {need}, which "
+                f"{variant.runtime.name} does not; use {able or 'one of your own'}"
+            )
+    return None
+
+
+def _unreadable(variant: Variant, task: Ref) -> str | None:
+    given, wanted = tasks.modality(task), "image" if kind_of(variant) == "vision" else "text"
+    if given == wanted:
+        return None
+    return f"{variant.architecture.name} reads {wanted}s; the task {task.name} holds {given}s"
 
 
 def is_trained(variant: Variant) -> bool:
@@ -141,16 +178,92 @@ def is_trained(variant: Variant) -> bool:
     return variant.training is not None and kind_of(variant) not in ("predictor", "pretrained")
 
 
-def bare(variant: Variant, schemes: Sequence[Ref] = ()) -> Variant:
-    """Returns the variant on eager, with these schemes alone."""
-    return dataclasses.replace(variant, schemes=tuple(schemes), runtime=Ref("eager"), name="bare")
+def bare(variant: Variant) -> Variant:
+    """Returns the variant on eager, without schemes."""
+    return dataclasses.replace(variant, schemes=(), runtime=Ref("eager"), name="bare")
 
 
-def _weights_spec(variant: Variant) -> list[Any]:
-    source = bare(variant)
-    assert source.training is not None
-    data = tasks.describe(source.training.task)["fingerprints"]
-    return ["weights", source, uses(source), data["train"], data["validation"]]
+def on_eager(variant: Variant) -> Variant:
+    """Returns the variant on eager, with those schemes that act on a module."""
+    traits = {ref: registry.schemes.get(ref.name).traits for ref in variant.schemes}
+    schemes = tuple(ref for ref in variant.schemes if traits[ref]["form"] == "module")
+    return dataclasses.replace(bare(variant), schemes=schemes)
+
+
+class Step:
+    """One step of a variant on its way to running, from what the step before gives.
+
+    Attributes:
+        name: what is done: `training`, or an exporter's or a scheme's name.
+        form: of what it gives.
+        spec: what that depends on: a Ref, its version and the spec of the step before.
+        kept: whether it is made once and kept in the store; else it is done again at each load.
+    """
+
+    name: str
+    form: str
+    spec: list[Any]
+    kept: bool
+
+    @property
+    def folder(self) -> Path:
+        """Where what it makes is kept, or would be."""
+        return store.built_path(self.spec)
+
+    def built(self) -> Path:
+        """Returns the folder of what it makes, which is made where it is not there."""
+        return store.built(self.spec, self.make)
+
+    def make(self, folder: Path) -> None:
+        """Writes what is kept."""
+        raise NotImplementedError
+
+    def load(self, task: Ref | None = None) -> Any:
+        """Returns what it gives: a `Model`, or the path of another form.
+
+        Args:
+            task: gives labels to a pretrained classifier and a predictor, which have no training.
+        """
+        raise NotImplementedError
+
+
+class Weights(Step):
+    """The architecture with its weights: trained, or as they come."""
+
+    form = "module"
+
+    def __init__(self, variant: Variant) -> None:
+        self.variant, self.kept = variant, is_trained(variant)
+        self.name = "training" if self.kept else "loading"
+        self.spec = ["weights", bare(variant), uses(bare(variant))]
+        if self.kept:
+            assert variant.training is not None
+            data = tasks.describe(variant.training.task)["fingerprints"]
+            self.spec += [data["train"], data["validation"]]
+
+    def make(self, folder: Path) -> None:
+        """Writes weights, curve and log."""
+        from kit.architectures.model import make_model, save_model
+        from kit.architectures.training import train
+
+        variant = self.variant
+        assert variant.training is not None
+        training = dataclasses.replace(variant.training, rates=(_rate(variant),))
+        task = tasks.load(training.task)
+        model = make_model(variant.architecture, task, seed=variant.seed, fit=False)
+        result = train(model, task, training, seed=variant.seed, folder=folder)
+        save_model(model, folder)
+        store.write_text(folder / "training.json", json.dumps(result))
+
+    def load(self, task: Ref | None = None) -> Model:
+        from kit.architectures.model import load_weights, make_model
+
+        variant = self.variant
+        data = task_of(variant, task)
+        model = make_model(variant.architecture, data, seed=variant.seed, fit=not self.kept)
+        if self.kept:
+            load_weights(model, self.built())
+        return model
 
 
 def _rate(variant: Variant) -> float:
@@ -176,46 +289,69 @@ def _rate(variant: Variant) -> float:
         )
         store.write_text(folder / "rate.json", json.dumps(best))
 
-    folder = store.built(["rate", *_weights_spec(first)[1:]], make)
+    folder = store.built(["rate", *Weights(first).spec[1:]], make)
     return float(json.loads((folder / "rate.json").read_text(encoding="utf-8")))
 
 
-def weights_folder(variant: Variant) -> Path:
-    """Returns the folder of a trained variant's weights, curve and log; trains where absent."""
+class Compression(Step):
+    """A scheme on a module."""
 
-    def make(folder: Path) -> None:
-        from kit.architectures.model import make_model, save_model
-        from kit.architectures.training import train
+    form, kept = "module", False
 
-        assert variant.training is not None
-        training = dataclasses.replace(variant.training, rates=(_rate(variant),))
-        task = tasks.load(training.task)
-        model = make_model(variant.architecture, task, seed=variant.seed, fit=False)
-        result = train(model, task, training, seed=variant.seed, folder=folder)
-        save_model(model, folder)
-        store.write_text(folder / "training.json", json.dumps(result))
+    def __init__(self, ref: Ref, before: Step) -> None:
+        self.ref, self.before = ref, before
+        self.entry = registry.schemes.get(ref.name)
+        self.name, self.spec = ref.name, [ref, self.entry.version, before.spec]
 
-    return store.built(_weights_spec(variant), make)
+    def load(self, task: Ref | None = None) -> Model:
+        model: Model = self.before.load(task)
+        module = self.entry.call(self.ref, model=model.module)
+        return dataclasses.replace(model, module=module)
 
 
-def load_model(variant: Variant, task: Ref | None = None) -> Model:
-    """Returns the variant's model with its weights and torch-stage schemes applied.
+class Written(Step):
+    """What an exporter makes of the form before, or a scheme of a form that lies on disk."""
 
-    Args:
-        variant: what to load.
-        task: gives labels to a pretrained classifier and a predictor, which have no training.
-    """
-    from kit.architectures.model import load_weights, make_model
+    kept = True
 
-    trained = is_trained(variant)
-    data = task_of(variant, task)
-    model = make_model(variant.architecture, data, seed=variant.seed, fit=not trained)
-    if trained:
-        load_weights(model, weights_folder(variant))
-    module = model.module
-    for ref in stage(variant, "torch"):
-        module = registry.schemes.get(ref.name).function(module, **ref.args)
-    return dataclasses.replace(model, module=module)
+    def __init__(self, entry: registry.Entry, ref: Ref, form: str, before: Step) -> None:
+        self.entry, self.ref, self.form, self.before = entry, ref, form, before
+        about = environment.machine()
+        self.name = ref.name
+        self.spec = [ref, entry.version, about["torch"], about["onnxruntime"], before.spec]
+
+    def make(self, folder: Path) -> None:
+        """Writes the model in the form."""
+        report(f"{self.name}")
+        given: dict[str, Any] = {"path": self.before.load()}
+        if self.before.form == "module":
+            model = given.pop("path")
+            inputs = model.preprocessor.collate(model.preprocessor.made_up(2, 16))
+            given = {"model": model.module, "inputs": inputs}
+        self.entry.call(self.ref, output=folder / f"model.{self.form}", **given)
+
+    def load(self, task: Ref | None = None) -> Path:
+        del task
+        return self.built() / f"model.{self.form}"
+
+
+def steps(variant: Variant) -> list[Step]:
+    """Returns what leads from an architecture to what the variant's runtime runs, in order."""
+    chain: list[Step] = [Weights(variant)]
+
+    def export(form: str) -> None:
+        for entry in registry.route(chain[-1].form, form) or ():
+            chain.append(Written(entry, Ref(entry.name), entry.traits["target"], chain[-1]))
+
+    for ref in variant.schemes:
+        entry = registry.schemes.get(ref.name)
+        export(form := entry.traits["form"])
+        if form == "module":
+            chain.append(Compression(ref, chain[-1]))
+        else:
+            chain.append(Written(entry, ref, form, chain[-1]))
+    export(_form(variant.runtime.name))
+    return chain
 
 
 def task_of(variant: Variant, task: Ref | None) -> Task | None:
@@ -224,71 +360,17 @@ def task_of(variant: Variant, task: Ref | None) -> Task | None:
     return None if ref is None else tasks.load(ref)
 
 
-def stage(variant: Variant, name: str) -> list[Ref]:
-    """Returns the variant's schemes of one stage."""
-    traits = {ref: registry.schemes.get(ref.name).traits for ref in variant.schemes}
-    return [ref for ref in variant.schemes if traits[ref]["stage"] == name]
-
-
-def _graph_spec(variant: Variant, exported: Sequence[Ref]) -> list[Any]:
-    from kit.runtimes.onnx import EXPORT_VERSION
-
-    source = bare(variant, [*stage(variant, "torch"), *exported])
-    weights = _weights_spec(variant) if is_trained(variant) else None
-    about = environment.machine()
-    made_by = [EXPORT_VERSION, about["torch"], about["onnxruntime"] if exported else ""]
-    return ["graph", source, uses(source), weights, made_by]
-
-
-def graph_path(variant: Variant) -> Path:
-    """Returns the variant's ONNX graph, exported and compressed where absent."""
-    path = _exported(variant)
-    refs = stage(variant, "exported")
-    for index, ref in enumerate(refs):
-        scheme = registry.schemes.get(ref.name).function
-
-        def make(folder: Path, path: Path = path, ref: Ref = ref, scheme: Any = scheme) -> None:
-            report(f"{ref.name} of {variant.architecture.name}")
-            scheme(path, folder / "model.onnx", **ref.args)
-
-        folder = store.built(_graph_spec(variant, refs[: index + 1]), make)
-        path = folder / "model.onnx"
-    return path
-
-
-def _exported(variant: Variant) -> Path:
-    def make(folder: Path) -> None:
-        from kit.runtimes.onnx import export
-
-        report(f"exporting {variant.architecture.name}")
-        model = load_model(variant)
-        inputs = model.preprocessor.collate(model.preprocessor.made_up(2, 16))
-        export(model.module, inputs, folder / "model.onnx")
-
-    return store.built(_graph_spec(variant, ()), make) / "model.onnx"
-
-
 def gives_features(variant: Variant) -> bool:
     """Says whether a variant has pooled hidden vectors: a trained classifier in PyTorch."""
-    form = registry.runtimes.get(variant.runtime.name).traits["form"]
-    return kind_of(variant) in ("encoder", "vision") and form == "module"
+    return kind_of(variant) in ("encoder", "vision") and _form(variant.runtime.name) == "module"
 
 
-def needs_build(variant: Variant) -> list[str]:
-    """Returns which expensive things of a variant are not built yet: `training`, `export`."""
-    missing = []
-    if is_trained(variant) and not store.built_path(_weights_spec(variant)).exists():
-        missing.append("training")
-    if registry.runtimes.get(variant.runtime.name).traits["form"] == "graph":
-        spec = _graph_spec(variant, stage(variant, "exported"))
-        if not store.built_path(spec).exists():
-            missing.append("export")
-    return missing
+def missing(variant: Variant) -> list[Step]:
+    """Returns the steps of a variant that are kept and not made yet."""
+    return [step for step in steps(variant) if step.kept and not step.folder.exists()]
 
 
 def prepare(variant: Variant) -> None:
-    """Builds what `needs_build` names."""
-    if is_trained(variant):
-        weights_folder(variant)
-    if registry.runtimes.get(variant.runtime.name).traits["form"] == "graph":
-        graph_path(variant)
+    """Makes what is `missing`."""
+    for step in missing(variant):
+        step.built()

@@ -53,6 +53,11 @@ class Entry:
     def in_kit(self) -> bool:
         return self.owner[0].split(".")[0] == "kit"
 
+    def call(self, ref: Ref, **supplied: Any) -> Any:
+        """Calls the function with a Ref's arguments and what it asks for of what is supplied."""
+        asked = positional(self.function)
+        return self.function(**{k: v for k, v in supplied.items() if k in asked}, **ref.args)
+
     @property
     def summary(self) -> str:
         """First line of the docstring, for lists."""

@@ -8,6 +8,7 @@ import statistics
 from collections import Counter
 from collections.abc import Iterator
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kit import build, registry, store, tasks
@@ -54,12 +55,13 @@ def plan(study: Study) -> Plan:
 
 def _builds(study: Study) -> Iterator[tuple[Variant, list[str]]]:
     """Yields one variant for each thing to build, with what is missing."""
-    seen: set[str] = set()
+    seen: set[Path] = set()
     for run in study.runs:
         if build.conflict(run.variant) is None:
-            missing = [s for s in build.needs_build(run.variant) if _new(run.variant, s, seen)]
-            if missing:
-                yield run.variant, missing
+            missing = {step.folder: step.name for step in build.missing(run.variant)}
+            if new := [name for folder, name in missing.items() if folder not in seen]:
+                yield run.variant, new
+            seen.update(missing)
 
 
 @dataclasses.dataclass
@@ -100,14 +102,6 @@ def _alike(run: Run) -> tuple[str, str, str]:
     return run.measurement.name, run.variant.architecture.name, run.variant.runtime.name
 
 
-def _new(variant: Variant, step: str, seen: set[str]) -> bool:
-    bare = variant.replace(schemes=(), runtime="eager") if step == "training" else variant
-    key = content_hash(step, bare)
-    fresh = key not in seen
-    seen.add(key)
-    return fresh
-
-
 def state(run: Run, run_id: str) -> tuple[str, str]:
     """Returns `done`, `cannot` or `to do`, with the reason."""
     if store.has(run_id):
@@ -123,9 +117,9 @@ def state(run: Run, run_id: str) -> tuple[str, str]:
 def failure(run: Run, run_id: str) -> dict[str, Any] | None:
     """Returns why a run has no artifact: it cannot work on this machine, or what was kept of it."""
     against = run.measurement.args.get("against")
-    reason = build.conflict(run.variant)
+    reason = build.conflict(run.variant, run.measurement)
     if reason is None and isinstance(against, Variant):
-        reason = build.conflict(against)
+        reason = build.conflict(against, run.measurement)
     if reason is not None:
         return {"message": reason, "log": "", "undefined": True}
     return store.failure(run_id)

@@ -17,7 +17,7 @@ from kit import environment, registry, store, tasks
 from kit.architectures import pretrained
 from kit.architectures.folder import locate
 from kit.architectures.tokenizers import HFTokenizer
-from kit.build import bare, kind_of, stage
+from kit.build import bare, kind_of, on_eager
 from kit.progress import report
 from kit.ref import Ref, content_hash
 from kit.runner import Runner
@@ -52,7 +52,7 @@ def verify(
     """Returns how far a variant's outputs are from those it has to give.
 
     Where it is pretrained these are transformers' own for the same folder; where it runs elsewhere
-    than on eager, eager's for the same weights and torch-stage schemes.
+    than on eager, eager's for the same weights and schemes on the module.
 
     Args:
         variant: what is tried, on a handful of the task's examples, the longest and the shortest
@@ -93,7 +93,7 @@ def verify(
     if variant.runtime.name != "eager" and kind_of(variant) != "predictor":
         found = _kept("eager", variant, task, padded, anew, lambda examples: _against_eager(
             runner or Runner(variant, threads, task),
-            Runner(bare(variant, stage(variant, "torch")), threads, task, reference=True),
+            Runner(on_eager(variant), threads, task, reference=True),
             examples, padded))  # fmt: skip
         traits = [registry.schemes.get(ref.name).traits for ref in variant.schemes]
         tolerance = max([TOLERANCE, *(each["tolerance"] for each in traits)])

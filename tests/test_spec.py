@@ -198,7 +198,7 @@ class TestVariants:
         [
             ({"seed": -1}, "Variant: seed is -1; Input should be greater than or equal to 0"),
             ({"schemes": "w4"}, "schemes='w4': expected a list, such as ['w4']"),
-            ({"schemes": ["dynamic_int8", "w4"]}, "schemes out of order: dynamic_int8 (exported)"),
+            ({"schemes": ["dynamic_int8", "w4"]}, "schemes out of order: dynamic_int8 (onnx)"),
             ({"architecture": "toy_encode"}, "Did you mean 'toy_encoder'?"),
             ({"runtime": "onx"}, "Did you mean 'onnx'?"),
             ({"architecture": 3}, "expected the name of a architecture or a Ref, got 3"),

@@ -52,7 +52,7 @@ def map_linear_weights(
     return note(copied, stored)
 
 
-@register_scheme(stage="torch", simulated=True, version=1, aliases={**ALIASES, **GROUPED})
+@register_scheme(form="module", simulated=True, version=1, aliases={**ALIASES, **GROUPED})
 def round(  # noqa: A001 (the literature's word; only ever reached through the registry)
     model: nn.Module,
     *,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -43,6 +44,13 @@ def held_bytes(tensor: Tensor) -> int:
         return sum(held_bytes(getattr(inner, name)) for name in names)
     assert isinstance(inner, torch.Tensor)
     return inner.numel() * inner.element_size()
+
+
+def size_of(path: Path) -> float:
+    """Returns the bytes of an exported model's files: its own, and those named after it."""
+    if path.is_dir():
+        return float(sum(file.stat().st_size for file in path.rglob("*")))
+    return float(sum(file.stat().st_size for file in path.parent.glob(f"{path.name}*")))
 
 
 @dataclass(frozen=True)

@@ -153,19 +153,8 @@ class Timer:
         size = call.batch_size
         pool = list(itertools.islice(itertools.cycle(examples), max(POOL, size)))
         batches = [pool[i : i + size] for i in range(0, len(pool) - size + 1, size)]
-        made: list[Callable[[], Any]]
-        if self._runner.model.kind == "predictor":
-            made = [lambda b=batch: self._runner.predict(b) for batch in batches]  # type: ignore[misc]
-        else:
-            made = [self._runner.timed(self._inputs(call, batch)) for batch in batches]
-        return made
-
-    def _inputs(self, call: Call, batch: Sequence[Any]) -> Mapping[str, Any]:
-        """Returns a batch of the examples as they are, or filled up to a number of tokens."""
-        if call.length == "task":
-            return self._runner.inputs(batch)
-        preprocessor = self._runner.model.preprocessor
-        return preprocessor.collate(preprocessor.filled(batch, int(call.length)))
+        tokens = None if call.length == "task" else int(call.length)
+        return [self._runner.timed(self._runner.inputs(batch, tokens)) for batch in batches]
 
     def warm_up(self) -> tuple[float, dict[str, float], list[tuple[float, float]]]:
         """Runs every call once, or as many as fit the warm-up.

@@ -7,7 +7,7 @@ from typing import Any
 
 from helpers import toy_texts, toy_variant
 
-from kit.build import weights_folder
+from kit.build import Weights
 from kit.measurements import Cost
 from kit.measurements.cost import cost
 from kit.ref import Ref
@@ -31,7 +31,7 @@ def test_a_trained_classifier(toys: Ref) -> None:
     assert found["rate"] == (0.03, "1")
     assert found["training_seconds"][0] > 0
     assert found["training_tokens"][0] > 0
-    assert (weights_folder(variant) / "training.json").is_file()
+    assert (Weights(variant).folder / "training.json").is_file()
 
 
 def test_the_state_of_a_language_model_grows_with_its_context(toys: Ref, fresh_store: Path) -> None:
