@@ -34,6 +34,7 @@ _HOMES = {
     "kit.tasks.own": ("task_from_frame", "task_from_text"),
     "kit.measurements.bench": ("CorruptionRef", "Raw", "TaskRef"),
     "kit.compression.rounding": ("map_linear_weights",),
+    "kit.compression.stored": ("Compressed",),
     "kit.measurements": ("Cost", "Features", "Latency", "Memory", "Quality", "SelfTest"),
     "kit.study": ("Study",),
     "kit.harnesses": (

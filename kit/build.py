@@ -8,22 +8,29 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import inspect
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kit import assets, environment, registry, store, tasks
+from kit.compression.stored import Compressed, merged
+from kit.entries import call
 from kit.progress import report
 from kit.ref import Ref, content_hash
 from kit.spec import Run, Variant, named, uses
 from kit.values import SpecError, suggest
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from kit.architectures.model import Model
     from kit.tasks.task import Task
 
+CAUSAL_LENGTH = 256
+"""Tokens of a text that a pretrained language model is timed with."""
 
 Fingerprints = Callable[[Ref], Mapping[str, str]]
 """Of a task's splits, by their names."""
@@ -130,6 +137,11 @@ def _scheme_conflict(variant: Variant, ref: Ref) -> str | None:
     traits = registry.schemes.get(ref.name).traits
     if traits["runtimes"] and variant.runtime.name not in traits["runtimes"]:
         return f"{ref.name} runs on {', '.join(traits['runtimes'])}, not on {variant.runtime.name}"
+    if traits["fit"]:
+        try:
+            return _unreadable(variant, calibration(variant, ref))
+        except SpecError as error:
+            return str(error)
     return environment.slow_dtype(traits["dtype"]) if "dtype" in traits else None
 
 
@@ -293,6 +305,81 @@ def _rate(variant: Variant) -> float:
     return float(json.loads((folder / "rate.json").read_text(encoding="utf-8")))
 
 
+class Fit(Step):
+    """What the `fit=` of a scheme finds on calibration data; the module stays as it was."""
+
+    form, kept = "module", True
+
+    def __init__(self, variant: Variant, ref: Ref, before: Step) -> None:
+        entry, self.data = registry.schemes.get(ref.name), calibration(variant, ref)
+        self.variant, self.before, self.name = variant, before, f"fit of {ref.name}"
+        self.fit = entry.traits["fit"]
+        asked = {k: v for k, v in ref.args.items() if k in inspect.signature(self.fit).parameters}
+        self.ref = Ref(ref.name, **asked | {"calibration": self.data})
+        prints = tasks.describe(self.data)["fingerprints"]
+        self.spec = ["fit", self.ref, entry.version, prints["train"], before.spec]
+
+    def make(self, folder: Path) -> None:
+        """Writes what is found as safetensors."""
+        from safetensors.torch import save_file
+
+        from kit.architectures.model import seeded
+
+        report(self.name)
+        model: Model = self.before.load(self.data)
+        model.module.eval()
+        with seeded(self.variant.seed):
+            found = call(self.fit, self.ref, model=model.module, batches=self._batches(model))
+        if not isinstance(found, dict):
+            raise SpecError(
+                f"the {self.name} gave a {type(found).__name__}; expected a dict of tensors"
+            )
+        tensors = {name: tensor.detach().clone().contiguous() for name, tensor in found.items()}
+        save_file(tensors, folder / "fitted.safetensors")
+
+    def _batches(self, model: Model) -> Iterator[Mapping[str, Tensor]]:
+        """Yields the module's inputs for each training item by itself, in the data's order."""
+        data, length = tasks.load(self.data), length_of(self.variant, model)
+        for example in data.examples(data.split("train")):
+            rows = model.preprocessor.encode([example], length)
+            yield model.preprocessor.collate(rows)
+
+    def load(self, task: Ref | None = None) -> Model:
+        model: Model = self.before.load(task)
+        return model
+
+    def fitted(self) -> dict[str, Tensor]:
+        """Returns what was found."""
+        from safetensors.torch import load_file
+
+        return load_file(self.built() / "fitted.safetensors")
+
+
+def calibration(variant: Variant, ref: Ref) -> Ref:
+    """Returns the task on whose training split a scheme is fitted: its own, else the variant's.
+
+    Raises:
+        SpecError: there is neither.
+    """
+    if (given := ref.args["calibration"]) is not None:
+        return registry.tasks.canonical(given)
+    if variant.training is None:
+        raise SpecError(
+            f"{ref.name} is fitted on data, and {variant.architecture} was not trained here: say "
+            f"on which, Ref({ref.name!r}, calibration='...'), the name of a task"
+        )
+    return variant.training.task
+
+
+def length_of(variant: Variant, model: Model) -> int | None:
+    """Returns the tokens at which a variant's inputs are cut; None for a model without limit."""
+    if variant.training is not None:
+        return variant.training.length
+    if model.kind == "causal":
+        return min(CAUSAL_LENGTH, model.window or CAUSAL_LENGTH)
+    return model.window
+
+
 class Compression(Step):
     """A scheme on a module."""
 
@@ -305,8 +392,10 @@ class Compression(Step):
 
     def load(self, task: Ref | None = None) -> Model:
         model: Model = self.before.load(task)
-        module = self.entry.call(self.ref, model=model.module)
-        return dataclasses.replace(model, module=module)
+        fitted = self.before.fitted() if isinstance(self.before, Fit) else None
+        result = call(self.entry.function, self.ref, model=model.module, fitted=fitted)
+        made = result if isinstance(result, Compressed) else Compressed(result, {})
+        return dataclasses.replace(model, module=made.module, bits=merged(model.bits, made.bits))
 
 
 class Written(Step):
@@ -328,7 +417,7 @@ class Written(Step):
             model = given.pop("path")
             inputs = model.preprocessor.collate(model.preprocessor.made_up(2, 16))
             given = {"model": model.module, "inputs": inputs}
-        self.entry.call(self.ref, output=folder / f"model.{self.form}", **given)
+        call(self.entry.function, self.ref, output=folder / f"model.{self.form}", **given)
 
     def load(self, task: Ref | None = None) -> Path:
         del task
@@ -347,6 +436,8 @@ def steps(variant: Variant) -> list[Step]:
         entry = registry.schemes.get(ref.name)
         export(form := entry.traits["form"])
         if form == "module":
+            if entry.traits["fit"]:
+                chain.append(Fit(variant, ref, chain[-1]))
             chain.append(Compression(ref, chain[-1]))
         else:
             chain.append(Written(entry, ref, form, chain[-1]))

@@ -53,11 +53,6 @@ class Entry:
     def in_kit(self) -> bool:
         return self.owner[0].split(".")[0] == "kit"
 
-    def call(self, ref: Ref, **supplied: Any) -> Any:
-        """Calls the function with a Ref's arguments and what it asks for of what is supplied."""
-        asked = positional(self.function)
-        return self.function(**{k: v for k, v in supplied.items() if k in asked}, **ref.args)
-
     @property
     def summary(self) -> str:
         """First line of the docstring, for lists."""
@@ -272,6 +267,12 @@ class Registry:
             if not (key in self._open and getattr(values, key) is None)
             and not (LATER in field.metadata and getattr(values, key) == field.default)
         }
+
+
+def call(function: Callable[..., Any], ref: Ref, **supplied: Any) -> Any:
+    """Calls a function with what it asks for of what is supplied and of a Ref's arguments."""
+    asked = inspect.signature(function).parameters
+    return function(**{k: v for k, v in {**supplied, **ref.args}.items() if k in asked})
 
 
 def positional(function: Callable[..., Any]) -> list[str]:

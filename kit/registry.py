@@ -167,6 +167,7 @@ def register_scheme(
     aliases: Mapping[str, Mapping[str, Any]] | None = None,
     runtimes: Iterable[str] = (),
     tolerance: float = 1e-3,
+    fit: Callable[..., Any] | None = None,
     **traits: Any,
 ) -> Callable[[F], F]:
     """Registers a compression.
@@ -180,19 +181,49 @@ def register_scheme(
         runtimes: the only runtimes it works on; empty is all that its form allows.
         tolerance: largest difference between a runtime's output and eager's of the same model, as
             a share of the largest logit, above which it may not be timed.
+        fit: what takes minutes and data: a function of the `model` and of `batches`, the inputs of
+            the calibration task's training items one by one, and of those arguments of the scheme
+            that it names. The dict of tensors that it returns is kept, and is the scheme's
+            parameter `fitted`; the argument `calibration` of the scheme names the task.
         **traits: `dtype="bfloat16"` (refused where the machine is slow in it).
     """
     check = _reads(form)
     return lambda function: schemes.register(
-        check(function),
+        _fits(check(function), form, fit),
         version=version,
         aliases=aliases,
         form=form,
+        fit=fit,
         simulated=simulated,
         runtimes=tuple(runtimes),
         tolerance=tolerance,
         **traits,
     )
+
+
+def _fits(function: F, form: str, fit: Callable[..., Any] | None) -> F:
+    """Returns a scheme's function, which has to ask for what its fit gives, and only for that."""
+    asked = list(inspect.signature(function).parameters)
+    if fit is None:
+        if "fitted" in asked:
+            raise SpecError(f"{function.__name__} takes fitted; expected fit=, which makes it")
+        return function
+    if form != "module":
+        raise SpecError(f"{function.__name__} acts on {form}; fit= is for schemes on a module")
+    lacking = [name for name in ("fitted", "calibration") if name not in asked]
+    known = ("model", "batches", *asked)
+    unknown = [name for name in inspect.signature(fit).parameters if name not in known]
+    if lacking:
+        raise SpecError(
+            f"{function.__name__} has fit= and takes no {lacking[0]}; expected "
+            "`(model, fitted, *, calibration: kit.TaskRef | None = None)`"
+        )
+    if unknown:
+        raise SpecError(
+            f"{fit.__name__} asks for {unknown[0]}; the kit supplies model, batches and the "
+            f"arguments of {function.__name__}"
+        )
+    return function
 
 
 def register_exporter(*, source: str, target: str, version: int | None = None) -> Callable[[F], F]:

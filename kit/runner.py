@@ -13,7 +13,7 @@ import numpy as np
 
 from kit import registry
 from kit.architectures.folder import locate, weight_files
-from kit.build import conflict, kind_of, on_eager, steps, task_of
+from kit.build import conflict, kind_of, length_of, on_eager, steps, task_of
 from kit.compression.onnx import stored_graph
 from kit.compression.stored import Stored, size_of, stored
 from kit.imports import Imports, resident
@@ -29,9 +29,6 @@ if TYPE_CHECKING:
     from kit.architectures.model import Model
 
 Padding = Literal["batch", "length"]
-
-CAUSAL_LENGTH = 256
-"""Tokens of a text that a pretrained language model is timed with."""
 
 
 class Runner:
@@ -89,12 +86,7 @@ class Runner:
     @property
     def length(self) -> int | None:
         """Tokens at which inputs are cut; None for a model without limit."""
-        training = self.variant.training
-        if training is not None:
-            return training.length
-        if self.model.kind == "causal":
-            return min(CAUSAL_LENGTH, self.model.window or CAUSAL_LENGTH)
-        return self.model.window
+        return length_of(self.variant, self.model)
 
     def cut(self, examples: Sequence[Any]) -> np.ndarray | None:
         """Returns whether each text is longer than the pretrained model reads, [n]; else None."""
@@ -214,7 +206,7 @@ class TorchRunner(Runner):
 
     def stored(self) -> Stored:
         """Counts the module; a pretrained one without schemes is on disk what its files are."""
-        found = stored(self.model.module)
+        found = stored(self.model.module, self.model.bits)
         if self.variant.schemes or kind_of(self.variant) != "pretrained":
             return found
         files = weight_files(locate(self.variant.architecture.args["source"]))
@@ -241,8 +233,8 @@ class GraphRunner(Runner):
         """Counts the files; of a graph of simulated weights their bits are the scheme's."""
         plain, schemes = on_eager(self.variant), self.variant.schemes
         if schemes and plain.schemes == schemes:
-            module = steps(plain)[-1].load(self.task).module
-            return replace(stored(module), disk_bytes=size_of(self.graph))
+            model = steps(plain)[-1].load(self.task)
+            return replace(stored(model.module, model.bits), disk_bytes=size_of(self.graph))
         if self.graph.suffix != ".onnx":  # nobody says how its weights are held
             return Stored(size_of(self.graph), size_of(self.graph), 0.0, {})
         return stored_graph(self.graph, compressed=bool(schemes))

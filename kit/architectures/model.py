@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -47,6 +47,7 @@ class Model:
         head: of a pretrained classifier, from its outputs to the answers.
         texts: of a pretrained classifier, how it reads texts.
         window: tokens at which a pretrained model's texts are cut; None for no limit.
+        bits: what schemes say that each matrix takes, see `kit.compression.stored`.
     """
 
     module: Any
@@ -58,6 +59,7 @@ class Model:
     head: Head | None = None
     texts: DeployedTexts | None = None
     window: int | None = None
+    bits: Mapping[str, float | None] = field(default_factory=dict)
 
     @property
     def preprocessor(self) -> Preprocessor:

@@ -23,7 +23,8 @@ from kit.checks.tiny import (
     outputs,
     tiny_models,
 )
-from kit.entries import Entry, positional
+from kit.compression.stored import Compressed
+from kit.entries import Entry, call, positional
 from kit.ref import Ref
 from kit.runtimes.session import as_array, open_session
 from kit.values import SpecError
@@ -284,8 +285,16 @@ def _module_scheme(entry: Entry, ref: Ref, model: Model) -> None:
     module, inputs = model.module.eval(), batch(model)
     before = {name: value.clone() for name, value in module.state_dict().items()}
     expected = outputs(module, inputs)
-    made = entry.function(module, **ref.args)
-    expect(isinstance(made, torch.nn.Module), f"it returned a {type(made).__name__}; not a module")
+    fitted = None
+    if entry.traits["fit"]:
+        batches = iter([batch(model, 1, length) for length in (3, 9, 5, 7) * 4])
+        fitted = call(entry.traits["fit"], ref, model=module, batches=batches)
+        tensors = isinstance(fitted, dict) and all(map(torch.is_tensor, fitted.values()))
+        expect(tensors, f"its fit returned a {type(fitted).__name__}; expected a dict of tensors")
+    result = call(entry.function, ref, model=module, fitted=fitted)
+    made = result.module if isinstance(result, Compressed) else result
+    what = f"it returned a {type(made).__name__}; expected a module, or kit.Compressed"
+    expect(isinstance(made, torch.nn.Module), what)
     expect(made is not module, "it returned the module it was given; expected a new one")
     found = outputs(made, inputs)
     expect(found.shape == expected.shape, f"logits of shape {tuple(found.shape)} after it")
@@ -305,7 +314,7 @@ def _written_scheme(entry: Entry, ref: Ref, model: Model) -> None:
         path, output = _exported(model, form, Path(folder)), Path(folder) / "out" / f"model.{form}"
         output.parent.mkdir()
         before = _content(path.parent)
-        entry.call(ref, path=path, output=output)
+        call(entry.function, ref, path=path, output=output)
         expect(before == _content(path.parent), f"it changed the {form} that it was given")
         expect(output.exists(), f"it wrote no {form} to `output`")
         session = open_session(_runtime_of(form), path=output, threads=1)
@@ -327,7 +336,7 @@ def _exported(model: Model, form: str, folder: Path, last: Entry | None = None) 
         target = each.traits["target"]
         output = folder / target / f"model.{target}"
         output.parent.mkdir()
-        each.call(Ref(each.name), output=output, **given)
+        call(each.function, Ref(each.name), output=output, **given)
         expect(output.exists(), f"{each.name} wrote no {target} to `output`")
         given = {"path": output}
     return Path(given["path"])

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol, cast
 import numpy as np
 
 from kit import registry
+from kit.entries import call
 from kit.ref import Ref
 from kit.values import SpecError
 
@@ -62,7 +63,7 @@ def open_session(runtime: Ref, **supplied: Any) -> Session:
         SpecError: it cannot do what its runtime says.
     """
     entry = registry.runtimes.get(runtime.name)
-    session = entry.call(runtime, **supplied)
+    session = call(entry.function, runtime, **supplied)
     if not hasattr(session, "forward") and callable(session):
         session = Forward(session)
     for given in entry.traits["gives"]:
