@@ -364,9 +364,10 @@ def calibration(variant: Variant, ref: Ref) -> Ref:
     if (given := ref.args["calibration"]) is not None:
         return registry.tasks.canonical(given)
     if variant.training is None:
+        name = registry.architectures.short(variant.architecture)
         raise SpecError(
-            f"{ref.name} is fitted on data, and {variant.architecture} was not trained here: say "
-            f"on which, Ref({ref.name!r}, calibration='...'), the name of a task"
+            f"{ref.name} is fitted on data, and {name} was not trained here: say on which, "
+            f"Ref({ref.name!r}, calibration='...'), the name of a task"
         )
     return variant.training.task
 
@@ -411,7 +412,7 @@ class Written(Step):
 
     def make(self, folder: Path) -> None:
         """Writes the model in the form."""
-        report(f"{self.name}")
+        report(self.name)
         given: dict[str, Any] = {"path": self.before.load()}
         if self.before.form == "module":
             model = given.pop("path")

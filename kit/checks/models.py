@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import tempfile
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -26,7 +27,7 @@ from kit.checks.tiny import (
 from kit.compression.stored import Compressed
 from kit.entries import Entry, call, positional
 from kit.ref import Ref
-from kit.runtimes.session import as_array, open_session
+from kit.runtimes.session import Session, as_array, open_session
 from kit.values import SpecError
 
 if TYPE_CHECKING:
@@ -360,12 +361,16 @@ def _runtime_of(form: str) -> Ref:
 
 def runtime(entry: Entry, ref: Ref) -> Iterator[Test]:
     """Yields the tests of a runtime on a tiny model of each kind."""
-    del entry
-    for what, model in tiny_models().items():
+    models = tiny_models()
+    for what, model in models.items():
         yield f"agrees with eager on a {what}", partial(_agrees, ref, model)
+    if "decode" in entry.traits["gives"]:
+        yield "decodes as it goes forward", lambda: _decodes(ref, models["language model"])
 
 
-def _agrees(ref: Ref, model: Model, exporter: Entry | None = None) -> str:
+@contextlib.contextmanager
+def _session(ref: Ref, model: Model, exporter: Entry | None = None) -> Iterator[Session]:
+    """Gives a runtime's session of a model, which comes there by an exporter or the usual way."""
     import copy
 
     form = registry.runtimes.get(ref.name).traits["form"]
@@ -373,8 +378,12 @@ def _agrees(ref: Ref, model: Model, exporter: Entry | None = None) -> str:
         given: dict[str, Any] = {"model": copy.deepcopy(model.module)}
         if form != "module":
             given = {"path": _exported(model, form, Path(folder), exporter)}
-        session = open_session(ref, **given, threads=1)
-        worst = 0.0
+        yield open_session(ref, **given, threads=1)
+
+
+def _agrees(ref: Ref, model: Model, exporter: Entry | None = None) -> str:
+    worst = 0.0
+    with _session(ref, model, exporter) as session:
         for rows, length in SHAPES:
             inputs = batch(model, rows, length)
             expected = outputs(model.module, inputs)
@@ -386,6 +395,30 @@ def _agrees(ref: Ref, model: Model, exporter: Entry | None = None) -> str:
             expect(gap < AGREES, f"differs from eager by {gap:.2g} of the largest logit {where}")
             worst = max(worst, gap)
     return f"within {worst:.1g} of the largest logit"
+
+
+def _decodes(ref: Ref, model: Model) -> str:
+    """Goes on from a prefix in one state, and in two branches of it, and looks at the logits."""
+    import torch
+
+    with _session(ref, model) as session:
+        ids = batch(model, 2, 9)["input_ids"]
+        first, state = session.prefill(ids[:, :5])
+        branches = session.fork(state, 2)
+        size = session.bytes(state)
+        steps = [session.step(state, part) for part in (ids[:, 5:6], ids[:, 6:])]
+        branched = session.step(branches, ids[:, 5:].repeat_interleave(2, 0))
+    expected = outputs(model.module, {"input_ids": ids})[:, 4:]
+    for what, found in (
+        ("prefill and steps", torch.cat([first[:, None], *steps], 1)),
+        ("a fork", torch.cat([first[:, None], branched[::2]], 1)),
+    ):
+        shapes = f"{what} gave logits of shape {tuple(found.shape)}, not {tuple(expected.shape)}"
+        expect(found.shape == expected.shape, shapes)
+        gap = _gap(as_array(found), expected)
+        expect(gap < AGREES, f"{what} differ from eager by {gap:.2g} of the largest logit")
+    expect(size >= 0, f"a state of {size} bytes")
+    return f"{size:,} bytes of state for 2 rows of 5 tokens"
 
 
 def _gap(found: Any, expected: Tensor) -> float:
