@@ -189,7 +189,7 @@ def register_scheme(
     """
     check = _reads(form)
     return lambda function: schemes.register(
-        _fits(check(function), form, fit),
+        _fits(check(function), fit),
         version=version,
         aliases=aliases,
         form=form,
@@ -201,27 +201,13 @@ def register_scheme(
     )
 
 
-def _fits(function: F, form: str, fit: Callable[..., Any] | None) -> F:
-    """Returns a scheme's function, which has to ask for what its fit gives, and only for that."""
-    asked = list(inspect.signature(function).parameters)
-    if fit is None:
-        if "fitted" in asked:
-            raise SpecError(f"{function.__name__} takes fitted; expected fit=, which makes it")
-        return function
-    if form != "module":
-        raise SpecError(f"{function.__name__} acts on {form}; fit= is for schemes on a module")
-    lacking = [name for name in ("fitted", "calibration") if name not in asked]
-    known = ("model", "batches", *asked)
-    unknown = [name for name in inspect.signature(fit).parameters if name not in known]
-    if lacking:
+def _fits(function: F, fit: Callable[..., Any] | None) -> F:
+    """Returns a scheme's function; one with a fit takes what it gives, and says on which data."""
+    asked = {"model", "fitted", "calibration"} & inspect.signature(function).parameters.keys()
+    if len(asked) < 3 if fit else "fitted" in asked:
         raise SpecError(
-            f"{function.__name__} has fit= and takes no {lacking[0]}; expected "
-            "`(model, fitted, *, calibration: kit.TaskRef | None = None)`"
-        )
-    if unknown:
-        raise SpecError(
-            f"{fit.__name__} asks for {unknown[0]}; the kit supplies model, batches and the "
-            f"arguments of {function.__name__}"
+            f"{function.__name__}: with fit= a scheme on a module is expected to be of the form "
+            "`(model, fitted, *, calibration: kit.TaskRef | None = None)`, without it to take none"
         )
     return function
 
@@ -244,16 +230,23 @@ def register_exporter(*, source: str, target: str, version: int | None = None) -
     )
 
 
-def forms() -> list[str]:
-    """Returns what a model may be: a `module`, or what an exporter gives."""
-    targets = [exporters.get(name).traits["target"] for name in exporters.names()]
-    return list(dict.fromkeys(["module", *targets]))
+def routes(source: str = "module") -> dict[str, list[Entry]]:
+    """Returns each form that a form leads to, itself too, and the exporters on the shortest way."""
+    found: dict[str, list[Entry]] = {source: []}
+    known = [exporters.get(name) for name in exporters.names()]
+    while more := {
+        each.traits["target"]: [*found[each.traits["source"]], each]
+        for each in known
+        if each.traits["source"] in found and each.traits["target"] not in found
+    }:
+        found |= more
+    return found
 
 
 def _reads(form: str) -> Callable[[F], F]:
     """Returns what checks that a function takes a model of this form, which has to be known."""
-    if form != "module" and form not in forms():
-        raise SpecError(suggest(form, forms(), "form"))
+    if form != "module" and form not in routes():
+        raise SpecError(suggest(form, routes(), "form"))
     asked = "model" if form == "module" else "path"
 
     def check(function: F) -> F:
@@ -265,22 +258,6 @@ def _reads(form: str) -> Callable[[F], F]:
         return function
 
     return check
-
-
-def route(source: str, target: str) -> list[Entry] | None:
-    """Returns the exporters that lead from one form to another, the fewest; None: there are none"""
-    routes: dict[str, list[Entry]] = {source: []}
-    known = [exporters.get(name) for name in exporters.names()]
-    while target not in routes:
-        more = {
-            each.traits["target"]: [*routes[each.traits["source"]], each]
-            for each in known
-            if each.traits["source"] in routes and each.traits["target"] not in routes
-        }
-        if not more:
-            return None
-        routes |= more
-    return routes[target]
 
 
 @_with_traits("compiles")

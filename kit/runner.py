@@ -13,7 +13,7 @@ import numpy as np
 
 from kit import registry
 from kit.architectures.folder import locate, weight_files
-from kit.build import conflict, kind_of, length_of, on_eager, steps, task_of
+from kit.build import conflict
 from kit.compression.onnx import stored_graph
 from kit.compression.stored import Stored, size_of, stored
 from kit.imports import Imports, resident
@@ -21,6 +21,7 @@ from kit.progress import report
 from kit.ref import Ref
 from kit.runtimes.session import Forward, Session, as_array, open_session
 from kit.spec import Variant
+from kit.steps import kind_of, length_of, on_eager, steps, task_of
 from kit.values import Undefined
 
 if TYPE_CHECKING:

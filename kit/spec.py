@@ -62,7 +62,7 @@ def check_forms(refs: tuple[Ref, ...]) -> tuple[Ref, ...]:
     """Returns schemes in an order that exporters lead along; raises SpecError otherwise."""
     forms = [registry.schemes.get(ref.name).traits["form"] for ref in refs]
     for before, after in itertools.pairwise(forms):
-        if registry.route(before, after) is None:
+        if after not in registry.routes(before):
             order = ", ".join(f"{r.name} ({form})" for r, form in zip(refs, forms, strict=True))
             raise SpecError(f"schemes out of order: {order}; nothing makes {after} of {before}")
     return refs
@@ -236,7 +236,9 @@ def exporters(variant: Variant) -> list[registry.Entry]:
     refs = [registry.schemes.get(ref.name) for ref in variant.schemes]
     refs.append(registry.runtimes.get(variant.runtime.name))
     forms = ["module", *(entry.traits["form"] for entry in refs)]
-    return [each for one, to in itertools.pairwise(forms) for each in registry.route(one, to) or ()]
+    return [
+        each for one, to in itertools.pairwise(forms) for each in registry.routes(one).get(to, ())
+    ]
 
 
 def named(measurement: Ref) -> list[tuple[str, Ref]]:

@@ -17,11 +17,11 @@ from kit import environment, registry, store, tasks
 from kit.architectures import pretrained
 from kit.architectures.folder import locate
 from kit.architectures.tokenizers import HFTokenizer
-from kit.build import bare, kind_of, on_eager
 from kit.progress import report
 from kit.ref import Ref, content_hash
 from kit.runner import Runner
 from kit.spec import Variant, uses
+from kit.steps import bare, kind_of, on_eager
 from kit.values import Undefined, shown
 
 VERSION = 4

@@ -20,11 +20,11 @@ from tiny_models import LABELS, MODELS, Head, has
 
 import kit
 from kit import tasks
-from kit.build import steps
 from kit.measurements.quality import quality
 from kit.ref import Ref
 from kit.runner import Runner
 from kit.spec import Variant
+from kit.steps import steps
 from kit.values import SpecError, Undefined
 from kit.verify import verify
 

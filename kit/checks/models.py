@@ -331,7 +331,7 @@ def _content(folder: Path) -> dict[str, bytes]:
 
 def _exported(model: Model, form: str, folder: Path, last: Entry | None = None) -> Path:
     """Writes a model in a form, by the exporters that lead there, and by a last one."""
-    route = registry.route("module", last.traits["source"] if last else form) or []
+    route = registry.routes()[last.traits["source"] if last else form]
     given: dict[str, Any] = {"model": model.module, "inputs": batch(model)}
     for each in [*route, last] if last else route:
         target = each.traits["target"]

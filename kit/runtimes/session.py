@@ -78,4 +78,6 @@ def open_session(runtime: Ref, **supplied: Any) -> Session:
 
 def as_array(output: Any) -> np.ndarray:
     """Returns what a session gave as float32."""
-    return np.asarray(output.float().numpy() if hasattr(output, "numpy") else output, np.float32)
+    if hasattr(output, "detach"):
+        output = output.detach().float().numpy()
+    return np.asarray(output, np.float32)

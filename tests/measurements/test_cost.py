@@ -7,12 +7,12 @@ from typing import Any
 
 from helpers import toy_texts, toy_variant
 
-from kit.build import Weights
 from kit.measurements import Cost
 from kit.measurements.cost import cost
 from kit.ref import Ref
 from kit.runner import Runner
 from kit.spec import Budget, Training, Variant
+from kit.steps import Weights
 
 
 def quantities(runner: Runner, **args: Any) -> dict[str, tuple[float, str]]:
