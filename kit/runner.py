@@ -13,6 +13,7 @@ import numpy as np
 
 from kit import registry
 from kit.architectures.folder import locate, weight_files
+from kit.architectures.model import Model, shell
 from kit.build import conflict
 from kit.compression.onnx import stored_graph
 from kit.compression.stored import Stored, size_of, stored
@@ -26,8 +27,6 @@ from kit.values import Undefined
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-    from kit.architectures.model import Model
 
 Padding = Literal["batch", "length"]
 
@@ -128,14 +127,8 @@ class Runner:
             batch_size: examples a batch.
             padding: of texts, to the longest of the `batch` or to the `length` they are cut at.
         """
-        scores = self.outputs(examples, batch_size, padding)
+        scores, *_ = self._bucketed(examples, batch_size, padding, lambda b: [self.forward(b)])
         return scores if self.model.head is None else self.model.head(scores)
-
-    def outputs(
-        self, examples: Sequence[Any], batch_size: int = 32, padding: Padding = "batch"
-    ) -> np.ndarray:
-        """Returns what the model itself gives of raw examples: `predict` before its head."""
-        return self._bucketed(examples, batch_size, padding, lambda batch: [self.forward(batch)])[0]
 
     def predict_with_features(
         self, examples: Sequence[Any], batch_size: int = 32, padding: Padding = "batch"
@@ -145,7 +138,22 @@ class Runner:
         Raises:
             Undefined: the architecture or runtime gives no such vectors.
         """
-        raise Undefined(f"{self.variant.name} gives no features on {self.variant.runtime.name}")
+        module = self.model.module
+        if not hasattr(module, "reading"):
+            raise Undefined(f"{self.variant.name} gives no features on {self.variant.runtime.name}")
+
+        def forward(inputs: Mapping[str, Tensor]) -> list[np.ndarray]:
+            import torch
+
+            with module.reading() as read:
+                scores = self.forward(inputs)
+                if not read:  # a compiled module runs past what listens to its layers
+                    with torch.inference_mode():
+                        module(**inputs)
+            return [scores, np.asarray(read[-1].float().numpy())]
+
+        scores, features = self._bucketed(examples, batch_size, padding, forward)
+        return scores, features
 
     def _bucketed(
         self,
@@ -171,39 +179,13 @@ class Runner:
 
 
 class TorchRunner(Runner):
-    """Runs a module; gives what its runtime does, and the features of a classifier."""
+    """Runs a module."""
 
     def _load(self) -> None:
         _set_threads(self.threads)
         self.model = steps(self.variant)[-1].load(self.task)
-        self.session = open_session(
-            self.variant.runtime, model=self.model.module, threads=self.threads
-        )
-
-    def predict_with_features(
-        self, examples: Sequence[Any], batch_size: int = 32, padding: Padding = "batch"
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """Returns the scores of `predict` and pooled hidden vectors [n, d], from one pass.
-
-        Raises:
-            Undefined: the architecture gives no such vectors.
-        """
         module = self.model.module
-        if not hasattr(module, "reading"):
-            return super().predict_with_features(examples, batch_size, padding)
-
-        def forward(inputs: Mapping[str, Tensor]) -> list[np.ndarray]:
-            import torch
-
-            with module.reading() as read:
-                scores = self.forward(inputs)
-                if not read:  # a compiled module runs past what listens to its layers
-                    with torch.inference_mode():
-                        module(**inputs)
-            return [scores, np.asarray(read[-1].float().numpy())]
-
-        scores, features = self._bucketed(examples, batch_size, padding, forward)
-        return scores, features
+        self.session = open_session(self.variant.runtime, model=module, threads=self.threads)
 
     def stored(self) -> Stored:
         """Counts the module; a pretrained one without schemes is on disk what its files are."""
@@ -216,15 +198,9 @@ class TorchRunner(Runner):
 
 
 class GraphRunner(Runner):
-    """Runs what was exported; gives what its runtime does.
-
-    Attributes:
-        graph: its path.
-    """
+    """Runs what was exported: the `graph` at a path."""
 
     def _load(self) -> None:
-        from kit.architectures.model import shell
-
         _set_threads(self.threads)
         self.graph: Path = steps(self.variant)[-1].load()
         self.model = shell(self.variant.architecture, task_of(self.variant, self.task))

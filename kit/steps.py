@@ -9,10 +9,13 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kit import environment, registry, store, tasks
+from kit.architectures.model import Model, load_weights, make_model, save_model, seeded
+from kit.architectures.training import pick_rate, train
 from kit.compression.stored import Compressed, merged
 from kit.entries import call
 from kit.progress import report
@@ -23,11 +26,7 @@ from kit.values import SpecError
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from kit.architectures.model import Model
     from kit.tasks.task import Task
-
-CAUSAL_LENGTH = 256
-"""Tokens of a text that a pretrained language model is timed with."""
 
 
 def kind_of(variant: Variant) -> str:
@@ -50,8 +49,8 @@ def length_of(variant: Variant, model: Model) -> int | None:
     """Returns the tokens at which a variant's inputs are cut; None for a model without limit."""
     if variant.training is not None:
         return variant.training.length
-    if model.kind == "causal":
-        return min(CAUSAL_LENGTH, model.window or CAUSAL_LENGTH)
+    if model.kind == "causal":  # a pretrained one, which may read a book
+        return min(256, model.window or 256)
     return model.window
 
 
@@ -62,9 +61,8 @@ def bare(variant: Variant) -> Variant:
 
 def on_eager(variant: Variant) -> Variant:
     """Returns the variant on eager, with those schemes that act on a module."""
-    traits = {ref: registry.schemes.get(ref.name).traits for ref in variant.schemes}
-    schemes = tuple(ref for ref in variant.schemes if traits[ref]["form"] == "module")
-    return dataclasses.replace(bare(variant), schemes=schemes)
+    forms = {ref: registry.schemes.get(ref.name).traits["form"] for ref in variant.schemes}
+    return bare(variant).replace(schemes=[ref for ref, form in forms.items() if form == "module"])
 
 
 class Step:
@@ -93,15 +91,9 @@ class Step:
 
     def make(self, folder: Path) -> None:
         """Writes what is kept."""
-        raise NotImplementedError
 
     def load(self, task: Ref | None = None) -> Any:
-        """Returns what it gives: a `Model`, or the path of another form.
-
-        Args:
-            task: gives labels to a pretrained classifier and a predictor, which have no training.
-        """
-        raise NotImplementedError
+        """Returns what it gives: a `Model`, of the task's labels, or the path of another form."""
 
 
 class Weights(Step):
@@ -118,13 +110,9 @@ class Weights(Step):
             self.spec += [data["train"], data["validation"]]
 
     def make(self, folder: Path) -> None:
-        """Writes weights, curve and log."""
-        from kit.architectures.model import make_model, save_model
-        from kit.architectures.training import train
-
-        variant = self.variant
-        assert variant.training is not None
-        training = dataclasses.replace(variant.training, rates=(_rate(variant),))
+        variant, training = self.variant, self.variant.training
+        assert training is not None
+        training = dataclasses.replace(training, rates=(_rate(variant),))
         task = tasks.load(training.task)
         model = make_model(variant.architecture, task, seed=variant.seed, fit=False)
         result = train(model, task, training, seed=variant.seed, folder=folder)
@@ -132,8 +120,6 @@ class Weights(Step):
         store.write_text(folder / "training.json", json.dumps(result))
 
     def load(self, task: Ref | None = None) -> Model:
-        from kit.architectures.model import load_weights, make_model
-
         variant, data = self.variant, task_of(self.variant, task)
         model = make_model(variant.architecture, data, seed=variant.seed, fit=not self.kept)
         if self.kept:
@@ -143,25 +129,15 @@ class Weights(Step):
 
 def _rate(variant: Variant) -> float:
     """Returns the learning rate: the one given, or the best of short trials with seed 0."""
-    assert variant.training is not None
-    if len(variant.training.rates) == 1:
-        return variant.training.rates[0]
-    first = bare(variant.replace(seed=0))
-    assert first.training is not None
-    training = first.training
+    training, first = variant.training, bare(variant.replace(seed=0))
+    assert training is not None
+    if len(training.rates) == 1:
+        return training.rates[0]
 
     def make(folder: Path) -> None:
-        from kit.architectures.model import make_model
-        from kit.architectures.training import pick_rate
-
         task = tasks.load(training.task)
-        best = pick_rate(
-            lambda: make_model(first.architecture, task, seed=0, fit=False),
-            task,
-            training,
-            seed=0,
-            folder=folder,
-        )
+        start = partial(make_model, variant.architecture, task, seed=0, fit=False)
+        best = pick_rate(start, task, training, seed=0, folder=folder)
         store.write_text(folder / "rate.json", json.dumps(best))
 
     folder = store.built(["rate", *Weights(first).spec[1:]], make)
@@ -181,13 +157,10 @@ class Compression(Step):
             self.spec += [self.data, tasks.describe(self.data)["fingerprints"]["train"]]
 
     def make(self, folder: Path) -> None:
-        """Writes what is found as safetensors."""
         from safetensors.torch import save_file
 
-        from kit.architectures.model import seeded
-
         report(f"fitting {self.name}")
-        model: Model = self.before.load(self.data)
+        model: Model = self.before.load()
         fit, module = self.entry.traits["fit"], model.module.eval()
         with seeded(self.variant.seed):
             found = call(fit, self.ref, model=module, batches=self._batches(model))
@@ -216,11 +189,7 @@ class Compression(Step):
 
 
 def calibration(variant: Variant, ref: Ref) -> Ref:
-    """Returns the task on whose training split a scheme is fitted: its own, else the variant's.
-
-    Raises:
-        SpecError: there is neither.
-    """
+    """Returns the task on whose training split a scheme is fitted: its own, else the variant's."""
     if (given := ref.args["calibration"]) is not None:
         return registry.tasks.canonical(given)
     if variant.training is None:
@@ -243,7 +212,6 @@ class Written(Step):
         self.spec = [ref, entry.version, about["torch"], about["onnxruntime"], before.spec]
 
     def make(self, folder: Path) -> None:
-        """Writes the model in the form."""
         report(self.name)
         before = self.before.load()
         given = {"path": before}
@@ -268,10 +236,8 @@ def steps(variant: Variant) -> list[Step]:
     for ref in variant.schemes:
         entry = registry.schemes.get(ref.name)
         export(form := entry.traits["form"])
-        if form == "module":
-            chain.append(Compression(variant, ref, chain[-1]))
-        else:
-            chain.append(Written(entry, ref, form, chain[-1]))
+        last, module = chain[-1], form == "module"
+        chain.append(Compression(variant, ref, last) if module else Written(entry, ref, form, last))
     export(registry.runtimes.get(variant.runtime.name).traits["form"])
     return chain
 
