@@ -286,7 +286,7 @@ def register_runtime(
 
 
 def _abilities(names: Iterable[str]) -> tuple[str, ...]:
-    for name in (names := tuple(names)):
+    for name in (names := (names,) if isinstance(names, str) else tuple(names)):
         if name not in GIVES:
             raise SpecError(suggest(name, GIVES, "thing that a runtime gives"))
     return names

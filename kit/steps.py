@@ -61,8 +61,9 @@ def bare(variant: Variant) -> Variant:
 
 def on_eager(variant: Variant) -> Variant:
     """Returns the variant on eager, with those schemes that act on a module."""
-    forms = {ref: registry.schemes.get(ref.name).traits["form"] for ref in variant.schemes}
-    return bare(variant).replace(schemes=[ref for ref, form in forms.items() if form == "module"])
+    schemes, known = variant.schemes, registry.schemes
+    kept = [ref for ref in schemes if known.get(ref.name).traits["form"] == "module"]
+    return bare(variant).replace(schemes=kept)
 
 
 class Step:

@@ -90,7 +90,7 @@ def verify(
                 f"text at a time: {says}. Its quality and time are not counted"
             )
         largest = found.difference
-    if variant.runtime.name != "eager" and kind_of(variant) != "predictor":
+    if variant.runtime.name != "eager":
         found = _kept("eager", variant, task, padded, anew, lambda examples: _against_eager(
             runner or Runner(variant, threads, task),
             Runner(on_eager(variant), threads, task, reference=True),

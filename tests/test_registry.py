@@ -42,7 +42,7 @@ def test_each_kind_fills_itself() -> None:
             "unknown form 'modul'. Did you mean 'module'?",
         ),
         (registry.register_runtime, {"form": "onxn"}, "Did you mean 'onnx'?"),
-        (registry.register_runtime, {"gives": ["decod"]}, "Did you mean 'decode'?"),
+        (registry.register_runtime, {"gives": "decod"}, "Did you mean 'decode'?"),
         (registry.register_exporter, {"source": "onnxx", "target": "x"}, "Did you mean 'onnx'?"),
         (
             registry.register_measurement,
