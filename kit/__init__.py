@@ -23,6 +23,7 @@ _HOMES = {
     "kit.registry": (
         "register_architecture",
         "register_corruption",
+        "register_exporter",
         "register_measurement",
         "register_metric",
         "register_runtime",
@@ -33,6 +34,7 @@ _HOMES = {
     "kit.tasks.own": ("task_from_frame", "task_from_text"),
     "kit.measurements.bench": ("CorruptionRef", "Raw", "Split", "TaskRef"),
     "kit.compression.rounding": ("map_linear_weights",),
+    "kit.compression.stored": ("Compressed",),
     "kit.measurements": (
         "Classify",
         "Cost",

@@ -260,6 +260,12 @@ class Registry:
         return Ref(entry.name, **given).with_defaults(self._defaults[entry.name])
 
 
+def call(function: Callable[..., Any], ref: Ref, **supplied: Any) -> Any:
+    """Calls a function with what it asks for of what is supplied and of a Ref's arguments."""
+    asked = inspect.signature(function).parameters
+    return function(**{k: v for k, v in {**supplied, **ref.args}.items() if k in asked})
+
+
 def positional(function: Callable[..., Any]) -> list[str]:
     """Returns the names of the parameters that the kit supplies."""
     kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)

@@ -146,7 +146,7 @@ class Execution:
             waiting = [run for run in runs if run not in failed]
             with self._kept(waiting):
                 try:
-                    if build.needs_build(variant):
+                    if build.missing(variant):
                         worker = worker or stack.enter_context(
                             self._open(Bench, threads=threads, patient=True)
                         )

@@ -17,9 +17,10 @@ KINDS = (*registry.REGISTRIES, "assets")
 _SHOWN = {
     "architectures": ("kind",),
     "tasks": ("kind", "labels", "shifts"),
-    "schemes": ("stage", "simulated", "runtimes"),
-    "runtimes": ("form",),
-    "measurements": ("where", "artifacts"),
+    "schemes": ("form", "simulated", "runtimes"),
+    "exporters": ("source", "target"),
+    "runtimes": ("form", "gives"),
+    "measurements": ("where", "artifacts", "needs"),
     "metrics": ("artifacts", "unit", "higher_is_better"),
     "corruptions": ("modality", "rule"),
 }

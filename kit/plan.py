@@ -58,11 +58,10 @@ def _builds(study: Study) -> Iterator[tuple[Variant, list[str]]]:
     seen: set[Path] = set()
     for run in study.runs:
         if build.conflict(run.variant) is None:
-            folders = build.folders(run.variant).items()
-            missing = [what for what, f in folders if f not in seen and not f.exists()]
-            seen |= {folder for _, folder in folders}
-            if missing:
-                yield run.variant, missing
+            missing = {step.folder: step.name for step in build.missing(run.variant)}
+            if new := [name for folder, name in missing.items() if folder not in seen]:
+                yield run.variant, new
+            seen.update(missing)
 
 
 @dataclasses.dataclass
@@ -118,9 +117,9 @@ def state(run: Run) -> tuple[str, str]:
 def failure(run: Run) -> dict[str, Any] | None:
     """Returns why a run has no artifact: it cannot work on this machine, or what was kept of it."""
     against = run.measurement.args.get("against")
-    reason = build.conflict(run.variant)
+    reason = build.conflict(run.variant, run.measurement)
     if reason is None and isinstance(against, Variant):
-        reason = build.conflict(against)
+        reason = build.conflict(against, run.measurement)
     if reason is not None:
         return {"message": reason, "log": "", "undefined": True}
     return store.failure(run.id)

@@ -33,10 +33,10 @@ class Readings:
 
         frames = []
         for variant in {v.replace(schemes=(), runtime="eager"): v for v in self.variants()}:
-            if build.is_trained(variant) and "training" not in build.needs_build(variant):
-                path = build.weights_folder(variant) / "curve.csv"
+            if build.is_trained(variant):
+                path = build.Weights(variant).folder / "curve.csv"
                 about = {"variant": variant.name, "seed": str(variant.seed)}
-                if path.exists():  # what is fitted by counting has none
+                if path.exists():  # trained already, and not by counting
                     frames.append(pd.read_csv(path).assign(**about))
         if not frames:
             raise SpecError(f"study {self.name!r} has no trained variant yet; run it first")

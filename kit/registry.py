@@ -1,4 +1,4 @@
-"""The seven registries, and a decorator for each: the one mechanism for what can be added.
+"""The registries, and a decorator for each: the one mechanism for what can be added.
 
 The registries fill themselves on the first look-up, so that importing the kit stays cheap.
 """
@@ -15,7 +15,8 @@ from kit.entries import Entry, F, Registry, positional
 from kit.ref import Ref
 from kit.values import SpecError, check_name, check_text, suggest
 
-STAGES = ("torch", "exported", "cache")
+GIVES = ("forward", "decode")
+"""What a session may do (`kit.runtimes.session`)."""
 KINDS = ("causal", "encoder", "vision", "predictor", "pretrained")
 MODALITIES = ("text", "image")
 QUALITY = {
@@ -36,14 +37,16 @@ architectures = Registry(
     {"hf:": ("pretrained", "source")},
 )
 tasks = Registry("task", "kit.tasks", ())
-schemes = Registry("scheme", "kit.compression", ("model", "graph", "output"))
-runtimes = Registry("runtime", "kit.runtimes", ("model", "graph", "threads"))
+schemes = Registry("scheme", "kit.compression", ("model", "path", "output", "fitted"))
+exporters = Registry("exporter", "kit.runtimes", ("model", "inputs", "path", "output"))
+runtimes = Registry("runtime", "kit.runtimes", ("model", "path", "threads"))
 measurements = Registry("measurement", "kit.measurements", ("runner", "driver"))
 metrics = Registry("metric", "kit.analysis.metrics", None)
 corruptions = Registry("corruption", "kit.corruptions", ("text", "pixels", "rng"))
 REGISTRIES = {
     "architectures": architectures,
     "schemes": schemes,
+    "exporters": exporters,
     "runtimes": runtimes,
     "tasks": tasks,
     "measurements": measurements,
@@ -160,33 +163,39 @@ def register_task(
 @_with_traits("dtype")
 def register_scheme(
     *,
-    stage: str,
+    form: str,
     simulated: bool = False,
     version: int | None = None,
     aliases: Mapping[str, Mapping[str, Any]] | None = None,
     runtimes: Iterable[str] = (),
     tolerance: float = 1e-3,
+    fit: Callable[..., Any] | None = None,
     **traits: Any,
 ) -> Callable[[F], F]:
     """Registers a compression.
 
     Args:
-        stage: `torch` (module in, new module out), `exported` (`graph` in, `output` path out).
+        form: what it acts on: `module` (`model` in, a new module out), or what an exporter gives,
+            such as `onnx` (`path` of the file in, the file at `output` written).
         simulated: computes in fp32 with rounded weights: an error study, never a speed claim.
         version: raise it when results change.
         aliases: short names and their arguments.
-        runtimes: the only runtimes it works on; empty is all that its stage allows.
+        runtimes: the only runtimes it works on; empty is all that its form allows.
         tolerance: largest difference between a runtime's output and eager's of the same model, as
             a share of the largest logit, above which it may not be timed.
+        fit: what takes minutes and data: a function of the `model` and of `batches`, the inputs of
+            the calibration task's training items one by one, and of those arguments of the scheme
+            that it names. The dict of tensors that it returns is kept, and is the scheme's
+            parameter `fitted`; the argument `calibration` of the scheme names the task.
         **traits: `dtype="bfloat16"` (refused where the machine is slow in it).
     """
-    if stage not in STAGES:
-        raise SpecError(suggest(stage, STAGES, "stage"))
+    check = _reads(form)
     return lambda function: schemes.register(
-        function,
+        _fits(check(function), fit),
         version=version,
         aliases=aliases,
-        stage=stage,
+        form=form,
+        fit=fit,
         simulated=simulated,
         runtimes=tuple(runtimes),
         tolerance=tolerance,
@@ -194,27 +203,105 @@ def register_scheme(
     )
 
 
-@_with_traits("compiles")
-def register_runtime(*, version: int | None = None, **traits: Any) -> Callable[[F], F]:
-    """Registers what executes a model: `f(model)` or `f(graph)` gives `forward(inputs)`.
+def _fits(function: F, fit: Callable[..., Any] | None) -> F:
+    """Returns a scheme's function; one with a fit takes what it gives, and says on which data."""
+    asked = {"model", "fitted", "calibration"} & inspect.signature(function).parameters.keys()
+    if len(asked) < 3 if fit else "fitted" in asked:
+        raise SpecError(
+            f"{function.__name__}: with fit= a scheme on a module is expected to be of the form "
+            "`(model, fitted, *, calibration: kit.TaskRef | None = None)`, without it to take none"
+        )
+    return function
 
-    A runtime whose function takes `graph` gets the path of an exported ONNX graph.
+
+def register_exporter(*, source: str, target: str, version: int | None = None) -> Callable[[F], F]:
+    """Registers what turns a model of one form into another: `f(model, inputs, output)`.
+
+    It writes the model to `output`, a file or a folder; of a `source` that lies on disk itself it
+    gets the `path` in place of `model` and of `inputs`, an example batch.
 
     Args:
+        source: the form that it takes: `module`, or what another exporter gives.
+        target: the form that it gives: a name of its own, or that of a known one.
+        version: raise it when it writes something else.
+    """
+    check = _reads(source)
+    check_name(target, "a form")
+    return lambda function: exporters.register(
+        check(function), version=version, source=source, target=target
+    )
+
+
+def routes(source: str = "module") -> dict[str, list[Entry]]:
+    """Returns each form that a form leads to, itself too, and the exporters on the shortest way."""
+    found: dict[str, list[Entry]] = {source: []}
+    known = [exporters.get(name) for name in exporters.names()]
+    while more := {
+        each.traits["target"]: [*found[each.traits["source"]], each]
+        for each in known
+        if each.traits["source"] in found and each.traits["target"] not in found
+    }:
+        found |= more
+    return found
+
+
+def _reads(form: str) -> Callable[[F], F]:
+    """Returns what checks that a function takes a model of this form, which has to be known."""
+    if form != "module" and form not in routes():
+        raise SpecError(suggest(form, routes(), "form"))
+    asked = "model" if form == "module" else "path"
+
+    def check(function: F) -> F:
+        if asked not in positional(function):
+            takes = ", ".join(positional(function)) or "nothing"
+            raise SpecError(
+                f"{function.__name__} takes {takes}; of the form {form} the kit supplies `{asked}`"
+            )
+        return function
+
+    return check
+
+
+@_with_traits("compiles")
+def register_runtime(
+    *,
+    form: str = "module",
+    gives: Iterable[str] = ("forward",),
+    version: int | None = None,
+    **traits: Any,
+) -> Callable[[F], F]:
+    """Registers what executes a model: `f(model)`, or `f(path)`, gives a session.
+
+    A session is a function `forward(inputs)`, or an object that can do more: see
+    `kit.runtimes.session`.
+
+    Args:
+        form: what it runs: a `module` (`model`), or what an exporter gives (its `path`).
+        gives: what its sessions can do: `forward`, `decode`.
         version: raise it when results change.
         **traits: `compiles=True` (its first call takes long, for it compiles).
     """
+    check, able = _reads(form), _abilities(gives)
+    return lambda function: runtimes.register(
+        check(function), version=version, form=form, gives=able, **traits
+    )
 
-    def register(function: F) -> F:
-        form = "graph" if "graph" in positional(function) else "module"
-        return runtimes.register(function, version=version, form=form, **traits)
 
-    return register
+def _abilities(names: Iterable[str]) -> tuple[str, ...]:
+    for name in (names := (names,) if isinstance(names, str) else tuple(names)):
+        if name not in GIVES:
+            raise SpecError(suggest(name, GIVES, "thing that a runtime gives"))
+    return names
 
 
 @_with_traits("seconds")
 def register_measurement(
-    *, where: str, artifacts: Iterable[str], version: int | None = None, **traits: Any
+    *,
+    where: str,
+    artifacts: Iterable[str],
+    needs: Iterable[str] = ("forward",),
+    version: int | None = None,
+    **traits: Any,
 ) -> Callable[[Callable[..., Any]], Callable[..., Ref]]:
     """Registers a measurement: a function of a runner (or, for timings, a driver).
 
@@ -227,15 +314,22 @@ def register_measurement(
             its own processes).
         artifacts: kinds of artifact it may give; one that measures quality gives that which
             `QUALITY` names for the kind of its task.
+        needs: what the runtime has to give: `forward`, `decode`; a lack is told by `plan()`.
         version: raise it when results change.
         **traits: `seconds=` a first guess of how long it takes.
     """
     if where not in ("worker", "fresh", "driver"):
         raise SpecError(suggest(where, ("worker", "fresh", "driver"), "place for a measurement"))
+    needed = _abilities(needs)
 
     def register(function: Callable[..., Any]) -> Callable[..., Ref]:
         measurements.register(
-            function, version=version, where=where, artifacts=tuple(artifacts), **traits
+            function,
+            version=version,
+            where=where,
+            artifacts=tuple(artifacts),
+            needs=needed,
+            **traits,
         )
         return asking(measurements, function)
 

@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import functools
-import inspect
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 import numpy as np
 
 from kit import registry
-from kit.build import conflict, graph_path, kind_of, load_model, task_of
+from kit.architectures.folder import locate, weight_files
+from kit.architectures.model import Model, shell
+from kit.build import conflict
+from kit.compression.onnx import stored_graph
+from kit.compression.stored import Stored, size_of, stored
 from kit.imports import Imports, resident
 from kit.progress import report
 from kit.ref import Ref
+from kit.runtimes.session import Forward, Session, as_array, open_session
 from kit.spec import Variant
+from kit.steps import kind_of, length_of, on_eager, steps, task_of
 from kit.values import Undefined
 
 if TYPE_CHECKING:
@@ -24,12 +30,9 @@ if TYPE_CHECKING:
 
 Padding = Literal["batch", "length"]
 
-CAUSAL_LENGTH = 256
-"""Tokens of a text that a pretrained language model is timed with."""
-
 
 class Runner:
-    """A variant made executable in this process.
+    """A variant made executable in this process; calling it gives one of the classes below.
 
     Args:
         variant: what to run.
@@ -39,12 +42,23 @@ class Runner:
             runs on eager too, correctly if slowly.
 
     Attributes:
-        model: tokenizer, labels, kind and module.
-        graph: the exported graph where the runtime runs one.
+        model: tokenizer, labels and kind, and the module where it is one that runs.
+        session: what executes it.
         imported_bytes: resident memory before the model was loaded, and what imports added since.
         import_seconds: of the imports that loading the model took.
         load_seconds: of loading without them; compilation on first call excluded.
     """
+
+    model: Model
+    session: Session
+
+    def __new__(cls, variant: Variant, *args: Any, **options: Any) -> Runner:
+        """Chooses the class by what the variant is, as `pathlib.Path` does by the system."""
+        del args, options
+        if kind_of(variant) == "predictor":
+            return super().__new__(PredictorRunner)
+        form = registry.runtimes.get(variant.runtime.name).traits["form"]
+        return super().__new__(TorchRunner if form == "module" else GraphRunner)
 
     def __init__(
         self, variant: Variant, threads: int, task: Ref | None = None, *, reference: bool = False
@@ -53,44 +67,26 @@ class Runner:
             raise Undefined(reason)
         self.variant = variant
         self.threads = threads
-        self.graph: Path | None = None
+        self.task = task
         start, held = time.perf_counter(), resident()
         with Imports() as imports:
-            if kind_of(variant) != "predictor":
-                _set_threads(threads)
-            self._load(task)
+            self._load()
         self.imported_bytes = held + imports.resident_bytes
         self.import_seconds = imports.seconds
         self.load_seconds = time.perf_counter() - start - imports.seconds
 
-    def _load(self, task: Ref | None) -> None:
-        variant, threads = self.variant, self.threads
-        runtime = registry.runtimes.get(variant.runtime.name)
-        if runtime.traits["form"] == "graph":
-            from kit.architectures.model import shell
+    def _load(self) -> None:
+        """Sets `model` and `session`."""
+        raise NotImplementedError
 
-            self.graph = graph_path(variant)
-            self.model = shell(variant.architecture, task_of(variant, task))
-            self._forward = runtime.function(
-                **_supplied(runtime, graph=self.graph, threads=threads), **variant.runtime.args
-            )
-            return
-        self.model = load_model(variant, task)
-        if self.model.kind != "predictor":
-            self._forward = runtime.function(
-                **_supplied(runtime, model=self.model.module, threads=threads),
-                **variant.runtime.args,
-            )
+    def stored(self) -> Stored:
+        """Returns what the weights take, in memory and on disk."""
+        raise NotImplementedError
 
     @property
     def length(self) -> int | None:
         """Tokens at which inputs are cut; None for a model without limit."""
-        training = self.variant.training
-        if training is not None:
-            return training.length
-        if self.model.kind == "causal":
-            return min(CAUSAL_LENGTH, self.model.window or CAUSAL_LENGTH)
-        return self.model.window
+        return length_of(self.variant, self.model)
 
     def cut(self, examples: Sequence[Any]) -> np.ndarray | None:
         """Returns whether each text is longer than the pretrained model reads, [n]; else None."""
@@ -99,19 +95,25 @@ class Runner:
             return None
         return np.array([row.cut for row in texts.encode(examples, self.length)], dtype=bool)
 
-    def forward(self, inputs: Mapping[str, Tensor]) -> np.ndarray:
-        """Runs one padded batch; returns float32 logits."""
-        output: Any = self._forward(inputs)
-        return np.asarray(output if isinstance(output, np.ndarray) else output.float().numpy())
+    def forward(self, inputs: Any) -> np.ndarray:
+        """Runs one batch, as `inputs` gives it; returns float32 logits."""
+        return as_array(self.session.forward(inputs))
 
-    def inputs(self, examples: Sequence[Any]) -> dict[str, Tensor]:
-        """Returns raw examples as one batch, cut at `length`: what the model takes."""
+    def inputs(self, examples: Sequence[Any], tokens: int | None = None) -> Any:
+        """Returns raw examples as one batch: what the model takes.
+
+        Args:
+            examples: texts or images.
+            tokens: that each text is filled up to; None leaves them as they are, cut at `length`.
+        """
         preprocessor = self.model.preprocessor
+        if tokens is not None:
+            return preprocessor.collate(preprocessor.filled(examples, tokens))
         return preprocessor.collate(preprocessor.encode(examples, self.length))
 
-    def timed(self, inputs: Mapping[str, Tensor]) -> Callable[[], Any]:
+    def timed(self, inputs: Any) -> Callable[[], Any]:
         """Returns a callable that runs a batch once: preprocessing is outside."""
-        return functools.partial(self._forward, inputs)
+        return functools.partial(self.session.forward, inputs)
 
     def predict(
         self, examples: Sequence[Any], batch_size: int = 32, padding: Padding = "batch"
@@ -125,16 +127,8 @@ class Runner:
             batch_size: examples a batch.
             padding: of texts, to the longest of the `batch` or to the `length` they are cut at.
         """
-        if self.model.kind == "predictor":
-            return np.asarray(self.model.module(list(examples)), np.float32)
-        scores = self.outputs(examples, batch_size, padding)
+        scores, *_ = self._bucketed(examples, batch_size, padding, lambda b: [self.forward(b)])
         return scores if self.model.head is None else self.model.head(scores)
-
-    def outputs(
-        self, examples: Sequence[Any], batch_size: int = 32, padding: Padding = "batch"
-    ) -> np.ndarray:
-        """Returns what the model itself gives of raw examples: `predict` before its head."""
-        return self._bucketed(examples, batch_size, padding, lambda batch: [self.forward(batch)])[0]
 
     def predict_with_features(
         self, examples: Sequence[Any], batch_size: int = 32, padding: Padding = "batch"
@@ -145,7 +139,7 @@ class Runner:
             Undefined: the architecture or runtime gives no such vectors.
         """
         module = self.model.module
-        if self.graph is not None or not hasattr(module, "reading"):
+        if not hasattr(module, "reading"):
             raise Undefined(f"{self.variant.name} gives no features on {self.variant.runtime.name}")
 
         def forward(inputs: Mapping[str, Tensor]) -> list[np.ndarray]:
@@ -184,8 +178,67 @@ class Runner:
         return [np.concatenate(answers)[back] for answers in zip(*found, strict=True)]
 
 
-def _supplied(entry: registry.Entry, **values: Any) -> dict[str, Any]:
-    return {n: v for n, v in values.items() if n in inspect.signature(entry.function).parameters}
+class TorchRunner(Runner):
+    """Runs a module."""
+
+    def _load(self) -> None:
+        _set_threads(self.threads)
+        self.model = steps(self.variant)[-1].load(self.task)
+        module = self.model.module
+        self.session = open_session(self.variant.runtime, model=module, threads=self.threads)
+
+    def stored(self) -> Stored:
+        """Counts the module; a pretrained one without schemes is on disk what its files are."""
+        found = stored(self.model.module, self.model.bits)
+        if self.variant.schemes or kind_of(self.variant) != "pretrained":
+            return found
+        files = weight_files(locate(self.variant.architecture.args["source"]))
+        size = float(sum(file.stat().st_size for file in files))
+        return replace(found, disk_bytes=size or found.disk_bytes)
+
+
+class GraphRunner(Runner):
+    """Runs what was exported: the `graph` at a path."""
+
+    def _load(self) -> None:
+        _set_threads(self.threads)
+        self.graph: Path = steps(self.variant)[-1].load()
+        self.model = shell(self.variant.architecture, task_of(self.variant, self.task))
+        self.session = open_session(self.variant.runtime, path=self.graph, threads=self.threads)
+
+    def stored(self) -> Stored:
+        """Counts the files; of a graph of simulated weights their bits are the scheme's."""
+        plain, schemes = on_eager(self.variant), self.variant.schemes
+        if schemes and plain.schemes == schemes:
+            model = steps(plain)[-1].load(self.task)
+            return replace(stored(model.module, model.bits), disk_bytes=size_of(self.graph))
+        if self.graph.suffix != ".onnx":  # nobody says how its weights are held
+            return Stored(size_of(self.graph), size_of(self.graph), 0.0, {})
+        return stored_graph(self.graph, compressed=bool(schemes))
+
+
+class PredictorRunner(Runner):
+    """Runs a rule on raw examples; goes forward alone."""
+
+    def _load(self) -> None:
+        self.model = steps(self.variant)[-1].load(self.task)
+        self.session = cast(Session, Forward(self.model.module))
+
+    def inputs(self, examples: Sequence[Any], tokens: int | None = None) -> list[Any]:
+        """Returns the examples as they are."""
+        del tokens
+        return list(examples)
+
+    def predict(
+        self, examples: Sequence[Any], batch_size: int = 32, padding: Padding = "batch"
+    ) -> np.ndarray:
+        """Returns the scores [n, answers] of raw examples, all at once."""
+        del batch_size, padding
+        return self.forward(self.inputs(examples))
+
+    def stored(self) -> Stored:
+        """A rule has no weights."""
+        return Stored(0.0, 0.0, 0.0, {})
 
 
 def _set_threads(threads: int) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import inspect
+import itertools
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self, TypeVar, dataclass_transform
 
@@ -57,14 +58,13 @@ def _schemes(value: Any) -> Any:
     return value
 
 
-def check_stages(refs: tuple[Ref, ...]) -> tuple[Ref, ...]:
-    """Returns schemes that stand in the order of their stages; raises SpecError otherwise."""
-    stages = [registry.STAGES.index(registry.schemes.get(r.name).traits["stage"]) for r in refs]
-    if stages != sorted(stages):
-        named = zip(refs, stages, strict=True)
-        order = ", ".join(f"{ref.name} ({registry.STAGES[stage]})" for ref, stage in named)
-        asked = " < ".join(registry.STAGES)
-        raise SpecError(f"schemes out of order: {order}; the order is {asked}")
+def check_forms(refs: tuple[Ref, ...]) -> tuple[Ref, ...]:
+    """Returns schemes in an order that exporters lead along; raises SpecError otherwise."""
+    forms = [registry.schemes.get(ref.name).traits["form"] for ref in refs]
+    for before, after in itertools.pairwise(forms):
+        if after not in registry.routes(before):
+            order = ", ".join(f"{r.name} ({form})" for r, form in zip(refs, forms, strict=True))
+            raise SpecError(f"schemes out of order: {order}; nothing makes {after} of {before}")
     return refs
 
 
@@ -79,7 +79,7 @@ Decay = Annotated[Real, Field(ge=0, lt=10)]
 Architecture = Annotated[Ref, PlainValidator(registry.architectures.canonical)]
 Task = Annotated[Ref, PlainValidator(registry.tasks.canonical)]
 Scheme = Annotated[Ref, PlainValidator(registry.schemes.canonical)]
-Schemes = Annotated[tuple[Scheme, ...], BeforeValidator(_schemes), AfterValidator(check_stages)]
+Schemes = Annotated[tuple[Scheme, ...], BeforeValidator(_schemes), AfterValidator(check_forms)]
 Runtime = Annotated[Ref, PlainValidator(registry.runtimes.canonical)]
 Measurement = Annotated[Ref, PlainValidator(registry.measurements.canonical)]
 
@@ -139,7 +139,7 @@ class Variant(Spec):
     Attributes:
         architecture: name or Ref; `hf:org/name`, `hf:./folder` for pretrained models.
         training: how its weights are made; None for pretrained models and predictors.
-        schemes: compressions in the order of their stages; `()` is fp32.
+        schemes: compressions in the order of the forms that they act on; `()` is fp32.
         runtime: what executes it.
         seed: of the initial weights and of the order of training data.
         name: short name for tables, made from what is not default where not given. It is no part
@@ -255,9 +255,22 @@ def uses(value: Variant | Run) -> dict[str, str]:
     found = _version("architectures", value.architecture) | _version("runtimes", value.runtime)
     for scheme in value.schemes:
         found |= _version("schemes", scheme)
+        for data in scheme.args.values():  # that it is fitted on
+            found |= _version("tasks", data) if isinstance(data, Ref) else {}
+    found |= {f"exporters/{each.name}": each.version for each in exporters(value)}
     if value.training is not None:
         found |= _version("tasks", value.training.task) | {"training": str(TRAINING_VERSION)}
     return found
+
+
+def exporters(variant: Variant) -> list[registry.Entry]:
+    """Returns what leads from the module through the schemes' forms to the runtime's, in order."""
+    refs = [registry.schemes.get(ref.name) for ref in variant.schemes]
+    refs.append(registry.runtimes.get(variant.runtime.name))
+    forms = ["module", *(entry.traits["form"] for entry in refs)]
+    return [
+        each for one, to in itertools.pairwise(forms) for each in registry.routes(one).get(to, ())
+    ]
 
 
 def named(measurement: Ref) -> list[tuple[str, Ref]]:

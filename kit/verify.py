@@ -17,11 +17,11 @@ from kit import environment, registry, store, tasks
 from kit.architectures import pretrained
 from kit.architectures.folder import locate
 from kit.architectures.tokenizers import HFTokenizer
-from kit.build import bare, kind_of, stage
 from kit.progress import report
 from kit.ref import Ref, content_hash
 from kit.runner import Runner
 from kit.spec import Variant, uses
+from kit.steps import bare, kind_of, on_eager
 from kit.values import Undefined, shown
 
 VERSION = 4
@@ -52,7 +52,7 @@ def verify(
     """Returns how far a variant's outputs are from those it has to give.
 
     Where it is pretrained these are transformers' own for the same folder; where it runs elsewhere
-    than on eager, eager's for the same weights and torch-stage schemes.
+    than on eager, eager's for the same weights and schemes on the module.
 
     Args:
         variant: what is tried, on a handful of the task's examples, the longest and the shortest
@@ -90,10 +90,10 @@ def verify(
                 f"text at a time: {says}. Its quality and time are not counted"
             )
         largest = found.difference
-    if variant.runtime.name != "eager" and kind_of(variant) != "predictor":
+    if variant.runtime.name != "eager":
         found = _kept("eager", variant, task, padded, anew, lambda examples: _against_eager(
             runner or Runner(variant, threads, task),
-            Runner(bare(variant, stage(variant, "torch")), threads, task, reference=True),
+            Runner(on_eager(variant), threads, task, reference=True),
             examples, padded))  # fmt: skip
         traits = [registry.schemes.get(ref.name).traits for ref in variant.schemes]
         tolerance = max([TOLERANCE, *(each["tolerance"] for each in traits)])

@@ -111,7 +111,7 @@ def test_nan_in_logits_names_the_run(toys: Ref) -> None:
     def broken(model: Any) -> Any:
         return kit.map_linear_weights(model, lambda weight: weight * float("nan"))
 
-    registry.register_scheme(stage="torch", version=1)(broken)
+    registry.register_scheme(form="module", version=1)(broken)
     variant = toy_variant(toys, schemes=["broken"])
     assert note(beside_a_good_one(variant, toys), "accuracy") == (
         "base broken: base broken gave NaN or infinite logits on test"
@@ -122,7 +122,7 @@ def test_a_scheme_that_changes_the_shape(toys: Ref) -> None:
     def turned(model: Any) -> Any:
         return kit.map_linear_weights(model, lambda weight: weight[:1])
 
-    registry.register_scheme(stage="torch", version=1)(turned)
+    registry.register_scheme(form="module", version=1)(turned)
     said = note(beside_a_good_one(toy_variant(toys, schemes=["turned"]), toys), "accuracy")
     assert "expected a weight of shape (16, 16), got (1, 16)" in said
 

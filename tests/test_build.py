@@ -14,7 +14,7 @@ from helpers import toy_frame, toy_task, toy_variant
 from kit import build, environment, registry, store, tasks
 from kit.measurements import Quality
 from kit.ref import Ref
-from kit.runner import Runner
+from kit.runner import GraphRunner, Runner
 from kit.spec import Run, Variant
 from kit.values import Undefined
 from kit.verify import verify
@@ -52,7 +52,7 @@ def test_a_run_id_follows_content_data_and_code(toys: Ref) -> None:
         ({"schemes": ["dynamic_int8"], "runtime": "onnx"}, None),
         (
             {"schemes": ["dynamic_int8"]},
-            "dynamic_int8 acts on an exported graph, which eager does not run; use onnx",
+            "dynamic_int8 gives onnx, which eager does not run; use onnx",
         ),
         ({"schemes": ["torchao_int8"]}, "torchao_int8 runs on compiled, not on eager"),
         ({"schemes": ["bf16"]}, "bfloat16 is slow here"),
@@ -72,14 +72,18 @@ def test_a_predictor_takes_no_scheme_and_no_runtime() -> None:
     assert build.conflict(Variant(Ref("majority"))) is None
 
 
+def missing(variant: Variant) -> list[str]:
+    return [step.name for step in build.missing(variant)]
+
+
 def test_weights_are_trained_once_and_their_folder_tells_how(toys: Ref, fresh_store: Path) -> None:
     base = toy_variant(toys)
-    assert build.needs_build(base) == ["training"]
-    assert build.needs_build(base.replace(runtime="onnx")) == ["training", "export"]
+    assert missing(base) == ["training"]
+    assert missing(base.replace(runtime="onnx")) == ["training", "to_onnx"]
     build.prepare(base)
-    assert build.needs_build(base) == build.needs_build(base.replace(schemes=["w4"])) == []
-    assert build.needs_build(base.replace(seed=1)) == ["training"]
-    folder = build.weights_folder(base)
+    assert missing(base) == missing(base.replace(schemes=["w4"])) == []
+    assert missing(base.replace(seed=1)) == ["training"]
+    folder = build.Weights(base).folder
     names = {path.name for path in folder.iterdir()}
     assert {"model.safetensors", "curve.csv", "training.json", "spec.json"} <= names
     changed = (folder / "model.safetensors").stat().st_mtime_ns
@@ -112,13 +116,13 @@ def test_an_exported_graph_agrees_is_kept_and_is_quantized(toys: Ref, texts: lis
     base = toy_variant(toys)
     plain, graph = Runner(base, 1), Runner(base.replace(runtime="onnx"), 1)
     np.testing.assert_allclose(graph.predict(texts), plain.predict(texts), rtol=1e-3, atol=1e-4)
-    assert graph.graph is not None
+    assert isinstance(graph, GraphRunner)
     changed = graph.graph.stat().st_mtime_ns
     quantized = base.replace(runtime="onnx", schemes=["dynamic_int8"])
     small = Runner(quantized, 1)
-    assert small.graph not in (None, graph.graph)
+    assert isinstance(small, GraphRunner) and small.graph != graph.graph
     assert graph.graph.stat().st_mtime_ns == changed
-    assert build.needs_build(quantized) == []
+    assert missing(quantized) == []
     assert np.abs(small.predict(texts) - plain.predict(texts)).max() < 0.5
     assert verify(base.replace(runtime="onnx"), toys) < 1e-3
     with pytest.raises(Undefined, match="gives no features on onnx"):

@@ -134,13 +134,13 @@ def test_a_predictor_that_says_it_gives_probabilities_must() -> None:
 
 
 def test_a_scheme_that_changes_its_model_fails() -> None:
-    @kit.register_scheme(stage="torch", version=1)
+    @kit.register_scheme(form="module", version=1)
     def in_place(model: nn.Module) -> nn.Module:
         for parameter in model.parameters():
             parameter.data.zero_()
         return model
 
-    @kit.register_scheme(stage="torch", version=1)
+    @kit.register_scheme(form="module", version=1)
     def half_in_place(model: nn.Module) -> nn.Module:
         next(model.parameters()).data.zero_()
         return kit.map_linear_weights(model, lambda weight: weight)
@@ -239,7 +239,7 @@ def test_broken_measurements_fail() -> None:
 
 
 def test_arguments_come_by_a_ref_and_short_names_are_known() -> None:
-    @kit.register_scheme(stage="torch", version=1)
+    @kit.register_scheme(form="module", version=1)
     def needs(model: nn.Module, *, factor: float) -> nn.Module:
         return kit.map_linear_weights(model, lambda weight: weight * factor)
 

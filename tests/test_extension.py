@@ -137,7 +137,7 @@ def test_a_new_kernel_finds_what_was_done(notebook: Cells) -> None:
 def test_another_owner_of_a_name_is_refused(notebook: Cells) -> None:
     with pytest.raises(SpecError, match="needs another name"):
 
-        @kit.register_scheme(stage="torch")
+        @kit.register_scheme(form="module")
         def ternary(model: Any) -> Any:
             return model
 

@@ -21,11 +21,11 @@ from tiny_models import LABELS, MODELS, Head, has
 
 import kit
 from kit import tasks
-from kit.build import graph_path
 from kit.measurements import Quality
 from kit.ref import Ref
 from kit.runner import Runner
 from kit.spec import Variant
+from kit.steps import steps
 from kit.values import SpecError, Undefined
 from kit.verify import verify
 
@@ -218,7 +218,7 @@ def test_an_int8_graph_answers_as_one_made_by_hand_or_is_refused(
 ) -> None:
     """One text at a time it is exact; in batches activations share a scale, so most are close."""
     folder = folders(name, "classifier")
-    graph = graph_path(variant(folder, "onnx"))
+    graph = steps(variant(folder, "onnx"))[-1].load()
     alone = int8(graph, tmp_path / "int8.onnx", folder, given)[:, ::-1]
     exact = answers(folder, given)[:, ::-1]
     said = found.setdefault((name, "classifier"), {})

@@ -11,7 +11,7 @@ from helpers import Cells
 from kit import registry
 from kit.measurements import Latency
 from kit.ref import Ref
-from kit.spec import Budget, Run, Training, Variant, check_stages, uses
+from kit.spec import Budget, Run, Training, Variant, check_forms, uses
 from kit.values import SpecError
 
 pytestmark = pytest.mark.usefixtures("registries")
@@ -37,7 +37,19 @@ def test_each_kind_fills_itself() -> None:
     ("decorator", "traits", "sentence"),
     [
         (registry.register_architecture, {"kind": "encodr"}, "Did you mean 'encoder'?"),
-        (registry.register_scheme, {"stage": "torhc"}, "Did you mean 'torch'?"),
+        (
+            registry.register_scheme,
+            {"form": "modul"},
+            "unknown form 'modul'. Did you mean 'module'?",
+        ),
+        (registry.register_runtime, {"form": "onxn"}, "Did you mean 'onnx'?"),
+        (registry.register_runtime, {"gives": "decod"}, "Did you mean 'decode'?"),
+        (registry.register_exporter, {"source": "onnxx", "target": "x"}, "Did you mean 'onnx'?"),
+        (
+            registry.register_measurement,
+            {"where": "worker", "artifacts": (), "needs": ["forwards"]},
+            "Did you mean 'forward'?",
+        ),
         (registry.register_task, {"kind": "clasification"}, "Did you mean 'classification'?"),
         (
             registry.register_task,
@@ -69,27 +81,33 @@ def test_a_wrong_trait_is_refused(decorator: Any, traits: Any, sentence: str) ->
 
 def test_a_decorator_returns_the_function_and_keeps_the_traits() -> None:
     def half(model: Any) -> Any: ...
-    def graph_runtime(graph: Any) -> Any: ...
+    def graph_runtime(path: Any) -> Any: ...
     def module_runtime(model: Any) -> Any: ...
     def share(logits: Any) -> Any: ...
 
-    scheme = registry.register_scheme(stage="torch", simulated=True, runtimes=["eager"])
+    scheme = registry.register_scheme(form="module", simulated=True, runtimes=["eager"])
     assert scheme(half) is half
     traits = registry.schemes.get("half").traits
     found = traits["simulated"], traits["runtimes"], traits["tolerance"]
     assert found == (True, ("eager",), 1e-3)
-    for function, form in ((graph_runtime, "graph"), (module_runtime, "module")):
-        registry.register_runtime()(function)
-        assert registry.runtimes.get(function.__name__).traits["form"] == form
+    registry.register_runtime(form="onnx", gives=["forward", "decode"])(graph_runtime)
+    registry.register_runtime()(module_runtime)
+    traits = registry.runtimes.get("graph_runtime").traits
+    assert (traits["form"], traits["gives"]) == ("onnx", ("forward", "decode"))
+    assert registry.runtimes.get("module_runtime").traits["gives"] == ("forward",)
+    with pytest.raises(SpecError, match="takes path; of the form module the kit supplies `model`"):
+        registry.register_runtime()(graph_runtime)
     metric = registry.register_metric(artifact="classification", higher_is_better=None, unit="1")
     assert metric(share) is share
     assert registry.metrics.get("share").traits["interval"] == "bootstrap"
 
 
-def test_stages_stand_in_order() -> None:
-    check_stages((Ref("round", bits=4), Ref("dynamic_int8")))
-    with pytest.raises(SpecError, match="order is torch < exported < cache"):
-        check_stages((Ref("dynamic_int8"), Ref("round", bits=4)))
+def test_schemes_stand_in_an_order_that_exporters_lead_along() -> None:
+    check_forms((Ref("round", bits=4), Ref("dynamic_int8")))
+    with pytest.raises(
+        SpecError, match=r"dynamic_int8 \(onnx\), round \(module\); nothing makes module of onnx"
+    ):
+        check_forms((Ref("dynamic_int8"), Ref("round", bits=4)))
 
 
 def test_a_run_names_the_version_of_all_it_uses(toys: Ref) -> None:
@@ -106,6 +124,7 @@ def test_a_run_names_the_version_of_all_it_uses(toys: Ref) -> None:
         "runtimes/eager",
         "measurements/latency",
         "tasks/toys",
+        "exporters/to_onnx",
         "training",
     }
     assert used["tasks/toys"] == registry.tasks.get("toys").version
@@ -115,7 +134,7 @@ def test_an_edited_cell_changes_its_runs_and_no_others(cells: Cells, toys: Ref) 
     cell = """
         from kit import registry
         STEP = 2
-        @registry.register_scheme(stage="torch")
+        @registry.register_scheme(form="module")
         def mine(model, *, bits: int = 4):
             return model if STEP else None
     """

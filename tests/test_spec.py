@@ -203,7 +203,7 @@ class TestVariants:
         [
             ({"seed": -1}, "Variant: seed is -1; Input should be greater than or equal to 0"),
             ({"schemes": "w4"}, "schemes='w4': expected a list, such as ['w4']"),
-            ({"schemes": ["dynamic_int8", "w4"]}, "schemes out of order: dynamic_int8 (exported)"),
+            ({"schemes": ["dynamic_int8", "w4"]}, "schemes out of order: dynamic_int8 (onnx)"),
             ({"architecture": "toy_encode"}, "Did you mean 'toy_encoder'?"),
             ({"runtime": "onx"}, "Did you mean 'onnx'?"),
             ({"architecture": 3}, "expected the name of a architecture or a Ref, got 3"),
@@ -292,7 +292,7 @@ class Older(Spec):
 def test_ids_of_many_runs_take_no_time(cells: Cells, registries: None) -> None:
     cells.run("""
         from kit import registry
-        @registry.register_scheme(stage="torch")
+        @registry.register_scheme(form="module")
         def mine(model, *, bits: int = 4):
             return model
     """)

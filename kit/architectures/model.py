@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +16,7 @@ from kit.architectures.deployed import DeployedTexts
 from kit.architectures.head import Head, head_of
 from kit.architectures.preprocessing import Images, Preprocessor, Texts
 from kit.architectures.tokenizers import ByteTokenizer, HFTokenizer, Tokenizer
-from kit.entries import positional
+from kit.entries import call, positional
 from kit.ref import Ref
 from kit.values import SpecError
 
@@ -47,6 +47,7 @@ class Model:
         head: of a pretrained classifier, from its outputs to the answers.
         texts: of a pretrained classifier, how it reads texts.
         window: tokens at which a pretrained model's texts are cut; None for no limit.
+        bits: what schemes say that each matrix takes, see `kit.compression.stored`.
     """
 
     module: Any
@@ -58,6 +59,7 @@ class Model:
     head: Head | None = None
     texts: DeployedTexts | None = None
     window: int | None = None
+    bits: Mapping[str, float | None] = field(default_factory=dict)
 
     @property
     def preprocessor(self) -> Preprocessor:
@@ -85,20 +87,12 @@ def make_model(ref: Ref, task: Task | None, *, seed: int, fit: bool = True) -> M
         SpecError: an argument is missing or wrong, the function returned no module, or the labels
             do not match.
     """
+    model = shell(ref, task)
     ref = registry.architectures.canonical(ref)
     entry = registry.architectures.get(ref.name)
-    kind = entry.traits["kind"]
-    makers = {
-        "causal": _make_causal,
-        "encoder": _make_classifier,
-        "vision": _make_vision,
-        "predictor": _make_predictor,
-        "pretrained": _make_pretrained,
-    }
-    if kind not in makers:
-        raise SpecError(f"{ref.name} is of kind {kind!r}; this kit builds {', '.join(makers)}")
-    with nullcontext() if kind == "predictor" else seeded(seed):  # torch takes seconds to import
-        model = makers[kind](ref, entry, task)
+    make = MAKERS[entry.traits["kind"]]
+    with nullcontext() if make is _predictor else seeded(seed):  # torch takes seconds to import
+        model = replace(model, module=make(ref, entry, model, task))
     if fit and task is not None and model.kind == "causal" and hasattr(model.module, "fit"):
         assert model.tokenizer is not None
         texts = list(task.split("train")["text"])
@@ -111,19 +105,23 @@ def shell(ref: Ref, task: Task | None) -> Model:
     """Returns the model without its module, for runtimes that bring their own graph.
 
     Args:
-        ref: an architecture of any kind but a predictor.
-        task: gives a classifier its labels, and one of images their shape.
+        ref: an architecture of any kind.
+        task: gives a classifier and a predictor their labels, and one of images their shape.
     """
     ref = registry.architectures.canonical(ref)
     entry = registry.architectures.get(ref.name)
-    if entry.traits["kind"] == "pretrained":
+    kind, traits = entry.traits["kind"], entry.traits
+    if kind == "pretrained":
         return _pretrained_shell(ref, task)
-    if entry.traits["kind"] == "causal":
+    if kind == "causal":
         return Model(None, "causal", _tokenizer(entry))
-    if entry.traits["kind"] == "vision":
-        images = _needed(ref, task, "image")
-        return Model(None, "classifier", None, images.labels, image_shape=images.image_shape)
-    return Model(None, "classifier", _tokenizer(entry), _needed(ref, task, "text").labels)
+    if kind == "predictor":
+        kinds = [each for each in registry.QUALITY if each != "language"]
+        labels = _needed(ref, task, traits.get("modality"), kinds).labels or ("prediction",)
+        return Model(None, kind, None, labels, bool(traits.get("probabilities", False)))
+    data = _needed(ref, task, "image" if kind == "vision" else "text")
+    tokenizer = None if kind == "vision" else _tokenizer(entry)
+    return Model(None, "classifier", tokenizer, data.labels, image_shape=data.image_shape)
 
 
 @contextmanager
@@ -136,22 +134,19 @@ def seeded(seed: int) -> Iterator[None]:
         yield
 
 
-def _make_causal(ref: Ref, entry: registry.Entry, task: Task | None) -> Model:
+def _causal(ref: Ref, entry: registry.Entry, model: Model, task: Task | None) -> nn.Module:
     del task
-    tokenizer = _tokenizer(entry)
-    module = _call(ref, entry, vocab_size=tokenizer.vocab_size)
-    return Model(module, "causal", tokenizer)
+    assert model.tokenizer is not None
+    return _call(ref, entry, vocab_size=model.tokenizer.vocab_size)
 
 
-def _make_classifier(ref: Ref, entry: registry.Entry, task: Task | None) -> Model:
+def _classifier(ref: Ref, entry: registry.Entry, model: Model, task: Task | None) -> nn.Module:
     import torch
 
     from kit.architectures.modules import Classifier
     from kit.architectures.outputs import hidden
 
-    labels = _needed(ref, task, "text").labels
-    tokenizer = _tokenizer(entry)
-    encoder = _call(ref, entry, vocab_size=tokenizer.vocab_size)
+    encoder = _causal(ref, entry, model, task)
     ids = torch.tensor([[1, 1]])
     encoder.eval()
     with torch.no_grad():
@@ -162,16 +157,16 @@ def _make_classifier(ref: Ref, entry: registry.Entry, task: Task | None) -> Mode
             f"{ref.name} returned hidden states of shape {shape} for input_ids of shape (1, 2); "
             "expected (1, 2, width)"
         )
-    return Model(Classifier(encoder, shape[2], len(labels)), "classifier", tokenizer, labels)
+    return Classifier(encoder, shape[2], len(model.labels))
 
 
-def _make_vision(ref: Ref, entry: registry.Entry, task: Task | None) -> Model:
+def _vision(ref: Ref, entry: registry.Entry, model: Model, task: Task | None) -> nn.Module:
     import torch
 
     from kit.architectures.modules import ImageClassifier
 
-    task = _needed(ref, task, "image")
-    shape, classes = task.image_shape, len(task.labels)
+    del task
+    shape, classes = model.image_shape, len(model.labels)
     assert shape is not None
     module = ImageClassifier(_call(ref, entry, classes=classes, image_shape=shape), classes)
     with torch.no_grad():
@@ -181,39 +176,41 @@ def _make_vision(ref: Ref, entry: registry.Entry, task: Task | None) -> Model:
             f"{ref.name} returned logits of shape {found} for pixels of shape {(2, *shape)}; "
             f"expected {(2, classes)}"
         )
-    return Model(module, "classifier", None, task.labels, image_shape=shape)
+    return module
 
 
-def _make_predictor(ref: Ref, entry: registry.Entry, task: Task | None) -> Model:
-    kinds = [kind for kind in registry.QUALITY if kind != "language"]
-    task = _needed(ref, task, entry.traits.get("modality"), kinds)
-    asked = positional(entry.function)
-    supplied: dict[str, Any] = {}
-    if "train" in asked:
+def _predictor(ref: Ref, entry: registry.Entry, model: Model, task: Task | None) -> Any:
+    assert task is not None
+    supplied: dict[str, Any] = {"classes": len(task.labels)} if task.labels else {}
+    if "train" in positional(entry.function):
         supplied["train"] = task.split("train")
-    if "classes" in asked and task.labels:
-        supplied["classes"] = len(task.labels)
-    predict = entry.function(**supplied, **ref.args)
+    predict = call(entry.function, ref, **supplied)
     probe = "a" if task.image_shape is None else np.zeros(task.image_shape, np.uint8)
-    scores = predict([probe])
-    answers = task.labels or ("prediction",)
-    if getattr(scores, "shape", None) != (1, len(answers)):
+    scores, count = predict([probe]), len(model.labels)
+    if getattr(scores, "shape", None) != (1, count):
         raise SpecError(
             f"{ref.name} returned scores of shape {getattr(scores, 'shape', None)} for one "
-            f"{task.modality}; expected (1, {len(answers)}) for the labels " + ", ".join(answers)
+            f"{task.modality}; expected (1, {count}) for the labels " + ", ".join(model.labels)
         )
-    rated = bool(entry.traits.get("probabilities", False))
-    return Model(predict, "predictor", None, answers, rated)
+    return predict
 
 
-def _make_pretrained(ref: Ref, entry: registry.Entry, task: Task | None) -> Model:
+def _pretrained(ref: Ref, entry: registry.Entry, model: Model, task: Task | None) -> nn.Module:
     from kit.architectures.modules import Deployed
 
-    model = _pretrained_shell(ref, task)
-    module = entry.function(**ref.args)
-    if model.texts is not None:
-        module = Deployed(module, model.texts.names)
-    return replace(model, module=module)
+    del task
+    module: nn.Module = entry.function(**ref.args)
+    return module if model.texts is None else Deployed(module, model.texts.names)
+
+
+MAKERS: Mapping[str, Callable[[Ref, registry.Entry, Model, Any], Any]] = {
+    "causal": _causal,
+    "encoder": _classifier,
+    "vision": _vision,
+    "predictor": _predictor,
+    "pretrained": _pretrained,
+}
+"""Kind of architecture -> what makes the module of a `shell`."""
 
 
 def _pretrained_shell(ref: Ref, task: Task | None) -> Model:
@@ -264,7 +261,6 @@ def _call(ref: Ref, entry: registry.Entry, **known: Any) -> nn.Module:
     from torch import nn
 
     parameters = inspect.signature(entry.function).parameters
-    supplied = {name: value for name, value in known.items() if name in parameters}
     empty = inspect.Parameter.empty
     for name in ("width", "feed_forward"):
         if name in parameters and name not in ref.args and parameters[name].default is empty:
@@ -273,7 +269,7 @@ def _call(ref: Ref, entry: registry.Entry, **known: Any) -> nn.Module:
                 "with Budget(parameters=...)"
             )
     try:
-        module = entry.function(**supplied, **ref.args)
+        module = call(entry.function, ref, **known)
     except ValueError as error:
         raise SpecError(f"{ref}: {error}") from error
     if not isinstance(module, nn.Module):

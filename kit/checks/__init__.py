@@ -20,6 +20,7 @@ __all__ = ["Check", "check"]
 TESTS: dict[str, Callable[[Entry, Ref], Iterator[tiny.Test]]] = {
     "architectures": models.architecture,
     "schemes": models.scheme,
+    "exporters": models.exporter,
     "runtimes": models.runtime,
     "tasks": data.task,
     "measurements": data.measurement,

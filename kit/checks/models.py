@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import tempfile
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from kit import tasks
+from kit import registry, tasks
 from kit.architectures.tokenizers import HFTokenizer
 from kit.checks.tiny import (
     IMAGES,
@@ -23,8 +24,10 @@ from kit.checks.tiny import (
     outputs,
     tiny_models,
 )
-from kit.entries import Entry, positional
+from kit.compression.stored import Compressed
+from kit.entries import Entry, call, positional
 from kit.ref import Ref
+from kit.runtimes.session import Session, as_array, open_session
 from kit.values import SpecError
 
 if TYPE_CHECKING:
@@ -272,23 +275,27 @@ def _predictor(model: Model) -> Iterator[Test]:
 
 def scheme(entry: Entry, ref: Ref) -> Iterator[Test]:
     """Yields the tests of a compression on a tiny model of each kind."""
-    stage = entry.traits["stage"]
-    if stage not in ("torch", "exported"):
-        yield f"acts on a {stage}", lambda: "skipped: the kit has nothing yet that it acts on"
-        return
-    test = _torch_scheme if stage == "torch" else _graph_scheme
+    test = _module_scheme if entry.traits["form"] == "module" else _written_scheme
     for what, model in tiny_models().items():
         yield f"compresses a {what} and leaves the old one", partial(test, entry, ref, model)
 
 
-def _torch_scheme(entry: Entry, ref: Ref, model: Model) -> None:
+def _module_scheme(entry: Entry, ref: Ref, model: Model) -> None:
     import torch
 
     module, inputs = model.module.eval(), batch(model)
     before = {name: value.clone() for name, value in module.state_dict().items()}
     expected = outputs(module, inputs)
-    made = entry.function(module, **ref.args)
-    expect(isinstance(made, torch.nn.Module), f"it returned a {type(made).__name__}; not a module")
+    fitted = None
+    if entry.traits["fit"]:
+        batches = iter([batch(model, 1, length) for length in (3, 9, 5, 7) * 4])
+        fitted = call(entry.traits["fit"], ref, model=module, batches=batches)
+        tensors = isinstance(fitted, dict) and all(map(torch.is_tensor, fitted.values()))
+        expect(tensors, f"its fit returned a {type(fitted).__name__}; expected a dict of tensors")
+    result = call(entry.function, ref, model=module, fitted=fitted)
+    made = result.module if isinstance(result, Compressed) else result
+    what = f"it returned a {type(made).__name__}; expected a module, or kit.Compressed"
+    expect(isinstance(made, torch.nn.Module), what)
     expect(made is not module, "it returned the module it was given; expected a new one")
     found = outputs(made, inputs)
     expect(found.shape == expected.shape, f"logits of shape {tuple(found.shape)} after it")
@@ -302,48 +309,85 @@ def _torch_scheme(entry: Entry, ref: Ref, model: Model) -> None:
     )
 
 
-def _graph_scheme(entry: Entry, ref: Ref, model: Model) -> None:
-    from kit.runtimes.onnx import export, onnx
-
+def _written_scheme(entry: Entry, ref: Ref, model: Model) -> None:
+    form = entry.traits["form"]
     with tempfile.TemporaryDirectory() as folder:
-        graph, output = Path(folder) / "in" / "model.onnx", Path(folder) / "out" / "model.onnx"
-        graph.parent.mkdir()
+        path, output = _exported(model, form, Path(folder)), Path(folder) / "out" / f"model.{form}"
         output.parent.mkdir()
-        export(model.module, batch(model), graph)
-        before = {path.name: path.read_bytes() for path in graph.parent.iterdir()}
-        entry.function(graph, output, **ref.args)
-        after = {path.name: path.read_bytes() for path in graph.parent.iterdir()}
-        expect(before == after, "it changed the files of the graph it was given")
-        expect(output.is_file(), "it wrote no graph to `output`")
-        found = onnx(output, 1)(batch(model))
+        before = _content(path.parent)
+        call(entry.function, ref, path=path, output=output)
+        expect(before == _content(path.parent), f"it changed the {form} that it was given")
+        expect(output.exists(), f"it wrote no {form} to `output`")
+        session = open_session(_runtime_of(form), path=output, threads=1)
+        found = as_array(session.forward(batch(model)))
         expected = tuple(outputs(model.module, batch(model)).shape)
         expect(found.shape == expected, f"logits of shape {found.shape} after it, not {expected}")
-        expect(np.isfinite(found).all(), "its graph's logits are not all finite numbers")
+        expect(np.isfinite(found).all(), f"the logits of its {form} are not all finite numbers")
+
+
+def _content(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def _exported(model: Model, form: str, folder: Path, last: Entry | None = None) -> Path:
+    """Writes a model in a form, by the exporters that lead there, and by a last one."""
+    route = registry.routes()[last.traits["source"] if last else form]
+    given: dict[str, Any] = {"model": model.module, "inputs": batch(model)}
+    for each in [*route, last] if last else route:
+        target = each.traits["target"]
+        output = folder / target / f"model.{target}"
+        output.parent.mkdir()
+        call(each.function, Ref(each.name), output=output, **given)
+        expect(output.exists(), f"{each.name} wrote no {target} to `output`")
+        given = {"path": output}
+    return Path(given["path"])
+
+
+def exporter(entry: Entry, ref: Ref) -> Iterator[Test]:
+    """Yields the tests of an exporter: what it writes answers as the module does."""
+    del ref
+    runs = _runtime_of(entry.traits["target"])
+    for what, model in tiny_models().items():
+        yield f"writes a {what} that answers alike", partial(_agrees, runs, model, entry)
+
+
+def _runtime_of(form: str) -> Ref:
+    """Returns a runtime that runs a form."""
+    known = [registry.runtimes.get(name) for name in registry.runtimes.names()]
+    able = [each.name for each in known if each.traits["form"] == form]
+    expect(able, f"no runtime runs {form}, so that what is written cannot be tried")
+    return registry.runtimes.canonical(able[0])
 
 
 def runtime(entry: Entry, ref: Ref) -> Iterator[Test]:
     """Yields the tests of a runtime on a tiny model of each kind."""
-    for what, model in tiny_models().items():
-        yield f"agrees with eager on a {what}", partial(_agrees, entry, ref, model)
+    models = tiny_models()
+    for what, model in models.items():
+        yield f"agrees with eager on a {what}", partial(_agrees, ref, model)
+    if "decode" in entry.traits["gives"]:
+        yield "decodes as it goes forward", lambda: _decodes(ref, models["language model"])
 
 
-def _agrees(entry: Entry, ref: Ref, model: Model) -> str:
+@contextlib.contextmanager
+def _session(ref: Ref, model: Model, exporter: Entry | None = None) -> Iterator[Session]:
+    """Gives a runtime's session of a model, which comes there by an exporter or the usual way."""
     import copy
 
-    from kit.runtimes.onnx import export
-
-    supplied: dict[str, Any] = {"model": copy.deepcopy(model.module), "threads": 1}
+    form = registry.runtimes.get(ref.name).traits["form"]
     with tempfile.TemporaryDirectory() as folder:
-        if entry.traits["form"] == "graph":
-            supplied["graph"] = Path(folder) / "model.onnx"
-            export(model.module, batch(model), supplied["graph"])
-        wanted = {name: supplied[name] for name in positional(entry.function)}
-        forward = entry.function(**wanted, **ref.args)
-        worst = 0.0
+        given: dict[str, Any] = {"model": copy.deepcopy(model.module)}
+        if form != "module":
+            given = {"path": _exported(model, form, Path(folder), exporter)}
+        yield open_session(ref, **given, threads=1)
+
+
+def _agrees(ref: Ref, model: Model, exporter: Entry | None = None) -> str:
+    worst = 0.0
+    with _session(ref, model, exporter) as session:
         for rows, length in SHAPES:
             inputs = batch(model, rows, length)
-            expected, output = outputs(model.module, inputs), forward(inputs)
-            found = output if isinstance(output, np.ndarray) else output.float().numpy()
+            expected = outputs(model.module, inputs)
+            found = as_array(session.forward(inputs))
             where = f"at batch_size={rows}, length={length}"
             shapes = f"logits of shape {found.shape} {where}; eager's are {tuple(expected.shape)}"
             expect(found.shape == tuple(expected.shape), shapes)
@@ -351,6 +395,30 @@ def _agrees(entry: Entry, ref: Ref, model: Model) -> str:
             expect(gap < AGREES, f"differs from eager by {gap:.2g} of the largest logit {where}")
             worst = max(worst, gap)
     return f"within {worst:.1g} of the largest logit"
+
+
+def _decodes(ref: Ref, model: Model) -> str:
+    """Goes on from a prefix in one state, and in two branches of it, and looks at the logits."""
+    import torch
+
+    with _session(ref, model) as session:
+        ids = batch(model, 2, 9)["input_ids"]
+        first, state = session.prefill(ids[:, :5])
+        branches = session.fork(state, 2)
+        size = session.bytes(state)
+        steps = [session.step(state, part) for part in (ids[:, 5:6], ids[:, 6:])]
+        branched = session.step(branches, ids[:, 5:].repeat_interleave(2, 0))
+    expected = outputs(model.module, {"input_ids": ids})[:, 4:]
+    for what, found in (
+        ("prefill and steps", torch.cat([first[:, None], *steps], 1)),
+        ("a fork", torch.cat([first[:, None], branched[::2]], 1)),
+    ):
+        shapes = f"{what} gave logits of shape {tuple(found.shape)}, not {tuple(expected.shape)}"
+        expect(found.shape == expected.shape, shapes)
+        gap = _gap(as_array(found), expected)
+        expect(gap < AGREES, f"{what} differ from eager by {gap:.2g} of the largest logit")
+    expect(size >= 0, f"a state of {size} bytes")
+    return f"{size:,} bytes of state for 2 rows of 5 tokens"
 
 
 def _gap(found: Any, expected: Tensor) -> float:

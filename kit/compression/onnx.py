@@ -9,7 +9,7 @@ from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from kit.compression.stored import Stored
+from kit.compression.stored import Stored, size_of
 from kit.registry import register_scheme
 from kit.values import SpecError, reason
 
@@ -35,12 +35,12 @@ KEEPS = PICKS | {"Cast", "DequantizeLinear", "Identity", "Reshape", "Transpose",
 """Operations that give numbers of their first input as they are, all or some of them."""
 
 
-@register_scheme(stage="exported", version=1, tolerance=0.5)
-def dynamic_int8(graph: Path, output: Path, *, per_channel: bool = True) -> None:
+@register_scheme(form="onnx", version=1, tolerance=0.5)
+def dynamic_int8(path: Path, output: Path, *, per_channel: bool = True) -> None:
     """Int8 weights and dynamic int8 activations, by ONNX Runtime's `quantize_dynamic`.
 
     Args:
-        graph: the ONNX file to read.
+        path: the ONNX file to read.
         output: the ONNX file to write.
         per_channel: one scale an output channel instead of one a tensor.
 
@@ -52,10 +52,10 @@ def dynamic_int8(graph: Path, output: Path, *, per_channel: bool = True) -> None
 
     with _no_advice():
         try:
-            quantize_dynamic(graph, output, per_channel=per_channel, weight_type=QuantType.QInt8)
+            quantize_dynamic(path, output, per_channel=per_channel, weight_type=QuantType.QInt8)
         except Exception as error:  # its exceptions have no class in common
             raise SpecError(
-                f"{graph.name} is no ONNX graph that quantize_dynamic can compress: {reason(error)}"
+                f"{path.name} is no ONNX graph that quantize_dynamic can compress: {reason(error)}"
             ) from error
 
 
@@ -86,8 +86,6 @@ def stored_graph(graph: Path, *, compressed: bool) -> Stored:
 
     An initializer is a matrix where an operation multiplies by it; one of two dimensions that is
     also looked up is an embedding, one of three that is looked up holds the experts of a mixture.
-    Bytes are those of the graph's files.
-
     Args:
         graph: the ONNX file.
         compressed: a scheme has made it, so that matrices in 16 bits and more were left.
@@ -115,7 +113,7 @@ def stored_graph(graph: Path, *, compressed: bool) -> Stored:
     bits = {name: _bits(name, held) / max(counts[name], 1) for name in names}
     total = sum(counts.values())
     mean = sum(bits[name] * counts[name] for name in names) / total if total else 0.0
-    size = float(sum(file.stat().st_size for file in graph.parent.glob("model.onnx*")))
+    size = size_of(graph)
     left = {name: each for name, each in bits.items() if compressed and each >= 16}
     return Stored(size, size, mean, left)
 

@@ -6,7 +6,7 @@ import copy
 import warnings
 from typing import TYPE_CHECKING
 
-from kit.compression.stored import note
+from kit.compression.stored import Compressed
 from kit.quiet import import_quietly
 from kit.registry import register_scheme
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 @register_scheme(
-    stage="torch",
+    form="module",
     version=1,
     dtype="bfloat16",
     runtimes=("eager", "compiled"),
@@ -31,7 +31,7 @@ def bf16(model: nn.Module) -> nn.Module:
     return copy.deepcopy(model).to(torch.bfloat16)
 
 
-@register_scheme(stage="torch", version=1, runtimes=("eager", "compiled"), tolerance=0.02)
+@register_scheme(form="module", version=1, runtimes=("eager", "compiled"), tolerance=0.02)
 def fp16(model: nn.Module) -> nn.Module:
     """Computes in float16: half the bytes, 11 bits of mantissa, nothing above 65,504.
 
@@ -42,8 +42,8 @@ def fp16(model: nn.Module) -> nn.Module:
     return copy.deepcopy(model).to(torch.float16)
 
 
-@register_scheme(stage="torch", version=1, runtimes=("compiled",), tolerance=0.1)
-def torchao_int8(model: nn.Module) -> nn.Module:
+@register_scheme(form="module", version=1, runtimes=("compiled",), tolerance=0.1)
+def torchao_int8(model: nn.Module) -> Compressed:
     """Int8 weights and dynamic int8 activations in linear layers, by torchao.
 
     `Int8DynamicActivationInt8WeightConfig`: per-token activations, per-channel weights. Its kernels
@@ -63,4 +63,4 @@ def torchao_int8(model: nn.Module) -> nn.Module:
         for name, module in copied.named_modules()
         if isinstance(module, torch.nn.Linear)
     }
-    return note(copied, done)
+    return Compressed(copied, done)

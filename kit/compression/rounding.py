@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 from pydantic import Field
 
 from kit.architectures.matrices import matrices
-from kit.compression.stored import note
+from kit.compression.stored import Compressed
 from kit.registry import register_scheme
 
 if TYPE_CHECKING:
@@ -25,8 +25,8 @@ def map_linear_weights(
     function: Callable[[Tensor], Tensor],
     *,
     bits: float | Callable[[Tensor], float] | None = None,
-) -> nn.Module:
-    """Returns a copy of a model with the weights of every matrix replaced.
+) -> Compressed:
+    """Returns a copy of a model with the weights of every matrix replaced, and what they take.
 
     Matrices are those of linear layers and of whatever multiplies as they do (see
     `kit.architectures.matrices`): convolutions, linear in each patch, are [out, in * h * w], and
@@ -39,7 +39,7 @@ def map_linear_weights(
         model: any module; it is left as it is.
         function: weight [out, in] -> weight of the same shape.
         bits: bits a weight takes when stored this way, scales included, or a function of the
-            weight that says so; noted on the copy for `weight_bytes`. None: as its dtype.
+            weight that says so. None: as its dtype.
 
     Raises:
         ValueError: `function` changed the shape.
@@ -49,16 +49,16 @@ def map_linear_weights(
     for matrix in [found for found in matrices(copied) if found.layout]:
         matrix.apply(function)
         stored[matrix.name] = fmean(map(bits, matrix.values())) if callable(bits) else bits
-    return note(copied, stored)
+    return Compressed(copied, stored)
 
 
-@register_scheme(stage="torch", simulated=True, version=1, aliases={**ALIASES, **GROUPED})
+@register_scheme(form="module", simulated=True, version=1, aliases={**ALIASES, **GROUPED})
 def round(  # noqa: A001 (the literature's word; only ever reached through the registry)
     model: nn.Module,
     *,
     bits: Annotated[int, Field(ge=2, le=8)] = 4,
     group: Annotated[int, Field(ge=8)] | None = None,
-) -> nn.Module:
+) -> Compressed:
     """Rounds linear weights to the nearest of 2^bits - 1 symmetric levels (absmax scaling).
 
     Args:

@@ -1,13 +1,10 @@
-"""How many bits the weights of a module take: as a scheme says, else as they are held.
-
-A scheme notes on its copy, as `stored_bits`, what each matrix takes in its own format; what it left
-has no entry and counts as held. This is the one place that writes and reads the note.
-"""
+"""How many bits the weights of a module take: as a scheme says, else as they are held."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -19,17 +16,22 @@ Bits = Mapping[str, float | None]
 """Name of a matrix -> bits a weight, scales included; None is as held."""
 
 
-def noted(module: nn.Module) -> dict[str, float | None]:
-    """Returns what schemes have noted on a module."""
-    return dict(getattr(module, "stored_bits", {}))
+@dataclass(frozen=True)
+class Compressed:
+    """What a scheme may give in place of a module.
+
+    Attributes:
+        module: a new one.
+        bits: what each matrix takes in the scheme's format; what it left has no entry.
+    """
+
+    module: nn.Module
+    bits: Bits
 
 
-def note(module: nn.Module, bits: Bits) -> nn.Module:
-    """Notes bits on a module, over what was noted before; None keeps an earlier number."""
-    known = noted(module)
-    added = {name: known.get(name) if value is None else value for name, value in bits.items()}
-    module.stored_bits = known | added  # type: ignore[assignment]
-    return module
+def merged(before: Bits, after: Bits) -> Bits:
+    """Returns the bits after a further scheme; where it says None, an earlier number stays."""
+    return {**before, **{n: before.get(n) if v is None else v for n, v in after.items()}}
 
 
 def held_bytes(tensor: Tensor) -> int:
@@ -43,6 +45,13 @@ def held_bytes(tensor: Tensor) -> int:
         return sum(held_bytes(getattr(inner, name)) for name in names)
     assert isinstance(inner, torch.Tensor)
     return inner.numel() * inner.element_size()
+
+
+def size_of(path: Path) -> float:
+    """Returns the bytes of an exported model's files: its own, and those named after it."""
+    if path.is_dir():
+        return float(sum(file.stat().st_size for file in path.rglob("*")))
+    return float(sum(file.stat().st_size for file in path.parent.glob(f"{path.name}*")))
 
 
 @dataclass(frozen=True)
@@ -73,14 +82,18 @@ class Stored:
         return [f"not compressed, at {bits} bits: {first}{others}"]
 
 
-def stored(module: nn.Module) -> Stored:
-    """Counts the parameters of a module, and the codes of packed layers, which may be buffers."""
+def stored(module: nn.Module, bits: Bits) -> Stored:
+    """Counts the parameters of a module, and the codes of packed layers, which may be buffers.
+
+    Args:
+        module: what computes.
+        bits: what its schemes say of each matrix.
+    """
     from kit.architectures.matrices import matrices
 
     weights = {matrix.name: matrix for matrix in matrices(module)}
-    said = noted(module)
     held = {name: sum(map(held_bytes, each.tensors)) for name, each in weights.items()}
-    nominal = {name: _nominal(each, held[name], said.get(name)) for name, each in weights.items()}
+    nominal = {name: _nominal(each, held[name], bits.get(name)) for name, each in weights.items()}
     saved = {
         name: nominal[name] if _is_packed(each) else held[name] for name, each in weights.items()
     }
@@ -91,7 +104,7 @@ def stored(module: nn.Module) -> Stored:
         float(others + sum(saved.values())),
         float(others + sum(nominal.values())),
         8 * sum(nominal.values()) / count if count else 0.0,
-        {n: 8 * size / weights[n].count for n, size in held.items() if said and n not in said},
+        {n: 8 * size / weights[n].count for n, size in held.items() if bits and n not in bits},
     )
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from kit import build
 from kit.measurements.bench import Positive, Raw
 from kit.registry import register_measurement
-from kit.runner import Runner
+from kit.runner import Runner, TorchRunner
 from kit.values import Undefined
 
 
@@ -27,9 +27,9 @@ def cost(runner: Runner, *, context: Positive = 1024) -> Raw:
     from kit.architectures.budget import count_parameters, flops_per_token, state_bytes
     from kit.architectures.preprocessing import positions
 
-    module = runner.model.module
+    module = runner.model.module if isinstance(runner, TorchRunner) else None
     rows: list[tuple[str, str, float, str]] = []
-    if runner.model.kind != "predictor" and module is not None:
+    if module is not None:
         total, non_embedding = count_parameters(module)
         rows.append(("parameters", "", total, "parameters"))
         rows.append(("non_embedding_parameters", "", non_embedding, "parameters"))
@@ -38,12 +38,12 @@ def cost(runner: Runner, *, context: Positive = 1024) -> Raw:
         with contextlib.suppress(Undefined):
             flops = flops_per_token(module, inputs)
             rows.append(("flops_per_token", f"context={positions(inputs)}", flops, "FLOPs"))
-    with contextlib.suppress(Undefined):
-        held = state_bytes(module, context) if runner.model.kind == "causal" else 0
-        if held:
-            rows.append(("state_bytes", f"context={context}", held, "bytes"))
+        with contextlib.suppress(Undefined):
+            held = state_bytes(module, context) if runner.model.kind == "causal" else 0
+            if held:
+                rows.append(("state_bytes", f"context={context}", held, "bytes"))
     if build.is_trained(runner.variant):
-        path = build.weights_folder(runner.variant) / "training.json"
+        path = build.Weights(runner.variant).built() / "training.json"
         training = json.loads(path.read_text(encoding="utf-8"))
         units = {"seconds": "s", "flops": "FLOPs", "tokens": "tokens"}
         made = {f"training_{key}": (training[key], unit) for key, unit in units.items()}

@@ -7,12 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from kit import tasks
-from kit.architectures.folder import locate, weight_files
-from kit.build import kind_of, load_model, stage
-from kit.compression.onnx import stored_graph
-from kit.compression.stored import Stored, stored
 from kit.measurements.bench import Positive, Raw, Split, TaskRef
-from kit.ref import Ref
 from kit.registry import register_measurement
 from kit.runner import Runner
 from kit.values import Undefined
@@ -56,16 +51,13 @@ def memory(
     resident = _status("VmRSS") - runner.imported_bytes
     data = tasks.load(task)
     examples = data.examples(data.split(split, batch_size))
-    if runner.model.kind == "causal":
-        runner.forward(runner.inputs(examples))
-    else:
-        runner.predict(examples, batch_size)
+    runner.forward(runner.inputs(examples))
     peak = _status("VmHWM") - runner.imported_bytes
-    found = _stored(runner, task)
+    found = runner.stored()
     quantities = {
         "resident_bytes": resident,
         "peak_bytes": peak,
-        "disk_bytes": _disk_bytes(runner, found),
+        "disk_bytes": found.disk_bytes,
         "weight_bytes": found.nominal_bytes,
     } | ({"bits_per_weight": found.bits_per_weight} if found.bits_per_weight else {})
     return Raw(
@@ -81,24 +73,3 @@ def memory(
 def _status(field: str) -> int:
     line = next(row for row in STATUS.read_text().splitlines() if row.startswith(field))
     return int(line.split()[1]) * 1024
-
-
-def _stored(runner: Runner, task: Ref) -> Stored:
-    """Returns what the weights take; of a graph of simulated weights, what their scheme says."""
-    if runner.model.kind == "predictor":
-        return Stored(0.0, 0.0, 0.0, {})
-    exported = stage(runner.variant, "exported")
-    if runner.graph is None:
-        return stored(runner.model.module)
-    if exported or not stage(runner.variant, "torch"):
-        return stored_graph(runner.graph, compressed=bool(exported))
-    return stored(load_model(runner.variant, task).module)
-
-
-def _disk_bytes(runner: Runner, found: Stored) -> float:
-    if runner.graph is not None:
-        return float(sum(file.stat().st_size for file in runner.graph.parent.glob("model.onnx*")))
-    shipped: list[Path] = []
-    if kind_of(runner.variant) == "pretrained" and not runner.variant.schemes:
-        shipped = weight_files(locate(runner.variant.architecture.args["source"]))
-    return float(sum(file.stat().st_size for file in shipped)) or found.disk_bytes

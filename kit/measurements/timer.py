@@ -5,8 +5,7 @@ from __future__ import annotations
 import itertools
 import resource
 import time
-from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from collections.abc import Callable, Sequence
 from statistics import median
 from typing import Any, NamedTuple
 
@@ -70,16 +69,8 @@ class Timer:
         size = call.batch_size
         pool = list(itertools.islice(itertools.cycle(examples), max(POOL, size)))
         batches = [pool[i : i + size] for i in range(0, len(pool) - size + 1, size)]
-        if self._runner.model.kind == "predictor":
-            return [partial(self._runner.predict, batch) for batch in batches]
-        return [self._runner.timed(self._inputs(call, batch)) for batch in batches]
-
-    def _inputs(self, call: Call, batch: Sequence[Any]) -> Mapping[str, Any]:
-        """Returns a batch of the examples as they are, or filled up to a number of tokens."""
-        if call.length == "task":
-            return self._runner.inputs(batch)
-        preprocessor = self._runner.model.preprocessor
-        return preprocessor.collate(preprocessor.filled(batch, int(call.length)))
+        tokens = None if call.length == "task" else int(call.length)
+        return [self._runner.timed(self._runner.inputs(batch, tokens)) for batch in batches]
 
     def warm_up(self) -> tuple[float, dict[str, float], list[tuple[float, float]]]:
         """Runs every call once, or as many as fit the warm-up.

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kit.registry import register_runtime
+from kit.registry import register_exporter, register_runtime
 from kit.runtimes.failures import cause, quietly
 from kit.values import SpecError, Undefined, reason
 
@@ -14,45 +14,12 @@ if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor, nn
 
-EXPORT_VERSION = 1
-"""Raised when `export` makes another graph of the same model."""
 TOLERANCE = 1e-3
 """By how much a fresh graph may differ from its module, as a share of the largest logit."""
 
 
-@register_runtime(version=1)
-def onnx(graph: Path, threads: int) -> Callable[[Mapping[str, Tensor]], np.ndarray]:
-    """ONNX Runtime on the CPU, all graph optimizations on.
-
-    Its threads spin within a call, as they do where it serves, and rest when the call ends: else
-    they would burn 25 ms of CPU after each, in the other side's turn.
-
-    Raises:
-        SpecError: the graph is broken, or reads files from outside its folder.
-    """
-    import numpy as np
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.inter_op_num_threads = 1
-    options.add_session_config_entry("session.force_spinning_stop", "1")
-    options.log_severity_level = 4  # what it says of an error, the exception says too
-    providers = ["CPUExecutionProvider"]
-    try:
-        session = onnxruntime.InferenceSession(str(graph), options, providers=providers)
-    except Exception as error:  # its exceptions have no class in common
-        raise SpecError(f"{graph} is no ONNX graph that can run: {reason(error)}") from error
-    names = [node.name for node in session.get_inputs()]
-
-    def forward(inputs: Mapping[str, Tensor]) -> np.ndarray:
-        outputs: list[Any] = session.run(None, {name: inputs[name].numpy() for name in names})
-        return np.asarray(outputs[0])
-
-    return forward
-
-
-def export(model: nn.Module, inputs: Mapping[str, Tensor], path: Path) -> None:
+@register_exporter(source="module", target="onnx", version=1)
+def to_onnx(model: nn.Module, inputs: Mapping[str, Tensor], output: Path) -> None:
     """Writes a module as an ONNX graph of any batch and length (torch's dynamo path).
 
     The fresh graph is run on other batches and lengths than those of the example, and has to answer
@@ -61,7 +28,7 @@ def export(model: nn.Module, inputs: Mapping[str, Tensor], path: Path) -> None:
     Args:
         model: module in fp32; its attention and its experts are set to forms that can be exported.
         inputs: example inputs by name, [batch, length] or pixels, with batch and length above 1.
-        path: the file to write.
+        output: the file to write.
 
     Raises:
         Undefined: there is no such graph of this module.
@@ -94,8 +61,40 @@ def export(model: nn.Module, inputs: Mapping[str, Tensor], path: Path) -> None:
     except Exception as error:  # whatever a step of the export, or the module itself, raises
         raise Undefined(f"torch.onnx cannot export this model: {cause(error)}") from error
     assert program is not None
-    program.save(str(path))
-    _check(module, inputs, path)
+    program.save(str(output))
+    _check(module, inputs, output)
+
+
+@register_runtime(form="onnx", version=1)
+def onnx(path: Path, threads: int) -> Callable[[Mapping[str, Tensor]], np.ndarray]:
+    """ONNX Runtime on the CPU, all graph optimizations on.
+
+    Its threads spin within a call, as they do where it serves, and rest when the call ends: else
+    they would burn 25 ms of CPU after each, in the other side's turn.
+
+    Raises:
+        SpecError: the graph is broken, or reads files from outside its folder.
+    """
+    import numpy as np
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.add_session_config_entry("session.force_spinning_stop", "1")
+    options.log_severity_level = 4  # what it says of an error, the exception says too
+    providers = ["CPUExecutionProvider"]
+    try:
+        session = onnxruntime.InferenceSession(str(path), options, providers=providers)
+    except Exception as error:  # its exceptions have no class in common
+        raise SpecError(f"{path} is no ONNX graph that can run: {reason(error)}") from error
+    names = [node.name for node in session.get_inputs()]
+
+    def forward(inputs: Mapping[str, Tensor]) -> np.ndarray:
+        outputs: list[Any] = session.run(None, {name: inputs[name].numpy() for name in names})
+        return np.asarray(outputs[0])
+
+    return forward
 
 
 def _check(module: nn.Module, inputs: Mapping[str, Tensor], path: Path) -> None:

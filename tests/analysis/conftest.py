@@ -23,8 +23,8 @@ def world() -> Iterator[None]:
     """Registers what specs here name beside the kit's own, and takes out what a test registers."""
     with restored():
         registry.register_architecture(kind="encoder", version=1)(net)
-        registry.register_scheme(stage="torch", simulated=True, version=1)(half)
-        registry.register_scheme(stage="torch", version=1)(quarter)
+        registry.register_scheme(form="module", simulated=True, version=1)(half)
+        registry.register_scheme(form="module", version=1)(quarter)
         registry.register_task(kind="classification", shifts=SHIFTS, version=1)(toys)
         yield
 

@@ -14,7 +14,7 @@ from onnx import TensorProto, helper, numpy_helper
 from torch import nn
 
 from kit.compression.onnx import dynamic_int8, stored_graph
-from kit.runtimes.onnx import export
+from kit.runtimes.onnx import to_onnx
 from kit.values import SpecError
 
 
@@ -36,7 +36,7 @@ class Small(nn.Module):
 def graph(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("graph") / "model.onnx"
     torch.manual_seed(0)
-    export(Small(), {"input_ids": torch.zeros(2, 5, dtype=torch.int64)}, path)
+    to_onnx(Small(), {"input_ids": torch.zeros(2, 5, dtype=torch.int64)}, path)
     return path
 
 

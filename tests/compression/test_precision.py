@@ -34,7 +34,7 @@ def test_fp16_is_a_copy_with_half_the_bytes_and_a_finer_grain(model: nn.Module) 
     assert {parameter.dtype for parameter in model.parameters()} == {torch.float32}
     inputs = torch.randn(3, 32)
     torch.testing.assert_close(small(inputs.half()).float(), model(inputs), atol=3e-3, rtol=1e-2)
-    assert stored(small).disk_bytes * 2 == stored(model).disk_bytes
+    assert stored(small, {}).disk_bytes * 2 == stored(model, {}).disk_bytes
     assert registry.schemes.get("fp16").traits["runtimes"] == ("eager", "compiled")
 
 
@@ -60,11 +60,12 @@ def test_half_precision_runs_in_models_of_the_library(name: str, scheme: Any) ->
 
 def test_torchao_int8_is_a_copy_near_the_original(model: nn.Module) -> None:
     before = {name: value.clone() for name, value in model.state_dict().items()}
-    small = torchao_int8(model)
+    compressed = torchao_int8(model)
+    small = compressed.module
     inputs = torch.randn(3, 32)
     with torch.no_grad():
         torch.testing.assert_close(small(inputs), model(inputs), atol=0.05, rtol=0.1)
     for name, value in model.state_dict().items():
         assert torch.equal(value, before[name])
-    assert small.stored_bits == {"0.weight": 8 + 32 / 32, "2.weight": 8 + 32 / 16}
+    assert compressed.bits == {"0.weight": 8 + 32 / 32, "2.weight": 8 + 32 / 16}
     assert registry.schemes.get("torchao_int8").traits["runtimes"] == ("compiled",)

@@ -18,6 +18,7 @@ from torch import nn
 from kit import registry
 from kit.compression.rounding import map_linear_weights
 from kit.compression.rounding import round as round_weights
+from kit.compression.stored import merged
 from kit.ref import Ref
 
 finite = st.floats(-1e3, 1e3, width=32)
@@ -50,7 +51,7 @@ def linear(weight: np.ndarray) -> nn.Linear:
 @given(weights, st.integers(2, 8), st.sampled_from([None, 8, 16]))
 def test_rounding_is_the_naive_loop(weight: np.ndarray, bits: int, group: int | None) -> None:
     module = linear(weight)
-    rounded = round_weights(module, bits=bits, group=group).weight.detach().numpy()
+    rounded = round_weights(module, bits=bits, group=group).module.weight.detach().numpy()
     scale = np.abs(weight).max() + 1e-6
     np.testing.assert_allclose(rounded / scale, naive(weight, bits, group) / scale, atol=1e-6)
     np.testing.assert_array_equal(module.weight.detach().numpy(), weight)
@@ -61,7 +62,7 @@ def test_rounding_is_the_naive_loop(weight: np.ndarray, bits: int, group: int | 
 @settings(deadline=None, max_examples=20)
 @given(weights, st.integers(2, 8))
 def test_an_error_is_at_most_half_a_step(weight: np.ndarray, bits: int) -> None:
-    rounded = round_weights(linear(weight), bits=bits, group=None).weight.detach().numpy()
+    rounded = round_weights(linear(weight), bits=bits, group=None).module.weight.detach().numpy()
     step = np.abs(weight).max(axis=1, keepdims=True) / (2 ** (bits - 1) - 1)
     assert (np.abs(rounded - weight) <= step * 0.5001 + 1e-6).all()
 
@@ -160,9 +161,9 @@ def test_every_layer_is_rounded_output_by_output(
         for index in indices:
             row = expected[name][index]
             expected[name][index] = naive(row.reshape(1, -1), bits, group).reshape(row.shape)
-    for name, value in rounded.state_dict().items():
+    for name, value in rounded.module.state_dict().items():
         np.testing.assert_allclose(value.numpy(), expected[name], atol=1e-5, err_msg=name)
-    assert set(rounded.stored_bits) == set(rows)
+    assert set(rounded.bits) == set(rows)
 
 
 def before(weight: torch.Tensor, bits: int, group: int | None) -> torch.Tensor:
@@ -184,15 +185,15 @@ def test_linear_layers_and_convolutions_round_to_the_same_bits_as_ever(
     model = nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.Flatten(), nn.Linear(72, 4))
     rounded = round_weights(model, bits=bits, group=group)
     for at in (0, 3):
-        assert torch.equal(rounded[at].weight, before(model[at].weight, bits, group))
+        assert torch.equal(rounded.module[at].weight, before(model[at].weight, bits, group))
     sizes = {"0.weight": 27, "3.weight": 72}
-    assert rounded.stored_bits == {n: bits + 16 / (group or size) for n, size in sizes.items()}
+    assert rounded.bits == {n: bits + 16 / (group or size) for n, size in sizes.items()}
 
 
 def test_a_rounded_lstm_computes_with_the_rounded_weights() -> None:
     torch.manual_seed(0)
     lstm, inputs = nn.LSTM(3, 4), torch.randn(5, 1, 3)
-    rounded = round_weights(lstm, bits=2)
+    rounded = round_weights(lstm, bits=2).module
     fresh = nn.LSTM(3, 4)
     fresh.load_state_dict(rounded.state_dict())
     torch.testing.assert_close(rounded(inputs)[0], fresh(inputs)[0])
@@ -202,10 +203,10 @@ def test_a_rounded_lstm_computes_with_the_rounded_weights() -> None:
 def test_bits_of_a_stack_are_the_mean_of_its_matrices() -> None:
     block, _ = mixtral()
     shares = map_linear_weights(block, lambda weight: weight, bits=len)
-    assert shares.stored_bits["experts.gate_up_proj"] == 10
+    assert shares.bits["experts.gate_up_proj"] == 10
     halved = map_linear_weights(block, lambda weight: weight * (weight > 0))
-    assert set(halved.stored_bits.values()) == {None}
-    assert float((halved.experts.down_proj != 0).float().mean()) < 1
+    assert set(halved.bits.values()) == {None}
+    assert float((halved.module.experts.down_proj != 0).float().mean()) < 1
 
 
 class Tied(nn.Module):
@@ -224,7 +225,8 @@ def test_only_linear_weights_change_and_the_old_model_stays() -> None:
     torch.manual_seed(0)
     model = Tied()
     before = copy.deepcopy(model.state_dict())
-    rounded = round_weights(model, bits=2, group=None)
+    compressed = round_weights(model, bits=2, group=None)
+    rounded = compressed.module
     for name, value in model.state_dict().items():
         torch.testing.assert_close(value, before[name], rtol=0, atol=0)
     changed = {
@@ -232,14 +234,14 @@ def test_only_linear_weights_change_and_the_old_model_stays() -> None:
     }
     assert changed == {"inner.weight"}
     assert rounded.output.weight is rounded.embedding.weight
-    assert rounded.stored_bits == {"inner.weight": 2 + 16 / 8}
+    assert compressed.bits == {"inner.weight": 2 + 16 / 8}
 
 
 @pytest.mark.parametrize(("alias", "bits"), [("w8", 8.0), ("w3", 3.0), ("w4g32", 4.5), ("w2", 2)])
 def test_bits_count_a_scale_of_16_bits_a_group(alias: str, bits: float) -> None:
     ref = registry.schemes.canonical(alias)
     model = nn.Sequential(nn.Linear(64, 4))
-    stored = registry.schemes.get(ref.name).function(model, **ref.args).stored_bits["0.weight"]
+    stored = registry.schemes.get(ref.name).function(model, **ref.args).bits["0.weight"]
     assert stored == (bits if "g" in alias else bits + 16 / 64)
     assert registry.schemes.get("round").traits["simulated"]
 
@@ -247,10 +249,10 @@ def test_bits_count_a_scale_of_16_bits_a_group(alias: str, bits: float) -> None:
 def test_a_scheme_of_the_user_by_map() -> None:
     model = nn.Sequential(nn.Linear(8, 4), nn.ReLU(), nn.Linear(4, 2))
     signs = map_linear_weights(model, torch.sign, bits=1)
-    assert set(signs[0].weight.unique().tolist()) <= {-1.0, 0.0, 1.0}
-    assert signs.stored_bits == {"0.weight": 1, "2.weight": 1}
-    again = map_linear_weights(signs, lambda weight: weight * 2)
-    assert again.stored_bits == signs.stored_bits
+    assert set(signs.module[0].weight.unique().tolist()) <= {-1.0, 0.0, 1.0}
+    assert signs.bits == {"0.weight": 1, "2.weight": 1}
+    again = map_linear_weights(signs.module, lambda weight: weight * 2)
+    assert merged(signs.bits, again.bits) == signs.bits
 
 
 def test_another_shape_is_refused() -> None:

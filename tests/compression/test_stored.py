@@ -9,7 +9,7 @@ from transformers.pytorch_utils import Conv1D
 from kit.compression.precision import torchao_int8
 from kit.compression.rounding import map_linear_weights
 from kit.compression.rounding import round as round_weights
-from kit.compression.stored import held_bytes, note, noted, stored
+from kit.compression.stored import Compressed, Stored, held_bytes, merged, stored
 
 
 class Mixed(nn.Module):
@@ -23,15 +23,19 @@ class Mixed(nn.Module):
         self.second = nn.Parameter(torch.ones(4, 3, dtype=torch.bfloat16))
 
 
+def counted(compressed: Compressed) -> Stored:
+    return stored(compressed.module, compressed.bits)
+
+
 def test_without_a_scheme_everything_is_as_held() -> None:
-    found = stored(Mixed())
+    found = stored(Mixed(), {})
     assert found.disk_bytes == found.nominal_bytes == 4 * (80 + 48 + 6 + 12) + 2 * 12
     assert found.bits_per_weight == (32 * 60 + 16 * 12) / 72
     assert found.notes == []
 
 
 def test_what_a_scheme_left_is_named_at_its_true_bits() -> None:
-    found = stored(round_weights(Mixed(), bits=4))
+    found = counted(round_weights(Mixed(), bits=4))
     bits = 48 * (4 + 16 / 8)
     assert found.bits_per_weight == (bits + 32 * 12 + 16 * 12) / 72
     assert found.nominal_bytes == 4 * (80 + 6 + 12) + 2 * 12 + bits / 8
@@ -41,13 +45,13 @@ def test_what_a_scheme_left_is_named_at_its_true_bits() -> None:
 
 
 def test_a_scheme_that_tells_no_bits_has_left_nothing_it_changed() -> None:
-    found = stored(map_linear_weights(nn.Sequential(nn.Linear(8, 6)), torch.relu))
+    found = counted(map_linear_weights(nn.Sequential(nn.Linear(8, 6)), torch.relu))
     assert (found.bits_per_weight, found.notes) == (32, [])
 
 
 def test_torchao_leaves_what_is_no_linear_layer() -> None:
     torch.manual_seed(0)
-    found = stored(torchao_int8(nn.Sequential(nn.Linear(32, 16), Conv1D(4, 16))))
+    found = counted(torchao_int8(nn.Sequential(nn.Linear(32, 16), Conv1D(4, 16))))
     bits = 512 * (8 + 32 / 32)
     assert found.bits_per_weight == (bits + 32 * 64) / (512 + 64)
     assert found.disk_bytes == found.nominal_bytes == bits / 8 + 4 * (16 + 64 + 4)
@@ -55,19 +59,18 @@ def test_torchao_leaves_what_is_no_linear_layer() -> None:
 
 
 def test_a_quantized_tensor_counts_what_it_holds() -> None:
-    model = torchao_int8(nn.Sequential(nn.Linear(32, 16, bias=False)))
-    del model.stored_bits  # as transformers loads a quantized checkpoint
+    model = torchao_int8(nn.Sequential(nn.Linear(32, 16, bias=False))).module
     codes, scales, zero_points = 32 * 16, 4 * 16, 16
     assert held_bytes(model[0].weight) == codes + scales + zero_points
-    found = stored(model)
+    found = stored(model, {})  # as transformers loads a quantized checkpoint
     assert found.disk_bytes == found.nominal_bytes == codes + scales + zero_points
     assert found.bits_per_weight == 8 * (codes + scales + zero_points) / (32 * 16)
-    again = stored(round_weights(nn.Sequential(model, nn.Linear(16, 4)), bits=4))
+    again = counted(round_weights(nn.Sequential(model, nn.Linear(16, 4)), bits=4))
     assert again.notes == ["not compressed, at 9.25 bits: 0.0.weight"]
 
 
-def test_notes_of_several_schemes_add_up() -> None:
-    module = note(nn.Linear(2, 2), {"weight": 4.0})
-    assert noted(note(module, {"weight": None, "other": None})) == {"weight": 4.0, "other": None}
-    assert noted(note(module, {"weight": 3.0}))["weight"] == 3.0
-    assert noted(nn.Linear(2, 2)) == {}
+def test_bits_of_several_schemes_add_up() -> None:
+    first = {"weight": 4.0}
+    assert merged(first, {"weight": None, "other": None}) == {"weight": 4.0, "other": None}
+    assert merged(first, {"weight": 3.0}) == {"weight": 3.0}
+    assert merged(first, {}) == first

@@ -7,11 +7,11 @@ from typing import Any
 
 from helpers import measure, toy_texts, toy_variant
 
-from kit.build import weights_folder
 from kit.measurements import Cost
 from kit.ref import Ref
 from kit.runner import Runner
 from kit.spec import Budget, Training, Variant
+from kit.steps import Weights
 
 
 def quantities(runner: Runner, **args: Any) -> dict[str, tuple[float, str]]:
@@ -30,7 +30,7 @@ def test_a_trained_classifier(toys: Ref) -> None:
     assert found["rate"] == (0.03, "1")
     assert found["training_seconds"][0] > 0
     assert found["training_tokens"][0] > 0
-    assert (weights_folder(variant) / "training.json").is_file()
+    assert (Weights(variant).folder / "training.json").is_file()
 
 
 def test_the_state_of_a_language_model_grows_with_its_context(toys: Ref, fresh_store: Path) -> None:

@@ -11,13 +11,13 @@ import torch
 import transformers
 from helpers import KINDS, measure, restored, toy_variant
 
+from kit.architectures.folder import weight_files
 from kit.measurements import Memory
 from kit.measurements import memory as module
 from kit.measurements.bench import Bench, Raw
-from kit.measurements.memory import weight_files
 from kit.ref import Ref
 from kit.registry import register_architecture
-from kit.runner import Runner
+from kit.runner import GraphRunner, Runner
 from kit.spec import Run, Variant
 from kit.values import Undefined
 from kit.workers import Worker
@@ -56,7 +56,7 @@ def test_simulated_bits_count_in_the_weights_and_not_on_disk(toys: Ref) -> None:
 def test_a_graph_is_its_files(toys: Ref) -> None:
     runner = Runner(toy_variant(toys, runtime="onnx"), 1)
     found = quantities(measure(runner, Memory(toys)))
-    assert runner.graph is not None
+    assert isinstance(runner, GraphRunner)
     files = sum(path.stat().st_size for path in runner.graph.parent.glob("model.onnx*"))
     assert found["disk_bytes"] == found["weight_bytes"] == files > 4 * PARAMETERS
     assert found["bits_per_weight"] == 32

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from kit.architectures.modules import Classifier
 from kit.compression.onnx import dynamic_int8
 from kit.runtimes.eager import eager
-from kit.runtimes.onnx import export, onnx
+from kit.runtimes.onnx import onnx, to_onnx
 from kit.values import Undefined
 
 
@@ -26,7 +26,7 @@ def graph(
 ) -> Path:
     path = tmp_path_factory.mktemp("graph") / "model.onnx"
     before = {name: value.clone() for name, value in model.state_dict().items()}
-    export(model, batches[0], path)
+    to_onnx(model, batches[0], path)
     for name, value in model.state_dict().items():
         assert torch.equal(value, before[name])
     return path
@@ -115,7 +115,7 @@ def test_what_cannot_be_exported_is_refused_in_a_sentence_and_nothing_is_printed
     model = classifier(kind)
     capfd.readouterr()
     with pytest.raises(Undefined) as caught:
-        export(model, {"input_ids": ids, "attention_mask": torch.ones_like(ids)}, tmp_path / "m")
+        to_onnx(model, {"input_ids": ids, "attention_mask": torch.ones_like(ids)}, tmp_path / "m")
     assert said in (text := str(caught.value))
     assert len(text) < 400 and text.isprintable() and "[96m" not in text
     assert caught.value.__cause__ is not None
@@ -129,7 +129,7 @@ def test_a_graph_that_answers_otherwise_than_its_module_is_refused(tmp_path: Pat
 
     ids = torch.arange(1, 33).reshape(2, 16)
     with pytest.raises(Undefined, match=r"answers otherwise than the model on inputs of 3 x 11"):
-        export(Other(), {"input_ids": ids}, tmp_path / "model.onnx")
+        to_onnx(Other(), {"input_ids": ids}, tmp_path / "model.onnx")
 
 
 def test_a_session_rests_when_its_call_has_ended(
