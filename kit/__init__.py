@@ -29,9 +29,10 @@ _HOMES = {
         "register_scheme",
         "register_task",
     ),
-    "kit.corruptions": ("Severity", "corrupted_examples"),
+    "kit.corruptions": ("CorruptionRef", "Severity", "corrupted_examples"),
+    "kit.roles": ("Axis", "Rounding", "SplitName", "TaskRef"),
     "kit.tasks.own": ("task_from_frame", "task_from_text"),
-    "kit.measurements.bench": ("CorruptionRef", "Raw", "TaskRef"),
+    "kit.measurements.bench": ("Raw",),
     "kit.compression.rounding": ("map_linear_weights",),
     "kit.measurements": ("Cost", "Features", "Latency", "Memory", "Quality", "SelfTest"),
     "kit.study": ("Study",),
@@ -47,10 +48,10 @@ _HOMES = {
     "kit.analysis.recommend": ("recommend",),
     "kit.analysis.reweight": ("at_shares",),
     "kit.analysis.trends": ("loss_with_distance", "on_the_line"),
+    "kit.meaning": ("expand", "load"),
     "kit.report.placeholders": ("placeholder",),
     "kit.report.publish": ("publish",),
     "kit.report.summary": ("summary",),
-    "kit.results": ("expand", "load"),
 }
 _NAMES = {name: home for home, names in _HOMES.items() for name in names}
 _MODULES = {name: f"kit.{name}" for name in ("assets", "curves", "environment", "presets", "tasks")}

@@ -11,6 +11,7 @@ from kit import build, presets, registry
 from kit.corruptions import graded, mismatch
 from kit.measurements import Cost, Features, Latency, Memory, Quality
 from kit.ref import Ref
+from kit.roles import repeats
 from kit.spec import Budget, Run, Training, Variant
 from kit.study import Study
 from kit.tasks import describe, modality
@@ -18,10 +19,6 @@ from kit.values import SpecError, suggest
 
 Named = str | Ref
 NULL_MODEL_KINDS = ("predictor",)
-_ALWAYS: tuple[dict[str, Any], ...] = ({"batch_size": 1}, {"batch_size": 8}, {"threads": 2})
-REPEATS = {"image": _ALWAYS, "text": (*_ALWAYS, {"padding": "length"})}
-"""Of the baseline, by modality: what changes no more than rounding. The flips of such repeats are
-the floor under all flips."""
 
 
 def evaluate_shift(
@@ -95,7 +92,8 @@ def evaluate_shift(
     batches = _batches({1}, measurements)
     for task in refs:
         if noise_floor:
-            ways = {v: batches for v in real} | {base: [*REPEATS[modality(task)], *batches]}
+            again = repeats(Quality(task), modality(task))
+            ways = {v: batches for v in real} | {base: [*again, *batches]}
             runs += [
                 Run(variant, Quality(task, split, limit, **keeping[variant] | how))
                 for split in asked[task][:1]

@@ -14,6 +14,7 @@ from kit import build, registry, store, tasks
 from kit.architectures.batches import steps
 from kit.architectures.model import shell
 from kit.ref import Ref, content_hash
+from kit.roles import data, shifted_by
 from kit.spec import Run, Variant
 from kit.values import SpecError
 
@@ -37,8 +38,8 @@ def plan(study: Study) -> Plan:
     for run, run_id in study.ids().items():
         status, reason = state(run, run_id)
         minutes = guesses.run(run) / 60 if status == "to do" else 0.0
-        args = run.measurement.args
-        split = " ".join(str(args[key]) for key in ("split", "corruption") if args.get(key))
+        shift = shifted_by(run.measurement).values()
+        split = " ".join(map(str, filter(None, [data(run.measurement).get("split"), *shift])))
         reason = reason or _short_training(run.variant) or _reading(run)
         rows.append(_plan_row(run.variant, run.measurement.name, split, status, minutes, reason))
     for name, reason in study.left_out.items():

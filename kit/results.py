@@ -14,15 +14,12 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-from kit import registry
-from kit.store import project_root, write_text
+from kit.store import write_text
 from kit.values import MOST_WHOLE, shown, suggest, tidy, unboxed, unseen
 
 if TYPE_CHECKING:
     import pandas as pd
     from pydantic import TypeAdapter
-
-    from kit.ref import Ref
 
 KEY = (
     *("study", "variant", "architecture", "schemes", "runtime", "seed"),
@@ -76,11 +73,6 @@ def condition(**parts: Any) -> str:
             given = shown(f"{key}={text}")
             raise ValueError(f"condition {given}: keys are words, values hold no ; or = or break")
     return ";".join(f"{key}={parts[key]}" for key in sorted(parts) if parts[key] is not None)
-
-
-def corruption_parts(corruption: Ref | None) -> dict[str, Any]:
-    """Returns what a corruption adds to the condition of a run's rows: its name and arguments."""
-    return {} if corruption is None else {"corruption": corruption.name, **corruption.args}
 
 
 def parse_condition(text: str) -> dict[str, Any]:
@@ -280,67 +272,3 @@ def read_machines(table: Path) -> pd.DataFrame:
     if "machine" not in frame:
         raise ValueError(f"{path}: column 'machine' is missing")
     return frame.set_index(frame.pop("machine").astype(int))
-
-
-def expand(frame: pd.DataFrame) -> pd.DataFrame:
-    """Returns rows with a column for each part of their conditions, and the columns of `load`."""
-    import pandas as pd
-
-    parts = pd.DataFrame([parse_condition(text) for text in frame.condition], index=frame.index)
-    taken = (*COLUMNS, "higher_is_better", "shift", "simulated")
-    parts = parts.rename(columns=lambda key: f"condition_{key}" if key in taken else key)
-    frame = pd.concat([frame, parts], axis=1)
-    frame["higher_is_better"] = [higher_is_better(metric) for metric in frame.metric]
-    frame["shift"] = [shift(*names) for names in zip(frame.task, frame.split, strict=True)]
-    frame["simulated"] = [is_simulated(schemes) for schemes in frame.schemes]
-    return frame
-
-
-def load(name: str, results: Path | None = None) -> pd.DataFrame:
-    """Returns a published table with a column for each part of its conditions and what is known.
-
-    Joined columns: `higher_is_better` of the metric, `shift` of the split (`near`, `far`, empty in
-    distribution), `simulated` schemes; missing where a name is not registered in this session.
-
-    Args:
-        name: of the table, such as `02_sentiment`; a beginning that fits one table is enough.
-        results: folder of the tables; by default `results/` of the project.
-
-    Raises:
-        FileNotFoundError: no such table.
-    """
-
-    folder = project_root() / "results" if results is None else Path(results)
-    return expand(read_table(table_path(name, folder)))
-
-
-def _trait(kind: str, name: str, trait: str) -> Any:
-    try:
-        return registry.REGISTRIES[kind].get(name).traits.get(trait)
-    except ValueError:  # not registered in this session
-        return None
-
-
-def higher_is_better(metric: str) -> bool | None:
-    """Returns a metric's direction; None where it has none or is not registered here."""
-    if metric.startswith("flips_"):
-        return metric == "flips_gained"
-    better: bool | None = _trait("metrics", metric.removesuffix("_change"), "higher_is_better")
-    return better
-
-
-def shift(task: str, split: str) -> str | None:
-    """Returns whether a split is `near` or `far`; '' in distribution, None where not known here."""
-    shifts = _trait("tasks", task, "shifts")
-    if split == "test" or shifts is None:
-        return "" if split == "test" else None
-    return str(shifts.get(split.removesuffix("/validation"), ""))
-
-
-def is_simulated(schemes: str) -> bool | None:
-    """Says whether one of a row's schemes is simulated; None where one is not registered here."""
-    aliases = registry.schemes.aliases()
-    names = [part.partition("(")[0] for part in schemes.split("+") if part != "fp32"]
-    refs = [aliases[name].name if name in aliases else name for name in names]
-    found = [_trait("schemes", name, "simulated") for name in refs]
-    return None if None in found else any(found)

@@ -23,16 +23,16 @@ from kit.analysis.statistics.clusters import Array
 from kit.ref import content_hash
 from kit.registry import measurements
 from kit.results import condition, parse_condition
+from kit.roles import rounding
 from kit.spec import Run
 from kit.store import Artifact
 
-VARIED = ("batch_size", "padding", "threads")
-"""Arguments of a measurement that change no more than rounding, where nothing that a model computes
-is shared by the items of a batch (as the scale of dynamic int8 is)."""
-
 
 def repeats(runs: Iterable[Run]) -> dict[Run, Run]:
-    """Returns, for each run that does another one again but for `VARIED`, that other one.
+    """Returns, for each run that does another one again but for rounding, that other one.
+
+    What changes no more than rounding (`kit.roles.Rounding`) does so where nothing that a model
+    computes is shared by the items of a batch, as the scale of dynamic int8 is.
 
     Of runs that differ in no more than that, the one with the settings that most runs have, and the
     first of several such, is what the others repeat. It is told from what a study asks for, not
@@ -43,7 +43,8 @@ def repeats(runs: Iterable[Run]) -> dict[Run, Run]:
     usual = Counter(map(_settings, asked))
     alike = defaultdict(list)
     for run in asked:
-        alike[run.variant, run.measurement.replace(**dict.fromkeys(VARIED))].append(run)
+        any_rounding = run.measurement.replace(**dict.fromkeys(rounding(run.measurement)))
+        alike[run.variant, any_rounding].append(run)
     found: dict[Run, Run] = {}
     for same in alike.values():
         main = max(same, key=lambda run: usual[_settings(run)])
@@ -57,7 +58,7 @@ def _saved(run: Run) -> Sequence[str]:
 
 
 def _settings(run: Run) -> tuple[Any, ...]:
-    return tuple(run.measurement.args.get(name) for name in VARIED)
+    return tuple(rounding(run.measurement).items())
 
 
 def noise_floor(
@@ -84,8 +85,9 @@ def noise_floor(
         if main not in found:
             continue  # the rows of the run itself say why
         first, other = found[main], found.get(run)
-        settings = zip(VARIED, _settings(main), _settings(run), strict=True)
-        changed = {name: theirs for name, ours, theirs in settings if ours != theirs}
+        usual = rounding(main.measurement)
+        settings = rounding(run.measurement).items()
+        changed = {name: value for name, value in settings if value != usual[name]}
         text = condition(
             **parse_condition(Sample(first).protocol), varied="+".join(changed), **changed
         )

@@ -14,8 +14,8 @@ from kit.analysis.evaluate import Estimate
 from kit.analysis.sample import Sample
 from kit.analysis.statistics.clusters import Array, Clusters
 from kit.analysis.statistics.intervals import ALONE, Interval, t_quantile, t_test
+from kit.meaning import is_shifted
 from kit.registry import Entry
-from kit.results import parse_condition
 from kit.values import Undefined
 
 Estimates = Mapping[int, tuple[Sample, list[Estimate]]]
@@ -130,15 +130,15 @@ def adjust(rows: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
     """Returns the rows with `p_adjusted` by Holm.
 
     A family is one metric of one study, at the level it is read: pooled rows, or rows of single
-    seeds together; those of corrupted splits apart, whose number would drown the others. Rows of
+    seeds together; those of shifted copies apart, whose number would drown the others. Rows of
     groups keep what `kit.analysis.groups` adjusted.
     """
     made = [dict(row) for row in rows]
     families = defaultdict(list)
     for row in made:
         if not math.isnan(row["p_value"]) and not row["group"]:
-            corrupted = "corruption" in parse_condition(row["condition"])
-            families[row["metric"], row["seed"] == "all", corrupted].append(row)
+            shifted = is_shifted(row["condition"])
+            families[row["metric"], row["seed"] == "all", shifted].append(row)
     for family in families.values():
         adjusted = holm(np.array([row["p_value"] for row in family]))
         for row, p_value in zip(family, adjusted, strict=True):

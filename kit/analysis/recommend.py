@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 from kit.analysis.inferiority import Judgement, amount, non_inferior, rounded
 from kit.analysis.recommendation import Recommendation
 from kit.analysis.rows import records
-from kit.results import is_simulated, parse_condition
+from kit.meaning import is_simulated
+from kit.results import parse_condition
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -12,6 +12,7 @@ from pydantic import Field
 from kit import registry, tasks
 from kit.corruptions.words import kept
 from kit.ref import Ref, content_hash
+from kit.roles import Axis
 from kit.values import SpecError, shown
 
 if TYPE_CHECKING:
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 Severity = Annotated[int, Field(ge=1, le=5)]
 """From 1, which a reader hardly minds, to 5, with which a reader can just live."""
 SEVERITIES = (1, 2, 3, 4, 5)
+CorruptionRef = Annotated[Ref | None, Axis("corruptions")]
+"""An argument that names a corruption of the examples, or None."""
 
 
 def examples_of(

@@ -6,29 +6,16 @@ import contextlib
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Annotated, Any
+from typing import Any
 
 import numpy as np
-from pydantic import BeforeValidator, SkipValidation
 
 from kit import build, registry
-from kit.entries import LATER
 from kit.progress import report
 from kit.ref import Ref
 from kit.runner import Runner
 from kit.spec import Run, Variant
 from kit.verify import TRIED, verify
-
-TaskRef = Annotated[SkipValidation[Ref], BeforeValidator(registry.tasks.canonical)]
-"""An argument that names a task: checked and made canonical like every other Ref."""
-
-
-def _canonical_corruption(ref: Any) -> Ref | None:
-    return None if ref is None else registry.corruptions.canonical(ref)
-
-
-CorruptionRef = Annotated[SkipValidation[Ref | None], BeforeValidator(_canonical_corruption), LATER]
-"""An argument that names a corruption of the examples, or None."""
 
 Columns = Mapping[str, np.ndarray]
 

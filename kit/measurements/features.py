@@ -8,9 +8,10 @@ import numpy as np
 from pydantic import Field
 
 from kit import tasks
-from kit.measurements.bench import Raw, TaskRef
+from kit.measurements.bench import Raw
 from kit.ref import Ref
 from kit.registry import register_measurement
+from kit.roles import SplitName, TaskRef
 from kit.runner import Runner
 
 
@@ -30,7 +31,7 @@ def features(
     runner: Runner,
     *,
     task: TaskRef,
-    split: str = "test",
+    split: SplitName = "test",
     limit: Annotated[int, Field(ge=1)] | None = None,
     threads: Annotated[int, Field(ge=1)] = 1,
 ) -> Raw:

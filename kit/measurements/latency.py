@@ -14,9 +14,10 @@ from kit.analysis.metrics.timing import launch_ratios
 from kit.analysis.statistics.launches import second_stage
 from kit.busyness import BUSY
 from kit.measurements import pairs
-from kit.measurements.bench import Bench, Columns, Driver, Raw, TaskRef
+from kit.measurements.bench import Bench, Columns, Driver, Raw
 from kit.ref import Ref
 from kit.registry import register_measurement
+from kit.roles import SplitName, TaskRef
 from kit.spec import Variant
 from kit.values import SpecError
 from kit.verify import verify
@@ -82,7 +83,7 @@ def latency(
     driver: Driver,
     *,
     task: TaskRef,
-    split: str = "test",
+    split: SplitName = "test",
     batch_sizes: tuple[Annotated[int, Field(ge=1)], ...] = (1, 32),
     lengths: tuple[Annotated[int, Field(ge=1)] | Literal["task"], ...] = ("task",),
     threads: Annotated[int, Field(ge=1)] = 1,

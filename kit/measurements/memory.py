@@ -13,9 +13,10 @@ from kit.architectures.folder import locate, weight_files
 from kit.build import kind_of, load_model, stage
 from kit.compression.onnx import stored_graph
 from kit.compression.stored import Stored, stored
-from kit.measurements.bench import Raw, TaskRef
+from kit.measurements.bench import Raw
 from kit.ref import Ref
 from kit.registry import register_measurement
+from kit.roles import SplitName, TaskRef
 from kit.runner import Runner
 from kit.values import Undefined
 
@@ -38,7 +39,7 @@ def memory(
     runner: Runner,
     *,
     task: TaskRef,
-    split: str = "test",
+    split: SplitName = "test",
     batch_size: Annotated[int, Field(ge=1)] = 32,
     threads: Annotated[int, Field(ge=1)] = 1,
 ) -> Raw:

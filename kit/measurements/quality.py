@@ -9,12 +9,13 @@ import numpy as np
 from pydantic import Field
 
 from kit import presets, registry, tasks
-from kit.corruptions import examples_of, mismatch
+from kit.corruptions import CorruptionRef, examples_of, mismatch
 from kit.entries import LATER
-from kit.measurements.bench import CorruptionRef, Raw, TaskRef
+from kit.measurements.bench import Raw
 from kit.progress import report
 from kit.ref import Ref
 from kit.registry import register_measurement
+from kit.roles import Rounding, SplitName, TaskRef
 from kit.runner import Padding, Runner
 from kit.tasks.task import Task
 from kit.values import SpecError
@@ -66,11 +67,11 @@ def quality(
     runner: Runner,
     *,
     task: TaskRef,
-    split: str = "test",
+    split: SplitName = "test",
     limit: Positive | None = None,
-    batch_size: Positive = 32,
-    threads: Positive = 1,
-    padding: Annotated[Padding, LATER] = "batch",
+    batch_size: Annotated[Positive, Rounding((1, 8))] = 32,
+    threads: Annotated[Positive, Rounding((2,))] = 1,
+    padding: Annotated[Padding, Rounding(("length",), modality="text"), LATER] = "batch",
     features: bool = False,
     context: Positive = 256,
     stride: Positive = 128,

@@ -9,9 +9,10 @@ from pydantic import Field
 
 from kit import environment, presets, tasks
 from kit.measurements import pairs
-from kit.measurements.bench import Driver, Raw, TaskRef
+from kit.measurements.bench import Driver, Raw
 from kit.ref import Ref
 from kit.registry import register_measurement
+from kit.roles import SplitName, TaskRef
 
 
 def SelfTest(task: str | Ref, **args: Any) -> Ref:
@@ -41,7 +42,7 @@ def self_test(
     driver: Driver,
     *,
     task: TaskRef,
-    split: str = "test",
+    split: SplitName = "test",
     batch_sizes: tuple[Annotated[int, Field(ge=1)], ...] = (1, 32),
     length: Annotated[int, Field(ge=1)] | Literal["task"] = "task",
     threads: Annotated[int, Field(ge=1)] = 1,

@@ -13,6 +13,7 @@ import pandas as pd
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 from kit.analysis.rows import records
+from kit.meaning import PLACES, higher_is_better
 from kit.report import tables
 from kit.report.curve_plots import reliability, roc
 from kit.report.dots import changes, quality
@@ -29,7 +30,6 @@ from kit.report.style import (
     shortened,
     styled,
 )
-from kit.results import higher_is_better
 
 __all__ = [
     "bits",
@@ -141,7 +141,7 @@ def bits(table: pd.DataFrame, metric: str = "accuracy", x: str = "", *, title: s
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axes.xaxis.set_minor_locator(NullLocator())
     for turn, (panel, where) in enumerate(panels.items()):
-        colour, style = COLOURS[turn % len(COLOURS)], "-" if where == tables.PLACES[0] else "--"
+        colour, style = COLOURS[turn % len(COLOURS)], "-" if where == PLACES[0] else "--"
         split = rows[rows["_panel"] == panel]
         label = shortened(f"{panel} ({where})" if where else panel)
         for _, line in split.groupby(["architecture", "runtime"], sort=False):

@@ -20,6 +20,7 @@ from kit import results
 from kit.analysis.paired import holm
 from kit.analysis.rows import records
 from kit.analysis.statistics.intervals import t_quantile
+from kit.meaning import split_name
 from kit.registry import metrics
 
 LEVEL = 0.01  # of the corrected p-value below which two ratios of time contradict each other
@@ -88,7 +89,7 @@ def _facts(before: Mapping[Any, Any] | None, after: Mapping[Any, Any] | None) ->
 
 def _kind(row: Mapping[Any, Any]) -> str:
     """Returns by which rule a row is judged."""
-    name = row["metric"].removesuffix("_change")
+    name, _ = split_name(row["metric"])
     artifacts = metrics.get(name).traits["artifacts"] if name in metrics.names() else ()
     if row["unit"] == "bytes":
         return "bytes"

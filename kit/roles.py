@@ -1,0 +1,165 @@
+"""What an argument of a measurement is to the kit: it stands in its annotation, never in its name.
+
+    def prompted(runner, *, task: kit.TaskRef, split: kit.SplitName = "test",
+                 batch_size: Annotated[int, kit.Rounding((1, 8))] = 32,
+                 template: Annotated[str, kit.Axis(neutral="plain")] = "plain") -> kit.Raw: ...
+
+An argument without a role is a setting: runs in which it differs are never set against each other.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from kit import registry
+from kit.ref import Ref
+from kit.values import SpecError, check_name, shown
+
+
+@dataclass(frozen=True)
+class Role:
+    """What an argument is."""
+
+    @property
+    def kind(self) -> str | None:
+        """Of what its values name, such as `tasks`; None where they are plain values."""
+        return None
+
+    def read(self, value: Any) -> Any:
+        """Returns a value as a Ref holds it.
+
+        Raises:
+            SpecError: it cannot be such.
+        """
+        return value if self.kind is None else registry.REGISTRIES[self.kind].canonical(value)
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> Any:
+        from pydantic_core import core_schema
+
+        return core_schema.no_info_before_validator_function(self.read, handler(source))
+
+
+@dataclass(frozen=True)
+class Data(Role):
+    """Says on which data, and in which key column of a row: `task`, or the `split` of it."""
+
+    column: str
+
+    @property
+    def kind(self) -> str | None:
+        return "tasks" if self.column == "task" else None
+
+
+@dataclass(frozen=True)
+class Axis(Role):
+    """Makes a shifted copy of the same items, which keep their ids, as a corruption does.
+
+    A run on a copy is set against the run on the items as they are, and stands in the condition of
+    its rows by the argument's name: `corruption=typos;severity=3`.
+
+    Attributes:
+        of: the kind of what its values name, such as `corruptions`; None: they are plain values.
+        neutral: the value that leaves the items as they are.
+    """
+
+    of: str | None = None
+    neutral: Any = None
+
+    @property
+    def kind(self) -> str | None:
+        return self.of
+
+    def read(self, value: Any) -> Any:
+        if value == self.neutral:
+            return value
+        if isinstance(value, str) and re.search("[;=]", check_name(value, "what shifts the items")):
+            raise SpecError(f"{shown(value)} has a ; or =; conditions of rows need a plain name")
+        return super().read(value)
+
+
+@dataclass(frozen=True)
+class Rounding(Role):
+    """May change nothing but rounding, as the size of a batch: its repeats are the noise floor.
+
+    Attributes:
+        others: values that a repeat tries.
+        modality: of the examples to which it means something, `text` or `image`; empty: both.
+    """
+
+    others: tuple[Any, ...] = ()
+    modality: str = ""
+
+
+TaskRef = Annotated[Ref, Data("task")]
+"""An argument that names a task."""
+SplitName = Annotated[str, Data("split")]
+"""An argument that names a split of the task."""
+
+
+def roles(ask: Ref) -> dict[str, Role]:
+    """Returns the role of each argument of a measurement that has one."""
+    fields = registry.measurements.arguments(ask.name)
+    return {
+        name: each
+        for name, field in fields.items()
+        for each in field.metadata
+        if isinstance(each, Role)
+    }
+
+
+def data(ask: Ref) -> dict[str, Any]:
+    """Returns on which data a measurement is asked, by key column: a Ref and a split's name."""
+    return {
+        role.column: ask.args.get(name)
+        for name, role in roles(ask).items()
+        if isinstance(role, Data)
+    }
+
+
+def on_split(ask: Ref, split: str) -> Ref:
+    """Returns the same measurement on another split, its items as they are."""
+    changed = {name: split for name, role in roles(ask).items() if role == Data("split")}
+    axes = {name: role.neutral for name, role in roles(ask).items() if isinstance(role, Axis)}
+    return ask.replace(**changed, **axes)
+
+
+def shifted_by(ask: Ref) -> dict[str, Any]:
+    """Returns the arguments that make a shifted copy of the items; empty where there is none."""
+    return {
+        name: ask.args[name]
+        for name, role in roles(ask).items()
+        if isinstance(role, Axis) and ask.args.get(name, role.neutral) != role.neutral
+    }
+
+
+def shift_parts(ask: Ref) -> dict[str, Any]:
+    """Returns what a shift adds to the condition of rows: its name, and the arguments of a Ref."""
+    parts: dict[str, Any] = {}
+    for name, value in shifted_by(ask).items():
+        more = {name: value.name, **value.args} if isinstance(value, Ref) else {name: value}
+        parts |= {f"{name}_{key}" if key in parts else key: each for key, each in more.items()}
+    return parts
+
+
+def rounding(ask: Ref) -> dict[str, Any]:
+    """Returns the arguments that may change nothing but rounding, sorted by name."""
+    found = roles(ask)
+    return {n: ask.args.get(n) for n in sorted(found) if isinstance(found[n], Rounding)}
+
+
+def repeats(ask: Ref, modality: str) -> list[dict[str, Any]]:
+    """Returns the arguments of the repeats whose flips are the floor under all flips."""
+    return [
+        {name: value}
+        for name, role in roles(ask).items()
+        if isinstance(role, Rounding) and role.modality in ("", modality)
+        for value in role.others
+    ]
+
+
+def axes() -> set[str]:
+    """Returns the names of the arguments that make shifted copies, of all measurements."""
+    names = registry.measurements.names()
+    return {n for ask in names for n, role in roles(Ref(ask)).items() if isinstance(role, Axis)}
