@@ -23,6 +23,7 @@ _HOMES = {
     "kit.registry": (
         "register_architecture",
         "register_corruption",
+        "register_derived",
         "register_measurement",
         "register_metric",
         "register_runtime",
@@ -44,6 +45,7 @@ _HOMES = {
     ),
     "kit.checks": ("check",),
     "kit.analysis.adapters": ("as_evaluate", "from_evaluate", "from_torchmetrics"),
+    "kit.analysis.derived": ("key_of",),
     "kit.analysis.inferiority": ("non_inferior",),
     "kit.analysis.recommend": ("recommend",),
     "kit.analysis.reweight": ("at_shares",),

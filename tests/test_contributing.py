@@ -18,6 +18,7 @@ ADDED = (
     "parity",
     "sure_and_right",
     "surer_than_usual",
+    "correct_answers",
     "hesitation",
     "buffers",
 )

@@ -16,7 +16,7 @@ pytestmark = pytest.mark.usefixtures("registries")
 
 
 def made(**fields: Any) -> dict[str, Any]:
-    given = {"variant": "v", "seed": 0, "metric": "accuracy", "value": 0.5, "split": "test"}
+    given = {"variant": "v", "seed": 0, "metric": "accuracy", "value": 0.5}
     return results.row(**given | fields)
 
 

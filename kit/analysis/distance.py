@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from kit.analysis.rows import named
+from kit.registry import register_derived
 from kit.store import Artifact
 from kit.values import Undefined
 
@@ -54,6 +55,7 @@ def domain_auroc(
     return float(roc_auc_score(domain, scores))
 
 
+@register_derived(name="domain_auroc", unit="AUROC", higher_is_better=False)
 def distances(artifacts: Sequence[Artifact]) -> list[dict[str, Any]]:
     """Returns a `domain_auroc` row for each split of a task whose features were saved.
 

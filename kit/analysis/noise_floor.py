@@ -10,18 +10,16 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import combinations
-from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 
 from kit.analysis.exemplars import aligned, same_items
-from kit.analysis.metrics.classification import bits_per_byte
 from kit.analysis.rows import Row, named
 from kit.analysis.sample import Sample
 from kit.analysis.statistics.clusters import Array
 from kit.ref import content_hash
-from kit.registry import measurements
+from kit.registry import measurements, metrics, register_derived
 from kit.results import condition, parse_condition
 from kit.roles import rounding
 from kit.spec import Run
@@ -61,10 +59,11 @@ def _settings(run: Run) -> tuple[Any, ...]:
     return tuple(rounding(run.measurement).items())
 
 
+@register_derived(unit="", higher_is_better=False)
 def noise_floor(
     artifacts: Sequence[Artifact],
     again: Mapping[Run, Run],
-    lost: Mapping[Run, tuple[str, str]] = MappingProxyType({}),
+    lost: Mapping[Run, tuple[str, str]],
 ) -> list[Row]:
     """Returns the rows that tell how far repeats of a run differ from it.
 
@@ -152,8 +151,9 @@ _ANSWERS: dict[str, Callable[[Array, Array], Array]] = {
 def _bits(pair: Sequence[Artifact]) -> tuple[float, int, float]:
     """Returns the change in bits per byte, documents and the largest change of one's NLL."""
     documents, (first, other) = aligned(pair, "nll", "bytes")
-    change = bits_per_byte(*other).value - bits_per_byte(*first).value
-    return abs(change), len(documents), float(np.abs(other[0] - first[0]).max())
+    rate = metrics.get("bits_per_byte").function
+    change = abs(rate(*other).value - rate(*first).value)
+    return change, len(documents), float(np.abs(other[0] - first[0]).max())
 
 
 def _rmse(pair: Sequence[Artifact]) -> tuple[float, int, float]:
