@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from kit import store, tasks
-from kit.ref import Ref
+from kit.roles import data
 from kit.study import Study
 from kit.values import SpecError, Undefined
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def reliability(
-    study: Study, variants: Sequence[str], split: str = "test", corruption: Ref | None = None
+    study: Study, variants: Sequence[str], split: str = "test", **shift: Any
 ) -> pd.DataFrame:
     """Returns how often variants are right at each confidence, before and after scaling.
 
@@ -30,7 +30,7 @@ def reliability(
         study: done, with predictions on `validation` and on the split.
         variants: their names; a panel each.
         split: whose items are shown.
-        corruption: and with which corruption.
+        **shift: of items that were shifted, such as `corruption=Ref("typos", severity=3)`.
 
     Returns:
         Columns of `kit.plot.reliability`: panel, line, confidence, accuracy, n, ci_low, ci_high.
@@ -48,7 +48,7 @@ def reliability(
     frames = []
     for name in variants:
         known = _classified(study, name, "validation").columns
-        shown = _classified(study, name, split, corruption).columns
+        shown = _classified(study, name, split, **shift).columns
         lines = {"as it is": shown["logits"]}
         with contextlib.suppress(Undefined):
             heat = fit_temperature(known["logits"], known["label"])
@@ -78,7 +78,7 @@ def roc(study: Study, variant: str, splits: Sequence[str]) -> pd.DataFrame:
     from kit.analysis.metrics.ood import detectors, fit_features
 
     known = _classified(study, variant, "validation").columns
-    asked = dict.fromkeys(str(run.measurement.args.get("split")) for run in study.runs)
+    asked = dict.fromkeys(str(data(run.measurement).get("split")) for run in study.runs)
     tuned_on = [split for split in asked if split.endswith("/validation")]
     parts = [study.predictions(variant, split).columns.get("features") for split in tuned_on]
     shifted_parts = [part for part in parts if part is not None]
@@ -97,15 +97,13 @@ def roc(study: Study, variant: str, splits: Sequence[str]) -> pd.DataFrame:
     return pd.concat(frames, ignore_index=True)
 
 
-def _classified(
-    study: Study, name: str, split: str, corruption: Ref | None = None
-) -> store.Artifact:
+def _classified(study: Study, name: str, split: str, **shift: Any) -> store.Artifact:
     """Returns predictions of one class an item.
 
     Raises:
         SpecError: there are none.
     """
-    found = study.predictions(name, split, corruption)
+    found = study.predictions(name, split, **shift)
     if found.kind != "classification":
         raise SpecError(f"{name} gives {found.kind}; such a curve needs one class an item")
     return found
@@ -131,5 +129,6 @@ def exemplars(study: Study, variant: str, split: str = "test") -> Exemplars:
         [study.predictions(name, split, seed=seed) for seed in all_seeds(name)]
         for name in (study.baseline.name, variant)
     )
-    task = study.predictions(variant, split).run.measurement.args["task"]
+    ask = study.predictions(variant, split).run.measurement
+    task = data(ask)["task"]
     return found(base, ours, study.examples(task, split), tasks.load(task).labels)

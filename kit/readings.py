@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from kit import build, registry, store, tasks
 from kit.corruptions import examples_of
 from kit.ref import Ref
+from kit.roles import data, shifted_by
 from kit.spec import Run, Variant
 from kit.table import artifact_kind
 from kit.values import SpecError, suggest
@@ -46,15 +47,13 @@ class Readings:
             raise SpecError(f"study {self.name!r} has no trained variant yet; run it first")
         return pd.concat(frames, ignore_index=True)
 
-    def flips(
-        self, variant: Variant | str, split: str = "test", corruption: Ref | None = None
-    ) -> pd.DataFrame:
+    def flips(self, variant: Variant | str, split: str = "test", **shift: Any) -> pd.DataFrame:
         """Returns the items that a variant loses or gains against the baseline, to read.
 
         Args:
             variant: or its name; its lowest seed is shown.
             split: which split.
-            corruption: and with which corruption, such as `Ref("typos", severity=3)`.
+            **shift: of items that were shifted, such as `corruption=Ref("typos", severity=3)`.
 
         Returns:
             Columns text (an image's id), label, baseline and variant (what each said), change
@@ -67,13 +66,14 @@ class Readings:
         from kit.analysis.flips import flips
 
         wanted = variant if isinstance(variant, str) else variant.name
-        ours = self.predictions(wanted, split, corruption)
-        theirs = self.predictions(self.baseline.name, split, corruption)
-        task = ours.run.measurement.args["task"]
-        return flips(theirs, ours, self.examples(task, split, corruption), tasks.load(task).labels)
+        ours = self.predictions(wanted, split, **shift)
+        theirs = self.predictions(self.baseline.name, split, **shift)
+        task = data(ours.run.measurement)["task"]
+        texts = self.examples(task, split, shift.get("corruption"))
+        return flips(theirs, ours, texts, tasks.load(task).labels)
 
     def predictions(
-        self, name: str, split: str = "test", corruption: Ref | None = None, seed: int | None = None
+        self, name: str, split: str = "test", *, seed: int | None = None, **shift: Any
     ) -> store.Artifact:
         """Returns what a model predicted of each item; its `columns` are arrays by name.
 
@@ -83,8 +83,8 @@ class Readings:
         Args:
             name: of the variant.
             split: which split.
-            corruption: and with which corruption.
             seed: of the variant; its lowest where not given.
+            **shift: of items that were shifted, such as `corruption=Ref("typos", severity=3)`.
 
         Raises:
             SpecError: no such variant, or no such predictions are done.
@@ -97,20 +97,20 @@ class Readings:
         again = repeats(self.runs)  # these stand in for no run that failed
         ids = {run: run_id for run, run_id in self.ids().items() if run not in again}
         for run, run_id in sorted(ids.items(), key=lambda pair: pair[0].variant.seed):
-            args = run.measurement.args
-            asked = args.get("split") == split and args.get("corruption") == corruption
+            ask = run.measurement
+            asked = data(ask).get("split") == split and shifted_by(ask) == shift
             right = run.variant.name == name and asked and seed in (None, run.variant.seed)
             if right and artifact_kind(run) in registry.QUALITY.values() and store.has(run_id):
                 return store.load(run, run_id)
-        what = f"{split!r}" + (f" with {corruption}" if corruption else "")
+        what = " with ".join([f"{split!r}", *map(str, shift.values())])
         raise SpecError(f"no predictions of {name!r} on {what} are done in study {self.name!r}")
 
     def examples(self, task: Ref, split: str, corruption: Ref | None = None) -> dict[str, str]:
         """Returns what a reader is shown of each item: its text or texts, or an image's id."""
-        data = tasks.load(task)
-        rows = data.split(split)
-        images = data.modality == "image"  # which a table cannot show: their ids find them
-        readable = rows["id"] if images else examples_of(data, rows, corruption)
-        if data.pairs:
+        loaded = tasks.load(task)
+        rows = loaded.split(split)
+        images = loaded.modality == "image"  # which a table cannot show: their ids find them
+        readable = rows["id"] if images else examples_of(loaded, rows, corruption)
+        if loaded.pairs:
             readable = [" \u00b6 ".join(pair) for pair in readable]
         return dict(zip(rows["id"], readable, strict=True))

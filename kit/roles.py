@@ -36,9 +36,9 @@ class Role:
         return value if self.kind is None else registry.REGISTRIES[self.kind].canonical(value)
 
     def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> Any:
-        from pydantic_core import core_schema
+        from pydantic import BeforeValidator
 
-        return core_schema.no_info_before_validator_function(self.read, handler(source))
+        return BeforeValidator(self.read).__get_pydantic_core_schema__(source, handler)
 
 
 @dataclass(frozen=True)

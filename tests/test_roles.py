@@ -5,12 +5,15 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 import pytest
-from helpers import toy_variant
+from helpers import Cells, toy_variant
 
 import kit
 from kit import registry, roles
 from kit.meaning import is_shifted
 from kit.ref import Ref
+from kit.report import tables
+from kit.report.placeholders import fill_verdict, placeholder
+from kit.report.tables import number
 from kit.spec import named
 from kit.values import SpecError
 
@@ -73,3 +76,85 @@ def test_a_wrong_value_is_refused_where_it_is_typed(
     registered()
     with pytest.raises(SpecError, match=message):
         kit.Run(toy_variant(toys), Ref("asked_otherwise", about=toys, **args))
+
+
+PROMPTS = '''
+import numpy as np
+import kit
+from typing import Annotated
+
+TEMPLATES = {"plain": "", "polite": "please tell whether this is kind "}
+
+
+@kit.register_measurement(where="worker", artifacts=("classification",))
+def prompted(
+    runner,
+    *,
+    task: kit.TaskRef,
+    split: kit.SplitName = "test",
+    batch_size: Annotated[int, kit.Rounding((1,))] = 32,
+    template: Annotated[str, kit.Axis(neutral="plain")] = "plain",
+):
+    """Predictions of texts behind a prefix: the same items, shifted."""
+    rows = kit.tasks.load(task).split(split)
+    texts = [TEMPLATES[template] + text for text in rows["text"]]
+    columns = {name: np.asarray(rows[name]) for name in ("cluster", "label", "country")}
+    columns |= {"item": np.asarray(rows["id"]), "group:country": columns.pop("country")}
+    return kit.Raw("classification", columns | {"logits": runner.predict(texts, batch_size)})
+
+
+@kit.register_derived(reads=("accuracy", "nll"), unit="1/nat", higher_is_better=True)
+def right_a_nat(rows):
+    """Share of right answers over the negative log-likelihood, of the items as they are."""
+    place = ("variant", "seed", "split", "condition", "group")
+    nll = {tuple(r[k] for k in place): r["value"] for r in rows if r["metric"] == "nll"}
+    for row in rows:
+        key = tuple(row[name] for name in place)
+        if row["metric"] == "accuracy" and key in nll:
+            yield {**kit.key_of(row), "value": row["value"] / nll[key]}
+'''
+
+
+def test_a_second_axis_and_a_derived_row_from_a_cell_go_through_a_study(
+    toys: Ref, cells: Cells
+) -> None:
+    cells.run(PROMPTS)
+    base = toy_variant(toys)
+    small = base.replace(schemes=["w2"], name="small")
+    asks = [Ref("prompted", task=toys, template=each) for each in ("plain", "polite")]
+    runs = [kit.Run(variant, ask) for variant in (base, small) for ask in asks]
+    runs.append(kit.Run(base, asks[0].replace(batch_size=1)))
+    study = kit.Study("axis", runs, base)
+    plan = study.plan()
+    assert set(plan["split"]) == {"", "test", "test polite"}
+    table = study.run(executor="inline", metrics=["right_a_nat"])
+    assert set(table["status"]) == {"ok"}
+
+    of_small = table[(table.variant == "small") & (table.group == "")]
+    for metric in ("accuracy", "accuracy_change", "flips_lost"):
+        found = of_small[of_small.metric == metric].set_index("condition")
+        assert set(found.index) == {"", "template=polite"} and found.n.nunique() == 1
+    changes = of_small[of_small.metric == "accuracy_change"]
+    assert changes.p_adjusted.tolist() == changes.p_value.tolist(), "each is a family of its own"
+    retained = table[table.metric == "accuracy_retained"]
+    assert set(retained.condition) == {"template=polite"} and set(retained.variant) == {
+        *("base", "small")
+    }
+    (noise,) = table[table.metric == "noise_flips"].itertuples()
+    assert noise.condition == "batch_size=1;varied=batch_size"
+
+    ratio = of_small[of_small.metric == "right_a_nat"].set_index("condition")
+    nll = of_small[of_small.metric == "nll"].set_index("condition")
+    right = of_small[of_small.metric == "accuracy"].set_index("condition")
+    assert ratio.value.to_dict() == pytest.approx((right.value / nll.value).to_dict())
+    assert set(ratio.note) == {"derived from accuracy and nll: no interval"}
+
+    judged = kit.non_inferior(table, 0.5, 0.5)
+    assert set(judged["condition"]) == {""}
+    assert "polite" not in str(kit.summary(table, ["accuracy"]))
+    assert list(tables.shifted(table, "accuracy")["copy"]) == ["polite", "polite"]
+    text = fill_verdict(placeholder("accuracy", "number", variant="small"), table)
+    assert text == number(right.loc["", "value"])
+    base_right = study.predictions("base", template="polite")
+    assert base_right.run.measurement.args["template"] == "polite"
+    assert study.predictions("base").run.measurement.args["template"] == "plain"
