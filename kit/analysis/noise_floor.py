@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from kit.analysis.exemplars import aligned, same_items
+from kit.analysis.paired import aligned
 from kit.analysis.rows import Row, named
 from kit.analysis.sample import Sample
 from kit.analysis.statistics.clusters import Array
@@ -135,9 +135,9 @@ def _row(pairs: Sequence[tuple[Artifact, Artifact]], text: str) -> Row:
 
 def _flips(pair: Sequence[Artifact]) -> tuple[float, int, float]:
     """Returns flips, shared items and the largest change of a score."""
-    items, label, logits = same_items(pair)
-    right = [_ANSWERS[pair[0].kind](each, label) for each in logits]
-    moved = float(np.abs(logits[0] - logits[1]).max())
+    items, ((label, first), (_, other)) = aligned(pair, "label", "logits")
+    right = [_ANSWERS[pair[0].kind](logits, label) for logits in (first, other)]
+    moved = float(np.abs(first - other).max())
     return int((right[0] != right[1]).sum()), len(items), moved
 
 

@@ -16,7 +16,8 @@ from kit.analysis.statistics.clusters import Array, Clusters
 from kit.analysis.statistics.intervals import ALONE, Interval, t_quantile, t_test
 from kit.meaning import is_shifted
 from kit.registry import Entry
-from kit.values import Undefined
+from kit.store import Artifact
+from kit.values import SpecError, Undefined
 
 Estimates = Mapping[int, tuple[Sample, list[Estimate]]]
 """Of one variant, metric and measurement, by seed."""
@@ -230,3 +231,22 @@ def shared_items(items: Sequence[Array]) -> tuple[Array, list[Array | None]]:
         raise Unpaired("an item id stands twice in a run")
     shared = items[0][np.logical_and.reduce([indexes[0].isin(index) for index in indexes])]
     return shared, [index.get_indexer(shared.astype(object)) for index in indexes]
+
+
+def places(artifacts: Sequence[Artifact]) -> tuple[Array, list[Any]]:
+    """Returns the items that all runs have, and where each run has them.
+
+    Raises:
+        SpecError: they share none.
+    """
+    shared, picks = shared_items([one.columns["item"] for one in artifacts])
+    if not len(shared):
+        raise SpecError("the runs of the baseline and the variant share no item")
+    return shared, [slice(None) if pick is None else pick for pick in picks]
+
+
+def aligned(artifacts: Sequence[Artifact], *names: str) -> tuple[Array, list[tuple[Array, ...]]]:
+    """Returns the items that all runs have, and each run's columns of them, in one order."""
+    shared, at = places(artifacts)
+    pairs = zip(artifacts, at, strict=True)
+    return shared, [tuple(one.columns[name][where] for name in names) for one, where in pairs]
