@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from kit import registry
-from kit.results import COLUMNS, parse_condition, read_table, table_path
+from kit.results import COLUMNS, parse_condition, read_table
 from kit.roles import axes
 from kit.store import project_root
+from kit.values import suggest
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -104,6 +105,30 @@ def is_simulated(schemes: str) -> bool | None:
     refs = [aliases[name].name if name in aliases else name for name in names]
     traits = [_trait("schemes", name, "simulated") for name in refs]
     return None if None in traits else any(traits)
+
+
+def table_path(name: str, folder: Path) -> Path:
+    """Returns the CSV of a table; a beginning of its name that fits one table is enough.
+
+    Raises:
+        FileNotFoundError: no such table, or several.
+    """
+    known = [p.stem for p in sorted(folder.glob("*.csv")) if not p.stem.endswith(".machines")]
+    fits = [name] if name in known else [stem for stem in known if name and stem.startswith(name)]
+    if len(fits) != 1:
+        raise FileNotFoundError(f"{folder}: {suggest(name, known, 'table')}")
+    return folder / f"{fits[0]}.csv"
+
+
+def read_machines(table: Path) -> pd.DataFrame:
+    """Returns the machines of a table, as text; the index is the rows' `machine`."""
+    import pandas as pd
+
+    path = table.with_suffix(".machines.csv")
+    frame = pd.read_csv(path, dtype=str, keep_default_na=False)
+    if "machine" not in frame:
+        raise ValueError(f"{path}: column 'machine' is missing")
+    return frame.set_index(frame.pop("machine").astype(int))
 
 
 def expand(frame: pd.DataFrame) -> pd.DataFrame:

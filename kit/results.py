@@ -6,6 +6,7 @@ by hand, a lost column or a doubled row is found where it happens, with its colu
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import math
 import re
@@ -84,10 +85,8 @@ def parse_condition(text: str) -> dict[str, Any]:
             raise ValueError(f"condition {shown(text)}: expected key=value parts joined by ;")
         parts[key] = value
         for number in (float, int):
-            try:
+            with contextlib.suppress(ValueError):
                 parts[key] = number(value)
-            except ValueError:
-                continue
     return parts
 
 
@@ -248,27 +247,3 @@ def read_table(path: Path) -> pd.DataFrame:
         raise ValueError(f"{path}: its rows have more cells than its head has names") from None
     except ValueError as error:  # pandas' parser errors are ValueErrors too
         raise ValueError(f"{path}: {error}") from None
-
-
-def table_path(name: str, folder: Path) -> Path:
-    """Returns the CSV of a table; a beginning of its name that fits one table is enough.
-
-    Raises:
-        FileNotFoundError: no such table, or several.
-    """
-    known = [p.stem for p in sorted(folder.glob("*.csv")) if not p.stem.endswith(".machines")]
-    fits = [name] if name in known else [stem for stem in known if name and stem.startswith(name)]
-    if len(fits) != 1:
-        raise FileNotFoundError(f"{folder}: {suggest(name, known, 'table')}")
-    return folder / f"{fits[0]}.csv"
-
-
-def read_machines(table: Path) -> pd.DataFrame:
-    """Returns the machines of a table, as text; the index is the rows' `machine`."""
-    import pandas as pd
-
-    path = table.with_suffix(".machines.csv")
-    frame = pd.read_csv(path, dtype=str, keep_default_na=False)
-    if "machine" not in frame:
-        raise ValueError(f"{path}: column 'machine' is missing")
-    return frame.set_index(frame.pop("machine").astype(int))

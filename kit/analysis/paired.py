@@ -138,8 +138,7 @@ def adjust(rows: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
     families = defaultdict(list)
     for row in made:
         if not math.isnan(row["p_value"]) and not row["group"]:
-            shifted = is_shifted(row["condition"])
-            families[row["metric"], row["seed"] == "all", shifted].append(row)
+            families[row["metric"], row["seed"] == "all", is_shifted(row["condition"])].append(row)
     for family in families.values():
         adjusted = holm(np.array([row["p_value"] for row in family]))
         for row, p_value in zip(family, adjusted, strict=True):
@@ -204,9 +203,8 @@ def paired(
     shared, picks = shared_items(items)
     if not len(shared):
         raise Unpaired("the variant and the baseline share no item")
-    notes = (
-        [f"{len(items[0]) - len(shared)} items not shared"] if len(shared) < len(items[0]) else []
-    )
+    missing = len(items[0]) - len(shared)
+    notes = [f"{missing} items not shared"] if missing else []
     protocols = {sample.protocol for sample, _ in sides}
     if len(protocols) > 1:
         notes.append("protocols differ: " + " and ".join(sorted(protocols)))

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from kit import results, store
+from kit import meaning, results, store
 from kit.analysis.rows import records
 from kit.report.publish import results_folder
 from kit.values import SpecError, shown
@@ -57,7 +57,7 @@ def _tables() -> list[Path]:
 
 def _row(name: str, place: str) -> tuple[Path, Mapping[str, Any]]:
     try:
-        table = results.table_path(name, results_folder())
+        table = meaning.table_path(name, results_folder())
     except FileNotFoundError as error:
         raise SpecError(str(error)) from None
     rows = records(results.read_table(table))
