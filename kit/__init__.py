@@ -56,7 +56,7 @@ _HOMES = {
     "kit.report.summary": ("summary",),
 }
 _NAMES = {name: home for home, names in _HOMES.items() for name in names}
-_MODULES = {name: f"kit.{name}" for name in ("assets", "curves", "environment", "presets", "tasks")}
+_MODULES = {name: f"kit.{name}" for name in ("assets", "environment", "presets", "tasks")}
 _MODULES["plot"] = "kit.report.plot"
 __all__ = sorted([*_NAMES, *_MODULES])  # noqa: PLE0605 (computed from one table)
 

@@ -1,9 +1,12 @@
-"""What a study that has run lets one read: training curves, flips, predictions, examples."""
+"""What a study that has run lets one read: predictions, flips, examples, curves."""
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from kit import build, registry, store, tasks
 from kit.corruptions import examples_of
@@ -11,10 +14,12 @@ from kit.ref import Ref
 from kit.roles import data, shifted_by
 from kit.spec import Run, Variant
 from kit.table import artifact_kind
-from kit.values import SpecError, suggest
+from kit.values import SpecError, Undefined, suggest
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from kit.analysis.exemplars import Exemplars
 
 
 class Readings:
@@ -114,3 +119,111 @@ class Readings:
         if loaded.pairs:
             readable = [" \u00b6 ".join(pair) for pair in readable]
         return dict(zip(rows["id"], readable, strict=True))
+
+    def reliability(
+        self, variants: Sequence[str], split: str = "test", **shift: Any
+    ) -> pd.DataFrame:
+        """Returns how often variants are right at each confidence, before and after scaling.
+
+        The temperature is each variant's own, fitted on the predictions of the validation split.
+
+        Args:
+            variants: their names; a panel each.
+            split: whose items are shown.
+            **shift: of items that were shifted, such as `corruption=Ref("typos", severity=3)`.
+
+        Returns:
+            Columns of `kit.plot.reliability`: panel, line, confidence, accuracy, n, ci_low,
+            ci_high. A variant that no temperature is best for, such as one without an error on
+            validation, has no line after scaling.
+
+        Raises:
+            SpecError: no such predictions, or not of one class an item.
+        """
+        import pandas as pd
+
+        from kit.analysis.metrics.calibration import reliability as bins
+        from kit.analysis.metrics.scaling import fit_temperature
+
+        frames = []
+        for name in variants:
+            known = self._classified(name, "validation").columns
+            shown = self._classified(name, split, **shift).columns
+            lines = {"as it is": shown["logits"]}
+            with contextlib.suppress(Undefined):
+                heat = fit_temperature(known["logits"], known["label"])
+                lines["temperature scaled"] = shown["logits"] / heat
+            for line, logits in lines.items():
+                frames.append(bins(logits, shown["label"], mass=True).assign(panel=name, line=line))
+        return pd.concat(frames, ignore_index=True)
+
+    def roc(self, variant: str, splits: Sequence[str]) -> pd.DataFrame:
+        """Returns ROC curves of a variant's detectors: is an item of the test split or a shift's?
+
+        Args:
+            variant: its name.
+            splits: shifts; a panel each.
+
+        Returns:
+            Columns of `kit.plot.roc`: panel, line (the detector), fpr, tpr.
+
+        Raises:
+            SpecError: no such predictions, or not of one class an item.
+        """
+        import pandas as pd
+        from sklearn.metrics import roc_curve
+
+        from kit.analysis.metrics.ood import detectors, fit_features
+
+        known = self._classified(variant, "validation").columns
+        asked = dict.fromkeys(str(data(run.measurement).get("split")) for run in self.runs)
+        tuned_on = [split for split in asked if split.endswith("/validation")]
+        parts = [self.predictions(variant, split).columns.get("features") for split in tuned_on]
+        shifted_parts = [part for part in parts if part is not None]
+        outliers = np.concatenate(shifted_parts) if shifted_parts else None
+        space = fit_features(known["label"], known.get("features"), outliers)
+        inside = self.predictions(variant, "test").columns
+        ours = detectors(inside["logits"], inside.get("features"), space)
+        frames = []
+        for split in splits:
+            outside = self.predictions(variant, split).columns
+            theirs = detectors(outside["logits"], outside.get("features"), space)
+            for line in ours:
+                shifted = np.repeat([0, 1], [len(ours[line]), len(theirs[line])])
+                fpr, tpr, _ = roc_curve(shifted, np.concatenate([ours[line], theirs[line]]))
+                frames.append(pd.DataFrame({"panel": split, "line": line, "fpr": fpr, "tpr": tpr}))
+        return pd.concat(frames, ignore_index=True)
+
+    def _classified(self, name: str, split: str, **shift: Any) -> store.Artifact:
+        """Returns predictions of one class an item.
+
+        Raises:
+            SpecError: there are none.
+        """
+        found = self.predictions(name, split, **shift)
+        if found.kind != "classification":
+            raise SpecError(f"{name} gives {found.kind}; such a curve needs one class an item")
+        return found
+
+    def exemplars(self, variant: str, split: str = "test") -> Exemplars:
+        """Returns the items that all seeds of a variant lose and most of the baseline's keep.
+
+        Args:
+            variant: its name.
+            split: of the task.
+
+        Raises:
+            SpecError: no such predictions, or not of one class an item.
+        """
+        from kit.analysis.exemplars import exemplars as found
+
+        def all_seeds(name: str) -> list[int]:
+            return sorted({v.seed for v in self.variants() if v.name == name})
+
+        base, ours = (
+            [self.predictions(name, split, seed=seed) for seed in all_seeds(name)]
+            for name in (self.baseline.name, variant)
+        )
+        ask = self.predictions(variant, split).run.measurement
+        task = data(ask)["task"]
+        return found(base, ours, self.examples(task, split), tasks.load(task).labels)

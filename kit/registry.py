@@ -286,8 +286,8 @@ def register_derived(
     """Registers rows from rows, a metric of a whole study: `f(rows)` gets those of what it reads.
 
     It gives mappings of a row's columns: the key of a row that it read (`kit.key_of`), a `value`
-    and, where there is one, its interval. It gets measured rows alone; a variant of which a row is
-    not measured and none is given has a row with the reason.
+    and, where there is one, its interval. It gets measured rows alone; of a variant that lacks one,
+    and that it gives nothing of, the reason is a row.
 
     Args:
         unit: of the value.
@@ -298,22 +298,14 @@ def register_derived(
         version: raise it when results change; notebook cells leave it out.
     """
     reads = tuple(reads)
+    traits: Any = {"artifacts": ROWS, "reads": reads, "interval": None}
+    traits |= {"higher_is_better": higher_is_better, "unit": unit}
     given = ("rows",) if reads else ("artifacts", "again", "lost")
 
     def register(function: F) -> F:
-        for parameter in positional(function):
-            if parameter not in given:
-                raise SpecError(f"reads={reads}: " + suggest(parameter, given, "parameter"))
-        return metrics.register(
-            function,
-            name=name,
-            version=version,
-            artifacts=ROWS,
-            higher_is_better=higher_is_better,
-            unit=unit,
-            interval=None,
-            reads=reads,
-        )
+        for parameter in set(positional(function)) - {*given}:
+            raise SpecError(f"reads={reads}: " + suggest(parameter, given, "parameter"))
+        return metrics.register(function, name=name, version=version, **traits)
 
     return register
 

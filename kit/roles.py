@@ -18,21 +18,13 @@ from kit.ref import Ref
 from kit.values import SpecError, check_name, shown
 
 
-@dataclass(frozen=True)
 class Role:
-    """What an argument is."""
+    """What an argument is; `kind` is that of what its values name, None where they are plain."""
 
-    @property
-    def kind(self) -> str | None:
-        """Of what its values name, such as `tasks`; None where they are plain values."""
-        return None
+    kind: str | None = None
 
     def read(self, value: Any) -> Any:
-        """Returns a value as a Ref holds it.
-
-        Raises:
-            SpecError: it cannot be such.
-        """
+        """Returns a value as a Ref holds it; raises SpecError where it cannot be such."""
         return value if self.kind is None else registry.REGISTRIES[self.kind].canonical(value)
 
     def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> Any:
@@ -46,10 +38,7 @@ class Data(Role):
     """Says on which data, and in which key column of a row: `task`, or the `split` of it."""
 
     column: str
-
-    @property
-    def kind(self) -> str | None:
-        return "tasks" if self.column == "task" else None
+    kind: str | None = None
 
 
 @dataclass(frozen=True)
@@ -60,16 +49,12 @@ class Axis(Role):
     its rows by the argument's name: `corruption=typos;severity=3`.
 
     Attributes:
-        of: the kind of what its values name, such as `corruptions`; None: they are plain values.
+        kind: of what its values name, such as `corruptions`; None: they are plain values.
         neutral: the value that leaves the items as they are.
     """
 
-    of: str | None = None
+    kind: str | None = None
     neutral: Any = None
-
-    @property
-    def kind(self) -> str | None:
-        return self.of
 
     def read(self, value: Any) -> Any:
         if value == self.neutral:
@@ -92,46 +77,33 @@ class Rounding(Role):
     modality: str = ""
 
 
-TaskRef = Annotated[Ref, Data("task")]
+TaskRef = Annotated[Ref, Data("task", "tasks")]
 """An argument that names a task."""
 SplitName = Annotated[str, Data("split")]
 """An argument that names a split of the task."""
 
 
-def roles(ask: Ref) -> dict[str, Role]:
-    """Returns the role of each argument of a measurement that has one."""
-    fields = registry.measurements.arguments(ask.name)
-    return {
-        name: each
-        for name, field in fields.items()
-        for each in field.metadata
-        if isinstance(each, Role)
-    }
+def roles(ask: Ref, role: type[Role] = Role) -> dict[str, Any]:
+    """Returns the role of each argument of a measurement that has one, or has the one given."""
+    fields = registry.measurements.arguments(ask.name).items()
+    return {n: each for n, f in fields for each in f.metadata if isinstance(each, role)}
 
 
 def data(ask: Ref) -> dict[str, Any]:
     """Returns on which data a measurement is asked, by key column: a Ref and a split's name."""
-    return {
-        role.column: ask.args.get(name)
-        for name, role in roles(ask).items()
-        if isinstance(role, Data)
-    }
+    return {role.column: ask.args.get(name) for name, role in roles(ask, Data).items()}
 
 
 def on_split(ask: Ref, split: str) -> Ref:
     """Returns the same measurement on another split, its items as they are."""
-    changed = {name: split for name, role in roles(ask).items() if role == Data("split")}
-    axes = {name: role.neutral for name, role in roles(ask).items() if isinstance(role, Axis)}
-    return ask.replace(**changed, **axes)
+    splits = {n: split for n, role in roles(ask, Data).items() if role.column == "split"}
+    return ask.replace(**splits, **{n: role.neutral for n, role in roles(ask, Axis).items()})
 
 
 def shifted_by(ask: Ref) -> dict[str, Any]:
     """Returns the arguments that make a shifted copy of the items; empty where there is none."""
-    return {
-        name: ask.args[name]
-        for name, role in roles(ask).items()
-        if isinstance(role, Axis) and ask.args.get(name, role.neutral) != role.neutral
-    }
+    values = {n: (ask.args.get(n, axis.neutral), axis) for n, axis in roles(ask, Axis).items()}
+    return {n: value for n, (value, axis) in values.items() if value != axis.neutral}
 
 
 def shift_parts(ask: Ref) -> dict[str, Any]:
@@ -145,21 +117,16 @@ def shift_parts(ask: Ref) -> dict[str, Any]:
 
 def rounding(ask: Ref) -> dict[str, Any]:
     """Returns the arguments that may change nothing but rounding, sorted by name."""
-    found = roles(ask)
-    return {n: ask.args.get(n) for n in sorted(found) if isinstance(found[n], Rounding)}
+    return {name: ask.args.get(name) for name in sorted(roles(ask, Rounding))}
 
 
 def repeats(ask: Ref, modality: str) -> list[dict[str, Any]]:
     """Returns the arguments of the repeats whose flips are the floor under all flips."""
-    return [
-        {name: value}
-        for name, role in roles(ask).items()
-        if isinstance(role, Rounding) and role.modality in ("", modality)
-        for value in role.others
-    ]
+    found = roles(ask, Rounding).items()
+    fits = [(name, role) for name, role in found if role.modality in ("", modality)]
+    return [{name: value} for name, role in fits for value in role.others]
 
 
 def axes() -> set[str]:
     """Returns the names of the arguments that make shifted copies, of all measurements."""
-    names = registry.measurements.names()
-    return {n for ask in names for n, role in roles(Ref(ask)).items() if isinstance(role, Axis)}
+    return {name for ask in registry.measurements.names() for name in roles(Ref(ask), Axis)}
