@@ -149,7 +149,7 @@ def _plan_row(
 def _reading(run: Run) -> str:
     """Returns what is worth knowing of how a pretrained model reads a run's texts, or why it
     cannot."""
-    task, split = (run.measurement.args.get(name) for name in ("task", "split"))
+    task, split = map(data(run.measurement).get, ("task", "split"))
     if build.kind_of(run.variant) != "pretrained" or not isinstance(task, Ref) or split is None:
         return ""
     limit = run.measurement.args.get("limit")
@@ -157,11 +157,11 @@ def _reading(run: Run) -> str:
     key = content_hash("reading", run.variant.architecture, task, version, split, limit)
 
     def read() -> str:
-        data = tasks.load(task)
-        model = shell(run.variant.architecture, data)
+        loaded = tasks.load(task)
+        model = shell(run.variant.architecture, loaded)
         if model.texts is None:
             return ""
-        rows = model.texts.encode(data.examples(data.split(split, limit)), model.window)
+        rows = model.texts.encode(loaded.examples(loaded.split(split, limit)), model.window)
         cut = sum(row.cut for row in rows)
         return f"{cut:,} of {len(rows):,} texts are cut at {model.window} tokens" if cut else ""
 

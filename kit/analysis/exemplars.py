@@ -42,17 +42,14 @@ def exemplars(
     variants: Sequence[Artifact],
     texts: Mapping[str, str],
     labels: Sequence[str],
-    *,
-    strict: bool = False,
 ) -> Exemplars:
-    """Returns the items that all seeds of a variant lose and the baseline's keep.
+    """Returns the items that all seeds of a variant lose and most of the baseline's keep.
 
     Args:
         baselines: predictions of the baseline, one a seed, on one split.
         variants: of the variant, likewise.
         texts: item id -> text.
         labels: names of the task's labels.
-        strict: all seeds of the baseline have them right, not just most.
 
     Returns:
         Items with columns text, label, baseline and variant (what most seeds say), baseline_right
@@ -75,7 +72,7 @@ def exemplars(
     label = found[0].label[at[0]]
     kept, still = (each.sum(axis=0) for each in right)
     sizes = (len(baselines), len(variants))
-    least = sizes[0] if strict else sizes[0] // 2 + 1
+    least = sizes[0] // 2 + 1
     chosen = np.flatnonzero((kept >= least) & (still == 0))
     modes = [_mode(each[:, chosen], labels) for each in said]
     agreement = (said[1][:, chosen] == modes[1]).mean(axis=0)

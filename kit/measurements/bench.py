@@ -13,6 +13,7 @@ import numpy as np
 from kit import build, registry
 from kit.progress import report
 from kit.ref import Ref
+from kit.roles import data
 from kit.runner import Runner
 from kit.spec import Run, Variant
 from kit.verify import TRIED, verify
@@ -72,7 +73,8 @@ class Bench:
         """
         start, loading = time.perf_counter(), 0.0
         threads = int(run.measurement.args.get("threads") or 1)
-        wanted = (run.variant, threads, run.measurement.args.get("task"))
+        task = data(run.measurement).get("task")
+        wanted = (run.variant, threads, task)
         if self._runner is None or self._held != wanted:
             self._runner = None  # frees the old one before the new one is loaded
             report("loading")
@@ -80,7 +82,6 @@ class Bench:
             self._held = wanted
             loading = time.perf_counter() - start
         entry = registry.measurements.get(run.measurement.name)
-        task = run.measurement.args.get("task")
         if entry.traits["where"] == "worker" and isinstance(task, Ref):
             batch_size = run.measurement.args.get("batch_size") or TRIED
             verify(run.variant, task, threads, batch_size, self._runner)
