@@ -9,7 +9,9 @@ An argument without a role is a setting: runs in which it differs are never set 
 
 from __future__ import annotations
 
+import functools
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -85,8 +87,15 @@ SplitName = Annotated[str, Data("split")]
 
 def roles(ask: Ref, role: type[Role] = Role) -> dict[str, Any]:
     """Returns the role of each argument of a measurement that has one, or has the one given."""
-    fields = registry.measurements.arguments(ask.name).items()
-    return {n: each for n, f in fields for each in f.metadata if isinstance(each, role)}
+    found = _roles(ask.name, registry.measurements.get(ask.name).function)
+    return {name: each for name, each in found.items() if isinstance(each, role)}
+
+
+@functools.lru_cache(256)
+def _roles(name: str, _: Callable[..., Any]) -> dict[str, Role]:
+    """Returns the roles in a function's annotations, as long as the name stands for it."""
+    fields = registry.measurements.arguments(name).items()
+    return {n: each for n, field in fields for each in field.metadata if isinstance(each, Role)}
 
 
 def data(ask: Ref) -> dict[str, Any]:
