@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 from kit.analysis.inferiority import Judgement, amount, non_inferior
-from kit.analysis.recommendation import OBJECTIVES, Flips, Gain, Recommendation, Words, place
+from kit.analysis.recommendation import OBJECTIVES, Flips, Gain, Recommendation, Words, part_of
 from kit.analysis.rows import records
 from kit.meaning import is_simulated
 from kit.results import parse_condition
@@ -146,7 +146,7 @@ def _decide(
     failing = [name for name in cheaper if "fail" in verdicts[name]]
     doubtful = [name for name in cheaper if name not in passing + failing]
     tail = "".join(
-        f" {name} loses too much: {amount(-row.change, row.unit)} on {place(row)}."
+        f" {name} loses too much: {amount(-row.change, row.unit)} on {part_of(row)}."
         for name in failing
         for row in [min((r for r in by_variant[name] if r.verdict == "fail"), key=_spare)]
     )
@@ -164,7 +164,7 @@ def _decide(
     if doubtful:
         best = doubtful[0]
         doubtful_rows = [row for row in by_variant[best] if row.verdict != "pass"]
-        doubts = " ".join(f"On {place(row)}, {row.reason}." for row in _told(doubtful_rows))
+        doubts = " ".join(f"On {part_of(row)}, {row.reason}." for row in _told(doubtful_rows))
         known = ", ".join(words.limit(row) for row in _told(by_variant[best]) if row.n)
         says = f" What they do say, with 95% confidence on each: it loses {known}." if known else ""
         text = (

@@ -63,12 +63,12 @@ class Words:
 
     def limit(self, row: Judgement) -> str:
         lost = "nothing" if row.worst >= 0 else f"at most {amount(-row.worst, row.unit)}"
-        return f"{lost} on {place(row)} ({row.n:,} items)"
+        return f"{lost} on {part_of(row)} ({row.n:,} items)"
 
     def deciding(self, doubts: Sequence[Judgement]) -> str:
         """Says what would decide: so many items, a measurement, or nothing that helps."""
-        lost = [place(row) for row in doubts if not row.n]
-        near = [place(row) for row in doubts if row.n and row.needed <= row.n]
+        lost = [part_of(row) for row in doubts if not row.n]
+        near = [part_of(row) for row in doubts if row.n and row.needed <= row.n]
         if lost:
             return f"Undecided until it is measured on {', '.join(lost)}"
         if near:
@@ -81,7 +81,7 @@ class Words:
             size = self.sizes.get(f"{row.task} {row.split}") if not row.group else None
             of = f" of its {size:,}" if size else ""
             needs.append(
-                f"about {rounded(row.needed):,} items on {place(row)} ({row.n:,}{of} are judged)"
+                f"about {rounded(row.needed):,} items on {part_of(row)} ({row.n:,}{of} are judged)"
             )
         return f"Undecided: {' and '.join(needs)} would decide it, if nothing is lost"
 
@@ -99,7 +99,7 @@ class Words:
         )
 
 
-def place(row: Judgement) -> str:
+def part_of(row: Judgement) -> str:
     return f"{row.split}, {row.group}" if row.group else row.split
 
 
