@@ -54,9 +54,9 @@ def _derived(entry: Entry, read: Sequence[Row]) -> list[Row]:
         if one["status"] != "ok"
     }
     made: list[Row] = []
+    measured = [one for one in read if one["status"] == "ok"]
     try:
-        given = entry.function([one for one in read if one["status"] == "ok"])
-        made = [_completed(entry, fields) for fields in given]
+        made = [_completed(entry, each) for each in entry.function(measured)] if measured else []
     except Undefined as error:
         why = {one["variant"]: ("undefined", str(error)) for one in read}
     except Exception as error:
