@@ -293,14 +293,14 @@ def register_derived(
         unit: of the value.
         higher_is_better: its direction; None where there is none.
         reads: names of metrics, changes and other statistics; where a study has no rows of one of
-            them it gives none. Without any, `f(artifacts, again, lost)` gets what runs saved.
+            them it gives none. Without any, it asks by name for what runs saved: `artifacts`, ...
         name: of its rows' `metric`; the function's where not given.
         version: raise it when results change; notebook cells leave it out.
     """
     reads = tuple(reads)
     traits: Any = {"artifacts": ROWS, "reads": reads, "interval": None}
     traits |= {"higher_is_better": higher_is_better, "unit": unit}
-    given = ("rows",) if reads else ("artifacts", "again", "lost")
+    given = ("rows",) if reads else ("artifacts", "samples", "baseline", "again", "lost")
 
     def register(function: F) -> F:
         for parameter in set(positional(function)) - {*given}:

@@ -69,7 +69,8 @@ def rows_of(
         run: ("undefined" if known["undefined"] else "error", known["message"])
         for run, known in lost.items()
     }
-    rows += derive(names, rows, artifacts=artifacts, again=again, lost=why)
+    study = {"artifacts": artifacts, "samples": samples, "baseline": baseline}
+    rows += derive(names, rows, **study, again=again, lost=why)
     for run in [run for run in lost if run not in again]:
         sample = related.sample(store.Artifact(run, ids[run], artifact_kind(run), {}))
         rows += missing(sample, names, *why[run])

@@ -30,8 +30,8 @@ def derive(names: Sequence[str], rows: Sequence[Row], **study: Any) -> list[Row]
     Args:
         names: of metrics, derivations among them.
         rows: of single runs and comparisons.
-        **study: what the kit's own derivations ask for by name: `artifacts`, `again` and `lost`
-            (see `kit.analysis.noise_floor`).
+        **study: what derivations that read no rows ask for by name: `artifacts`, `samples`,
+            `baseline`, `again` and `lost` (see `kit.analysis.noise_floor`).
     """
     made: list[Row] = []
     for entry in map(metrics.get, names):
