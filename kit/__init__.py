@@ -24,15 +24,17 @@ _HOMES = {
         "register_architecture",
         "register_corruption",
         "register_exporter",
+        "register_derived",
         "register_measurement",
         "register_metric",
         "register_runtime",
         "register_scheme",
         "register_task",
     ),
-    "kit.corruptions": ("Severity", "corrupted_examples"),
+    "kit.corruptions": ("CorruptionRef", "Severity", "corrupted_examples"),
+    "kit.roles": ("Axis", "Rounding", "TaskRef"),
     "kit.tasks.own": ("task_from_frame", "task_from_text"),
-    "kit.measurements.bench": ("CorruptionRef", "Raw", "Split", "TaskRef"),
+    "kit.measurements.bench": ("Raw", "Split"),
     "kit.compression.rounding": ("map_linear_weights",),
     "kit.compression.stored": ("Compressed",),
     "kit.measurements": (
@@ -54,17 +56,18 @@ _HOMES = {
     ),
     "kit.checks": ("check",),
     "kit.analysis.adapters": ("as_evaluate", "from_evaluate", "from_torchmetrics"),
+    "kit.analysis.derived": ("key_of",),
     "kit.analysis.inferiority": ("non_inferior",),
     "kit.analysis.recommend": ("recommend",),
     "kit.analysis.reweight": ("at_shares",),
     "kit.analysis.trends": ("loss_with_distance", "on_the_line"),
+    "kit.meaning": ("expand", "load"),
     "kit.report.placeholders": ("placeholder",),
     "kit.report.publish": ("publish",),
     "kit.report.summary": ("summary",),
-    "kit.results": ("expand", "load"),
 }
 _NAMES = {name: home for home, names in _HOMES.items() for name in names}
-_MODULES = {name: f"kit.{name}" for name in ("assets", "curves", "environment", "presets", "tasks")}
+_MODULES = {name: f"kit.{name}" for name in ("assets", "environment", "presets", "tasks")}
 _MODULES["plot"] = "kit.report.plot"
 __all__ = sorted([*_NAMES, *_MODULES])  # noqa: PLE0605 (computed from one table)
 

@@ -11,6 +11,7 @@ from kit import build, presets, registry
 from kit.corruptions import graded, mismatch
 from kit.measurements import Cost, Latency, Memory, Quality
 from kit.ref import Ref
+from kit.roles import repeats
 from kit.spec import Budget, Run, Training, Variant
 from kit.study import Study
 from kit.tasks import chosen_splits, modality, splits_of
@@ -18,10 +19,6 @@ from kit.variants import Named, among, combinations, each_seed, is_simulated, of
 
 RATES = (1e-3, 3e-3, 1e-2)
 NULL_MODEL_KINDS = ("predictor",)
-_ALWAYS: tuple[dict[str, Any], ...] = ({"batch_size": 1}, {"batch_size": 8}, {"threads": 2})
-REPEATS = {"image": _ALWAYS, "text": (*_ALWAYS, {"padding": "length"})}
-"""Of the baseline, by modality: what changes no more than rounding. The flips of such repeats are
-the floor under all flips."""
 
 
 def evaluate_shift(
@@ -213,7 +210,8 @@ def _repeats(
     task: Ref, base: Variant, others: Iterable[Variant], batches: list[dict[str, Any]]
 ) -> Iterator[tuple[Variant, dict[str, Any]]]:
     """Yields the variants that predict again, and how: the baseline in every way."""
-    ways = {v: batches for v in others} | {base: [*REPEATS[modality(task)], *batches]}
+    again = repeats(Quality(task), modality(task))
+    ways = {v: batches for v in others} | {base: [*again, *batches]}
     for variant, hows in ways.items():
         yield from ((variant, how) for how in hows)
 

@@ -15,6 +15,7 @@ from kit import build, registry, store, tasks
 from kit.architectures.batches import steps
 from kit.architectures.model import shell
 from kit.ref import Ref, content_hash
+from kit.roles import data, shifted_by
 from kit.spec import Run, Variant
 from kit.values import SpecError
 
@@ -38,8 +39,8 @@ def plan(study: Study) -> Plan:
     for run in study.runs:
         status, reason = state(run)
         minutes = guesses.run(run) / 60 if status == "to do" else 0.0
-        args = run.measurement.args
-        split = " ".join(str(args[key]) for key in ("split", "corruption") if args.get(key))
+        shift = shifted_by(run.measurement).values()
+        split = " ".join(map(str, filter(None, [data(run.measurement).get("split"), *shift])))
         reason = reason or _short_training(run.variant) or _reading(run)
         rows.append(_plan_row(run.variant, run.measurement.name, split, status, minutes, reason))
     for name, reason in study.left_out.items():
@@ -142,7 +143,7 @@ def _plan_row(
 def _reading(run: Run) -> str:
     """Returns what is worth knowing of how a pretrained model reads a run's texts, or why it
     cannot."""
-    task, split = (run.measurement.args.get(name) for name in ("task", "split"))
+    task, split = map(data(run.measurement).get, ("task", "split"))
     if build.kind_of(run.variant) != "pretrained" or not isinstance(task, Ref) or split is None:
         return ""
     limit = run.measurement.args.get("limit")
@@ -150,11 +151,11 @@ def _reading(run: Run) -> str:
     key = content_hash("reading", run.variant.architecture, task, version, split, limit)
 
     def read() -> str:
-        data = tasks.load(task)
-        model = shell(run.variant.architecture, data)
+        loaded = tasks.load(task)
+        model = shell(run.variant.architecture, loaded)
         if model.texts is None:
             return ""
-        rows = model.texts.encode(data.examples(data.split(split, limit)), model.window)
+        rows = model.texts.encode(loaded.examples(loaded.split(split, limit)), model.window)
         cut = sum(row.cut for row in rows)
         return f"{cut:,} of {len(rows):,} texts are cut at {model.window} tokens" if cut else ""
 

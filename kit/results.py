@@ -6,6 +6,7 @@ by hand, a lost column or a doubled row is found where it happens, with its colu
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import math
 import re
@@ -14,15 +15,12 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-from kit import registry
-from kit.store import project_root, write_text
+from kit.store import write_text
 from kit.values import MOST_WHOLE, shown, suggest, tidy, unboxed, unseen
 
 if TYPE_CHECKING:
     import pandas as pd
     from pydantic import TypeAdapter
-
-    from kit.ref import Ref
 
 KEY = (
     *("study", "variant", "architecture", "schemes", "runtime", "seed"),
@@ -78,11 +76,6 @@ def condition(**parts: Any) -> str:
     return ";".join(f"{key}={parts[key]}" for key in sorted(parts) if parts[key] is not None)
 
 
-def corruption_parts(corruption: Ref | None) -> dict[str, Any]:
-    """Returns what a corruption adds to the condition of a run's rows: its name and arguments."""
-    return {} if corruption is None else {"corruption": corruption.name, **corruption.args}
-
-
 def parse_condition(text: str) -> dict[str, Any]:
     """Returns the parts of a condition; whole and decimal numbers as numbers."""
     parts: dict[str, Any] = {}
@@ -92,10 +85,8 @@ def parse_condition(text: str) -> dict[str, Any]:
             raise ValueError(f"condition {shown(text)}: expected key=value parts joined by ;")
         parts[key] = value
         for number in (float, int):
-            try:
+            with contextlib.suppress(ValueError):
                 parts[key] = number(value)
-            except ValueError:
-                continue
     return parts
 
 
@@ -256,91 +247,3 @@ def read_table(path: Path) -> pd.DataFrame:
         raise ValueError(f"{path}: its rows have more cells than its head has names") from None
     except ValueError as error:  # pandas' parser errors are ValueErrors too
         raise ValueError(f"{path}: {error}") from None
-
-
-def table_path(name: str, folder: Path) -> Path:
-    """Returns the CSV of a table; a beginning of its name that fits one table is enough.
-
-    Raises:
-        FileNotFoundError: no such table, or several.
-    """
-    known = [p.stem for p in sorted(folder.glob("*.csv")) if not p.stem.endswith(".machines")]
-    fits = [name] if name in known else [stem for stem in known if name and stem.startswith(name)]
-    if len(fits) != 1:
-        raise FileNotFoundError(f"{folder}: {suggest(name, known, 'table')}")
-    return folder / f"{fits[0]}.csv"
-
-
-def read_machines(table: Path) -> pd.DataFrame:
-    """Returns the machines of a table, as text; the index is the rows' `machine`."""
-    import pandas as pd
-
-    path = table.with_suffix(".machines.csv")
-    frame = pd.read_csv(path, dtype=str, keep_default_na=False)
-    if "machine" not in frame:
-        raise ValueError(f"{path}: column 'machine' is missing")
-    return frame.set_index(frame.pop("machine").astype(int))
-
-
-def expand(frame: pd.DataFrame) -> pd.DataFrame:
-    """Returns rows with a column for each part of their conditions, and the columns of `load`."""
-    import pandas as pd
-
-    parts = pd.DataFrame([parse_condition(text) for text in frame.condition], index=frame.index)
-    taken = (*COLUMNS, "higher_is_better", "shift", "simulated")
-    parts = parts.rename(columns=lambda key: f"condition_{key}" if key in taken else key)
-    frame = pd.concat([frame, parts], axis=1)
-    frame["higher_is_better"] = [higher_is_better(metric) for metric in frame.metric]
-    frame["shift"] = [shift(*names) for names in zip(frame.task, frame.split, strict=True)]
-    frame["simulated"] = [is_simulated(schemes) for schemes in frame.schemes]
-    return frame
-
-
-def load(name: str, results: Path | None = None) -> pd.DataFrame:
-    """Returns a published table with a column for each part of its conditions and what is known.
-
-    Joined columns: `higher_is_better` of the metric, `shift` of the split (`near`, `far`, empty in
-    distribution), `simulated` schemes; missing where a name is not registered in this session.
-
-    Args:
-        name: of the table, such as `02_sentiment`; a beginning that fits one table is enough.
-        results: folder of the tables; by default `results/` of the project.
-
-    Raises:
-        FileNotFoundError: no such table.
-    """
-
-    folder = project_root() / "results" if results is None else Path(results)
-    return expand(read_table(table_path(name, folder)))
-
-
-def _trait(kind: str, name: str, trait: str) -> Any:
-    try:
-        return registry.REGISTRIES[kind].get(name).traits.get(trait)
-    except ValueError:  # not registered in this session
-        return None
-
-
-def higher_is_better(metric: str) -> bool | None:
-    """Returns a metric's direction; None where it has none or is not registered here."""
-    if metric.startswith("flips_"):
-        return metric == "flips_gained"
-    better: bool | None = _trait("metrics", metric.removesuffix("_change"), "higher_is_better")
-    return better
-
-
-def shift(task: str, split: str) -> str | None:
-    """Returns whether a split is `near` or `far`; '' in distribution, None where not known here."""
-    shifts = _trait("tasks", task, "shifts")
-    if split == "test" or shifts is None:
-        return "" if split == "test" else None
-    return str(shifts.get(split.removesuffix("/validation"), ""))
-
-
-def is_simulated(schemes: str) -> bool | None:
-    """Says whether one of a row's schemes is simulated; None where one is not registered here."""
-    aliases = registry.schemes.aliases()
-    names = [part.partition("(")[0] for part in schemes.split("+") if part != "fp32"]
-    refs = [aliases[name].name if name in aliases else name for name in names]
-    found = [_trait("schemes", name, "simulated") for name in refs]
-    return None if None in found else any(found)

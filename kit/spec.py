@@ -19,6 +19,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, PlainValidator
 
 from kit import registry
 from kit.ref import OWN_KEYS, Ref, Spec, content_hash
+from kit.roles import roles
 from kit.values import MOST_WHOLE, SpecError, check_name, refusal, shown, tidy, unboxed
 
 TRAINING_VERSION = 1
@@ -274,11 +275,11 @@ def exporters(variant: Variant) -> list[registry.Entry]:
 
 
 def named(measurement: Ref) -> list[tuple[str, Ref]]:
-    """Returns the kind and Ref of what a measurement's arguments name: tasks and a corruption."""
+    """Returns the kind and Ref of what a measurement's arguments name, as their roles say."""
     return [
-        ("corruptions" if argument == "corruption" else "tasks", ref)
-        for argument, ref in measurement.args.items()
-        if isinstance(ref, Ref)
+        (role.kind, measurement.args[name])
+        for name, role in roles(measurement).items()
+        if role.kind is not None and isinstance(measurement.args.get(name), Ref)
     ]
 
 

@@ -11,6 +11,7 @@ from kit.busyness import BUSY
 from kit.plan import failure, plan, state
 from kit.readings import Readings
 from kit.ref import Ref, content_hash
+from kit.roles import data
 from kit.spec import Run, Variant
 from kit.table import rows_of
 from kit.values import SpecError, check_name, shown, suggest
@@ -196,7 +197,7 @@ class Study(Readings):
     @staticmethod
     def _sizes(runs: Iterable[Run]) -> dict[str, int]:
         """Returns how many items there are in each `task split`, whatever was judged of it."""
-        named = {run.measurement.args.get("task") for run in runs}
+        named = {data(run.measurement).get("task") for run in runs}
         return {
             f"{task.name} {split}": size
             for task in named

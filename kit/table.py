@@ -23,8 +23,8 @@ def rows_of(
         names: of the metrics.
         baseline: what paired rows are against.
     """
-    from kit.analysis.distance import distances
-    from kit.analysis.noise_floor import noise_floor, repeats
+    from kit.analysis.derived import derive
+    from kit.analysis.noise_floor import repeats
     from kit.analysis.paired import adjust
     from kit.analysis.sample import Related
     from kit.analysis.score import compare, missing, score
@@ -55,7 +55,8 @@ def rows_of(
         run: ("undefined" if known["undefined"] else "error", known["message"])
         for run, known in lost.items()
     }
-    rows += distances(samples, baseline) + noise_floor(artifacts, again, why)
+    study = {"artifacts": artifacts, "samples": samples, "baseline": baseline}
+    rows += derive(names, rows, **study, again=again, lost=why)
     for run in [run for run in lost if run not in again]:
         sample = related.sample(store.Artifact(run, run.id, artifact_kind(run), {}))
         rows += missing(sample, names, *why[run])

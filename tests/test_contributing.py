@@ -19,6 +19,7 @@ ADDED = (
     "parity",
     "sure_and_right",
     "surer_than_usual",
+    "correct_answers",
     "hesitation",
     "buffers",
 )

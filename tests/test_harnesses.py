@@ -6,6 +6,7 @@ import pytest
 from helpers import toy_task, toy_texts, toy_variant
 
 import kit
+from kit import roles
 from kit.analysis.noise_floor import repeats
 from kit.ref import Ref
 from kit.spec import Variant
@@ -32,7 +33,7 @@ def test_a_shift_study_has_every_split_and_null_models_untimed(toys: Ref) -> Non
         if run.measurement.name == "classify" and run.variant.name == "base"
     ]
     repeats = [each for each in settings if each != usual]
-    assert repeats == [usual | how for how in kit.harnesses.REPEATS["text"]]
+    assert repeats == [usual | how for how in roles.repeats(kit.Quality(toys), "text")]
     assert not [r for r in study.runs if r.variant.name == "majority" and _batch(r) == 1]
     with pytest.raises(SpecError, match="baseline 'base w4' is not among the variants"):
         kit.evaluate_shift([base], tasks=[toys], baseline=base.replace(schemes=["w4"]))

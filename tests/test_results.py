@@ -6,12 +6,11 @@ import math
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kit import registry, results
+from kit import results
 
 plain = st.text(st.characters(codec="utf-8", exclude_categories=["C", "Z"]), max_size=8)
 
@@ -109,36 +108,3 @@ def test_conditions_are_canonical() -> None:
     assert results.parse_condition("") == {} and results.condition() == ""
     with pytest.raises(ValueError, match="values hold no"):
         results.condition(a="1;b=2")
-
-
-def test_load_expands_and_joins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for kind in ("tasks", "schemes"):
-        monkeypatch.setattr(registry.REGISTRIES[kind], "_loaded", True)
-        monkeypatch.setattr(registry.REGISTRIES[kind], "_entries", {})
-        monkeypatch.setattr(registry.REGISTRIES[kind], "_aliases", {})
-
-    def toys() -> None: ...
-    def halve(model: Any, *, bits: int = 8) -> None: ...
-
-    registry.register_task(kind="classification", shifts={"amazon": "near"}, version=1)(toys)
-    registry.register_scheme(form="module", simulated=True, aliases={"h8": {}}, version=1)(halve)
-    known = {"task": "toys", "schemes": "h8", "split": "amazon"}
-    rows = [
-        made(**known, condition="batch_size=32;length=128;shift=3"),
-        made(**known | {"split": "test", "schemes": "fp32"}, metric="nll_change"),
-        made(task="gone", schemes="gone", metric="gone"),
-    ]
-    results.write_table(results.to_frame(rows), tmp_path / "02_toys.csv")
-    (tmp_path / "02_toys.machines.csv").write_text("machine\n1\n", encoding="utf-8")
-    table = results.load("02", tmp_path).set_index("metric")
-    assert table.loc["accuracy", ["batch_size", "length"]].tolist() == [32, 128]
-    assert table.loc["accuracy", ["higher_is_better", "shift", "simulated"]].tolist() == [
-        *(True, "near", True)
-    ]
-    assert table.loc["accuracy", "condition_shift"] == 3, "kept apart from the joined column"
-    assert table.loc["nll_change", ["higher_is_better", "shift", "simulated"]].tolist() == [
-        *(False, "", False)
-    ]
-    assert pd.isna(table.loc["gone", ["higher_is_better", "shift", "simulated"]]).all()
-    with pytest.raises(FileNotFoundError, match="02_toys"):
-        results.load("03_toys", tmp_path)

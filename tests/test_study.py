@@ -302,7 +302,7 @@ def test_several_labels_an_item_go_through_a_study(registries: None) -> None:
     assert len(flips) == 34 and set(flips["change"]) == {"lost"}
     assert set(flips["label"]) <= {"nice", "seven", "nice, seven", "none"}
     with pytest.raises(SpecError, match="b gives multi_label; such a curve needs one class"):
-        kit.curves.reliability(study, ["b"], "test")
+        study.reliability(["b"], "test")
 
 
 def test_a_repeat_stands_in_for_no_run_that_failed(toys: Ref) -> None:

@@ -9,6 +9,7 @@ import numpy as np
 
 from kit.analysis.rows import named
 from kit.analysis.sample import Sample
+from kit.registry import register_derived
 from kit.spec import Variant
 from kit.store import Artifact
 from kit.values import Undefined
@@ -56,6 +57,7 @@ def domain_auroc(
     return float(roc_auc_score(domain, scores))
 
 
+@register_derived(name="domain_auroc", unit="AUROC", higher_is_better=False)
 def distances(samples: Sequence[Sample], baseline: Variant) -> list[dict[str, Any]]:
     """Returns a `domain_auroc` row for each shift's test part, as the baseline's features see it.
 

@@ -121,7 +121,7 @@ def asked_for(entry: Entry, sample: Sample) -> bool:
 
     Of corrupted items the kit's own metrics are reported only where they are `graded`.
     """
-    if sample.corrupted and entry.in_kit and not entry.traits.get("graded"):
+    if sample.shifted and entry.in_kit and not entry.traits.get("graded"):
         return False
     columns, needed = sample.artifact.columns, entry.traits.get("columns", ())
     if isinstance(needed, Mapping):

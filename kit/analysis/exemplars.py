@@ -8,12 +8,12 @@ compressed deep neural networks forget?", 2019).
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from kit.analysis.answers import answers
-from kit.analysis.paired import shared_items
+from kit.analysis.paired import places
 from kit.analysis.statistics.clusters import Array
 from kit.store import Artifact
 from kit.values import SpecError
@@ -42,17 +42,14 @@ def exemplars(
     variants: Sequence[Artifact],
     texts: Mapping[str, str],
     labels: Sequence[str],
-    *,
-    strict: bool = False,
 ) -> Exemplars:
-    """Returns the items that all seeds of a variant lose and the baseline's keep.
+    """Returns the items that all seeds of a variant lose and most of the baseline's keep.
 
     Args:
         baselines: predictions of the baseline, one a seed, on one split.
         variants: of the variant, likewise.
         texts: item id -> text.
         labels: names of the task's labels.
-        strict: all seeds of the baseline have them right, not just most.
 
     Returns:
         Items with columns text, label, baseline and variant (what most seeds say), baseline_right
@@ -67,7 +64,7 @@ def exemplars(
     if not baselines or not variants:
         raise SpecError("exemplars needs predictions of the baseline and of the variant")
     both, bases = [*baselines, *variants], len(baselines)
-    shared, at = _places(both)
+    shared, at = places(both)
     found = [answers(one, labels) for one in both]
     words = np.stack([each.said[where] for each, where in zip(found, at, strict=True)])
     hits = np.stack([each.right[where] for each, where in zip(found, at, strict=True)])
@@ -75,7 +72,7 @@ def exemplars(
     label = found[0].label[at[0]]
     kept, still = (each.sum(axis=0) for each in right)
     sizes = (len(baselines), len(variants))
-    least = sizes[0] if strict else sizes[0] // 2 + 1
+    least = sizes[0] // 2 + 1
     chosen = np.flatnonzero((kept >= least) & (still == 0))
     modes = [_mode(each[:, chosen], labels) for each in said]
     agreement = (said[1][:, chosen] == modes[1]).mean(axis=0)
@@ -92,39 +89,6 @@ def exemplars(
     )
     table = table.iloc[np.lexsort((-agreement, -kept[chosen]))].reset_index(drop=True)
     return Exemplars(table, len(shared), _chance(kept + still, sizes[0], sizes[1], least))
-
-
-def same_items(artifacts: Sequence[Artifact]) -> tuple[Array, Array, list[Array]]:
-    """Returns id and label of the items that all runs have, and each run's scores of them.
-
-    Raises:
-        SpecError: they share none.
-    """
-    shared, found = aligned(artifacts, "label", "logits")
-    return shared, found[0][0], [logits for _, logits in found]
-
-
-def aligned(artifacts: Sequence[Artifact], *names: str) -> tuple[Array, list[tuple[Array, ...]]]:
-    """Returns the items that all runs have, and each run's columns of them, in one order.
-
-    Raises:
-        SpecError: they share none.
-    """
-    shared, at = _places(artifacts)
-    pairs = zip(artifacts, at, strict=True)
-    return shared, [tuple(one.columns[name][where] for name in names) for one, where in pairs]
-
-
-def _places(artifacts: Sequence[Artifact]) -> tuple[Array, list[Any]]:
-    """Returns the items that all runs have, and where each run has them.
-
-    Raises:
-        SpecError: they share none.
-    """
-    shared, picks = shared_items([one.columns["item"] for one in artifacts])
-    if not len(shared):
-        raise SpecError("the runs of the baseline and the variant share no item")
-    return shared, [slice(None) if pick is None else pick for pick in picks]
 
 
 def _mode(said: Array, labels: Sequence[str]) -> Array:

@@ -16,6 +16,7 @@ from kit.analysis.rows import Row, change_row, interval_of, row_of
 from kit.analysis.sample import Sample
 from kit.analysis.statistics.clusters import Array, Clusters
 from kit.analysis.statistics.intervals import Interval
+from kit.meaning import join_name
 from kit.registry import Entry
 
 SMALLEST_GROUP, MOST_GROUPS = 20, 20
@@ -190,8 +191,8 @@ def group_rows(entry: Entry, estimate: Estimate, sample: Sample) -> Iterator[Row
         worst, best = parts[ordered[0]], parts[ordered[-1]]
         gap = replace(estimate, value=abs(best.value - worst.value), note=f"to {ordered[-1]}")
         for metric, one in (
-            (f"worst_group_{entry.name}", worst),
-            (f"{entry.name}_group_gap", gap),
+            (join_name(entry.name, "worst_group"), worst),
+            (join_name(entry.name, "group_gap"), gap),
         ):
             told = replace(one, note=" ".join(each for each in (ordered[0], one.note) if each))
             yield row_of(sample, entry, told, Interval(note=BIASED), group=column, metric=metric)
@@ -228,5 +229,5 @@ def change_rows(
         if excess is not None:
             note = "flagged: it loses more than twice the mean" if excess.flagged else ""
             tested = {"p_value": excess.p_value, "p_adjusted": excess.p_adjusted, "mde": math.nan}
-            about = here | {"metric": f"{entry.name}_excess_loss"} | tested
+            about = here | {"metric": join_name(entry.name, "excess_loss")} | tested
             yield change_row(sample, entry, excess.change, condition, found.n, note, about)

@@ -7,8 +7,8 @@ from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 from kit.analysis.rows import Row, records
+from kit.meaning import is_shifted, join_name, split_name
 from kit.registry import metrics as registered
-from kit.results import parse_condition
 from kit.spec import Positive
 from kit.values import checked, shown
 
@@ -60,8 +60,8 @@ def non_inferior(
     pass all of them is no likelier to slip through for their number, so none is corrected
     (intersection-union test, Berger, Technometrics 24, 1982). A split or group that one variant
     has and another has not is `not enough evidence` for the other. Left out: validation splits,
-    and rows whose condition has a `corruption` (a copy of the data that was damaged on purpose is
-    no split of the task; it is reported, not judged).
+    and rows of shifted copies, as a corruption makes (a copy that was damaged on purpose is no
+    split of the task; it is reported, not judged).
 
     Args:
         table: of a study, or from `kit.load`.
@@ -103,14 +103,16 @@ def non_inferior(
 
 def _changes(table: pd.DataFrame, metric: str, *, groups: bool) -> dict[tuple[str, Cell], Row]:
     """Returns the paired rows to judge by, over seeds where there are such."""
-    rows = [row for row in records(table) if row["metric"] == f"{metric}_change"]
+    name = join_name(metric, "change")
+    rows = [row for row in records(table) if row["metric"] == name]
     rows = [row for row in rows if not row["split"].endswith("validation")]
-    rows = [row for row in rows if "corruption" not in parse_condition(row["condition"])]
+    rows = [row for row in rows if not is_shifted(row["condition"])]
     rows = [row for row in rows if groups or not row["group"]]
     names = sorted({row["baseline"] for row in rows})
     if len(names) != 1:
-        found = f"several baselines ({', '.join(names)})" if names else f"no {metric}_change rows"
-        known = {m.removesuffix("_change") for m in table["metric"] if m.endswith("_change")}
+        found = f"several baselines ({', '.join(names)})" if names else f"no {name} rows"
+        there = map(split_name, table["metric"])
+        known = {changed for changed, statistic in there if statistic == "change"}
         found += f" (of {', '.join(sorted(known))} there are)" if known and not names else ""
         raise ValueError(
             f"the table has {found}; non-inferiority needs one metric against one baseline"

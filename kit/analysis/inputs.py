@@ -15,6 +15,7 @@ import numpy as np
 from kit.analysis.sample import VALIDATION, Sample
 from kit.analysis.statistics.clusters import Array
 from kit.registry import Entry
+from kit.roles import data
 from kit.values import Undefined
 
 REFERENCE, OOD, FITTED, LABELS = "reference_", "ood_", "fitted", "labels"
@@ -150,7 +151,7 @@ def _other(
 
 def _is_validation(sample: Sample) -> bool:
     """Says whether it is the split that fits are made on: set against it, a fit looks too good."""
-    return bool(sample.artifact.run.measurement.args.get("split") == VALIDATION)
+    return bool(data(sample.artifact.run.measurement).get("split") == VALIDATION)
 
 
 def _fitted(entry: Entry, sample: Sample | None) -> dict[str, Any]:

@@ -10,29 +10,27 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import combinations
-from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 
-from kit.analysis.exemplars import aligned, same_items
-from kit.analysis.metrics.classification import bits_per_byte
+from kit.analysis.paired import aligned
 from kit.analysis.rows import Row, named
 from kit.analysis.sample import Sample
 from kit.analysis.statistics.clusters import Array
 from kit.ref import content_hash
-from kit.registry import measurements
+from kit.registry import measurements, metrics, register_derived
 from kit.results import condition, parse_condition
+from kit.roles import rounding
 from kit.spec import Run
 from kit.store import Artifact
 
-VARIED = ("batch_size", "padding", "threads")
-"""Arguments of a measurement that change no more than rounding, where nothing that a model computes
-is shared by the items of a batch (as the scale of dynamic int8 is)."""
-
 
 def repeats(runs: Iterable[Run]) -> dict[Run, Run]:
-    """Returns, for each run that does another one again but for `VARIED`, that other one.
+    """Returns, for each run that does another one again but for rounding, that other one.
+
+    What changes no more than rounding (`kit.roles.Rounding`) does so where nothing that a model
+    computes is shared by the items of a batch, as the scale of dynamic int8 is.
 
     Of runs that differ in no more than that, the one with the settings that most runs have, and the
     first of several such, is what the others repeat. It is told from what a study asks for, not
@@ -43,7 +41,8 @@ def repeats(runs: Iterable[Run]) -> dict[Run, Run]:
     usual = Counter(map(_settings, asked))
     alike = defaultdict(list)
     for run in asked:
-        alike[run.variant, run.measurement.replace(**dict.fromkeys(VARIED))].append(run)
+        any_rounding = run.measurement.replace(**dict.fromkeys(rounding(run.measurement)))
+        alike[run.variant, any_rounding].append(run)
     found: dict[Run, Run] = {}
     for same in alike.values():
         main = max(same, key=lambda run: usual[_settings(run)])
@@ -57,13 +56,14 @@ def _saved(run: Run) -> Sequence[str]:
 
 
 def _settings(run: Run) -> tuple[Any, ...]:
-    return tuple(run.measurement.args.get(name) for name in VARIED)
+    return tuple(rounding(run.measurement).items())
 
 
+@register_derived(unit="", higher_is_better=False)
 def noise_floor(
     artifacts: Sequence[Artifact],
     again: Mapping[Run, Run],
-    lost: Mapping[Run, tuple[str, str]] = MappingProxyType({}),
+    lost: Mapping[Run, tuple[str, str]],
 ) -> list[Row]:
     """Returns the rows that tell how far repeats of a run differ from it.
 
@@ -84,8 +84,9 @@ def noise_floor(
         if main not in found:
             continue  # the rows of the run itself say why
         first, other = found[main], found.get(run)
-        settings = zip(VARIED, _settings(main), _settings(run), strict=True)
-        changed = {name: theirs for name, ours, theirs in settings if ours != theirs}
+        usual = rounding(main.measurement)
+        settings = rounding(run.measurement).items()
+        changed = {name: value for name, value in settings if value != usual[name]}
         text = condition(
             **parse_condition(Sample(first).protocol), varied="+".join(changed), **changed
         )
@@ -134,9 +135,9 @@ def _row(pairs: Sequence[tuple[Artifact, Artifact]], text: str) -> Row:
 
 def _flips(pair: Sequence[Artifact]) -> tuple[float, int, float]:
     """Returns flips, shared items and the largest change of a score."""
-    items, label, logits = same_items(pair)
-    right = [_ANSWERS[pair[0].kind](each, label) for each in logits]
-    moved = float(np.abs(logits[0] - logits[1]).max())
+    items, ((label, first), (_, other)) = aligned(pair, "label", "logits")
+    right = [_ANSWERS[pair[0].kind](logits, label) for logits in (first, other)]
+    moved = float(np.abs(first - other).max())
     return int((right[0] != right[1]).sum()), len(items), moved
 
 
@@ -150,8 +151,9 @@ _ANSWERS: dict[str, Callable[[Array, Array], Array]] = {
 def _bits(pair: Sequence[Artifact]) -> tuple[float, int, float]:
     """Returns the change in bits per byte, documents and the largest change of one's NLL."""
     documents, (first, other) = aligned(pair, "nll", "bytes")
-    change = bits_per_byte(*other).value - bits_per_byte(*first).value
-    return abs(change), len(documents), float(np.abs(other[0] - first[0]).max())
+    rate = metrics.get("bits_per_byte").function
+    change = abs(rate(*other).value - rate(*first).value)
+    return change, len(documents), float(np.abs(other[0] - first[0]).max())
 
 
 def _rmse(pair: Sequence[Artifact]) -> tuple[float, int, float]:

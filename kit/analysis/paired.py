@@ -14,9 +14,10 @@ from kit.analysis.evaluate import Estimate
 from kit.analysis.sample import Sample
 from kit.analysis.statistics.clusters import Array, Clusters
 from kit.analysis.statistics.intervals import ALONE, Interval, t_quantile, t_test
+from kit.meaning import is_shifted
 from kit.registry import Entry
-from kit.results import parse_condition
-from kit.values import Undefined
+from kit.store import Artifact
+from kit.values import SpecError, Undefined
 
 Estimates = Mapping[int, tuple[Sample, list[Estimate]]]
 """Of one variant, metric and measurement, by seed."""
@@ -130,15 +131,14 @@ def adjust(rows: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
     """Returns the rows with `p_adjusted` by Holm.
 
     A family is one metric of one study, at the level it is read: pooled rows, or rows of single
-    seeds together; those of corrupted splits apart, whose number would drown the others. Rows of
+    seeds together; those of shifted copies apart, whose number would drown the others. Rows of
     groups keep what `kit.analysis.groups` adjusted.
     """
     made = [dict(row) for row in rows]
     families = defaultdict(list)
     for row in made:
         if not math.isnan(row["p_value"]) and not row["group"]:
-            corrupted = "corruption" in parse_condition(row["condition"])
-            families[row["metric"], row["seed"] == "all", corrupted].append(row)
+            families[row["metric"], row["seed"] == "all", is_shifted(row["condition"])].append(row)
     for family in families.values():
         adjusted = holm(np.array([row["p_value"] for row in family]))
         for row, p_value in zip(family, adjusted, strict=True):
@@ -203,9 +203,8 @@ def paired(
     shared, picks = shared_items(items)
     if not len(shared):
         raise Unpaired("the variant and the baseline share no item")
-    notes = (
-        [f"{len(items[0]) - len(shared)} items not shared"] if len(shared) < len(items[0]) else []
-    )
+    missing = len(items[0]) - len(shared)
+    notes = [f"{missing} items not shared"] if missing else []
     protocols = {sample.protocol for sample, _ in sides}
     if len(protocols) > 1:
         notes.append("protocols differ: " + " and ".join(sorted(protocols)))
@@ -230,3 +229,22 @@ def shared_items(items: Sequence[Array]) -> tuple[Array, list[Array | None]]:
         raise Unpaired("an item id stands twice in a run")
     shared = items[0][np.logical_and.reduce([indexes[0].isin(index) for index in indexes])]
     return shared, [index.get_indexer(shared.astype(object)) for index in indexes]
+
+
+def places(artifacts: Sequence[Artifact]) -> tuple[Array, list[Any]]:
+    """Returns the items that all runs have, and where each run has them.
+
+    Raises:
+        SpecError: they share none.
+    """
+    shared, picks = shared_items([one.columns["item"] for one in artifacts])
+    if not len(shared):
+        raise SpecError("the runs of the baseline and the variant share no item")
+    return shared, [slice(None) if pick is None else pick for pick in picks]
+
+
+def aligned(artifacts: Sequence[Artifact], *names: str) -> tuple[Array, list[tuple[Array, ...]]]:
+    """Returns the items that all runs have, and each run's columns of them, in one order."""
+    shared, at = places(artifacts)
+    pairs = zip(artifacts, at, strict=True)
+    return shared, [tuple(one.columns[name][where] for name in names) for one, where in pairs]

@@ -7,34 +7,19 @@ few items to tell is a verdict of its own, with the number that would do.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Literal
 
-from kit.analysis.inferiority import Judgement, amount, non_inferior, rounded
-from kit.analysis.recommendation import Recommendation
+from kit.analysis.inferiority import Judgement, amount, non_inferior
+from kit.analysis.recommendation import OBJECTIVES, Flips, Gain, Recommendation, Words, part_of
 from kit.analysis.rows import records
-from kit.results import is_simulated, parse_condition
+from kit.meaning import is_simulated
+from kit.results import parse_condition
 
 if TYPE_CHECKING:
     import pandas as pd
 
 Row = dict[str, Any]
-
-OBJECTIVES = {
-    "latency": ("speedup", "times as fast as"),
-    "memory": ("peak_bytes", "times smaller in memory than"),
-    "disk": ("disk_bytes", "times smaller on disk than"),
-}
-
-
-class Gain(NamedTuple):
-    """How many times cheaper, its interval, and whether that is shown."""
-
-    factor: float = math.nan
-    low: float = math.nan
-    high: float = math.nan
-    shown: bool = False
 
 
 def recommend(
@@ -69,7 +54,7 @@ def recommend(
     rows, place = records(table), at if objective == "latency" else ""
     gains = _gains(rows, objective, place, baseline)
     details["gain"] = [gains[row.variant].factor for row in judgements]
-    words = _Words(
+    words = Words(
         objective,
         at,
         metric,
@@ -116,21 +101,10 @@ def _unknown(rows: list[Row], objective: str, at: str) -> dict[str, str]:
     return {row["variant"]: row["note"] for row in here}
 
 
-class _Flips(NamedTuple):
-    """Items that a variant has right, or wrong, in the judged batches and not in these."""
-
-    variant: str
-    batch_size: Any
-    task: str
-    split: str
-    items: float
-    n: int
-
-
-def _batch_flips(rows: list[Row], baseline: str) -> list[_Flips]:
+def _batch_flips(rows: list[Row], baseline: str) -> list[Flips]:
     """Returns each variant's flips by size of the batch, where above the baseline's."""
     found = [
-        _Flips(row["variant"], size, row["task"], row["split"], row["value"], row["n"])
+        Flips(row["variant"], size, row["task"], row["split"], row["value"], row["n"])
         for row in rows
         if row["metric"] == "noise_flips" and row["status"] == "ok"
         for varied, size in [map(parse_condition(row["condition"]).get, ("varied", "batch_size"))]
@@ -146,66 +120,6 @@ def _smaller(base: Row, ours: Row) -> Gain:
     return Gain(base["value"] / ours["value"] if ours["value"] else math.inf, shown=shown)
 
 
-@dataclass(frozen=True)
-class _Words:
-    """Turns numbers into the sentences of the paragraph."""
-
-    objective: str
-    at: str
-    metric: str
-    baseline: str
-    flips: list[_Flips]
-    unknown: dict[str, str]
-    sizes: Mapping[str, int]
-    """Items of `task split`, where they are known."""
-
-    def gain(self, gain: Gain) -> str:
-        place = f" at {self.at}" if self.objective == "latency" else ""
-        text = f"{gain.factor:.2g} {OBJECTIVES[self.objective][1]} {self.baseline}{place}"
-        return text if math.isnan(gain.low) else f"{text} (95%: {gain.low:.3g} to {gain.high:.3g})"
-
-    def limit(self, row: Judgement) -> str:
-        lost = "nothing" if row.worst >= 0 else f"at most {amount(-row.worst, row.unit)}"
-        return f"{lost} on {_place(row)} ({row.n:,} items)"
-
-    def deciding(self, doubts: Sequence[Judgement]) -> str:
-        """Says what would decide: so many items, a measurement, or nothing that helps."""
-        lost = [_place(row) for row in doubts if not row.n]
-        near = [_place(row) for row in doubts if row.n and row.needed <= row.n]
-        if lost:
-            return f"Undecided until it is measured on {', '.join(lost)}"
-        if near:
-            return (
-                f"Undecided, and more items would hardly help: on {', '.join(near)} it lies too "
-                "near the margin"
-            )
-        needs = []
-        for row in doubts:
-            size = self.sizes.get(f"{row.task} {row.split}") if not row.group else None
-            of = f" of its {size:,}" if size else ""
-            needs.append(
-                f"about {rounded(row.needed):,} items on {_place(row)} ({row.n:,}{of} are judged)"
-            )
-        return f"Undecided: {' and '.join(needs)} would decide it, if nothing is lost"
-
-    def batch(self, name: str) -> str:
-        """Says how a variant's answers depend on the batch; at the size recommended, if any is."""
-        size = parse_condition(self.at).get("batch_size") if self.objective == "latency" else None
-        mine = [f for f in self.flips if f.variant == name and size in (None, f.batch_size)]
-        if not mine:
-            return ""
-        worst = max(mine, key=lambda flips: flips.items / flips.n)
-        return (
-            f" Its answers depend on the batch: at batch_size={worst.batch_size}, "
-            f"{worst.items:.0f} of {worst.n:,} items on {worst.split} are right or wrong otherwise "
-            "than in the batches that were judged."
-        )
-
-
-def _place(row: Judgement) -> str:
-    return f"{row.split}, {row.group}" if row.group else row.split
-
-
 def _told(rows: Sequence[Judgement]) -> list[Judgement]:
     """Returns the rows to be told of: every split, but of the groups the one that does worst."""
     groups = [row for row in rows if row.group]
@@ -219,7 +133,7 @@ def _spare(row: Judgement) -> float:
 
 
 def _decide(
-    judgements: list[Judgement], gains: dict[str, Gain], words: _Words
+    judgements: list[Judgement], gains: dict[str, Gain], words: Words
 ) -> tuple[Literal["pick", "keep", "undecided"], str, str]:
     """Returns verdict, choice and paragraph."""
     by_variant: dict[str, list[Judgement]] = {}
@@ -232,7 +146,7 @@ def _decide(
     failing = [name for name in cheaper if "fail" in verdicts[name]]
     doubtful = [name for name in cheaper if name not in passing + failing]
     tail = "".join(
-        f" {name} loses too much: {amount(-row.change, row.unit)} on {_place(row)}."
+        f" {name} loses too much: {amount(-row.change, row.unit)} on {part_of(row)}."
         for name in failing
         for row in [min((r for r in by_variant[name] if r.verdict == "fail"), key=_spare)]
     )
@@ -250,7 +164,7 @@ def _decide(
     if doubtful:
         best = doubtful[0]
         doubtful_rows = [row for row in by_variant[best] if row.verdict != "pass"]
-        doubts = " ".join(f"On {_place(row)}, {row.reason}." for row in _told(doubtful_rows))
+        doubts = " ".join(f"On {part_of(row)}, {row.reason}." for row in _told(doubtful_rows))
         known = ", ".join(words.limit(row) for row in _told(by_variant[best]) if row.n)
         says = f" What they do say, with 95% confidence on each: it loses {known}." if known else ""
         text = (

@@ -3,15 +3,104 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from kit import display
-from kit.analysis.inferiority import Judgement, amount
+from kit.analysis.inferiority import Judgement, amount, rounded
 from kit.analysis.rows import records
+from kit.results import parse_condition
 
 if TYPE_CHECKING:
     import pandas as pd
+
+
+OBJECTIVES = {
+    "latency": ("speedup", "times as fast as"),
+    "memory": ("peak_bytes", "times smaller in memory than"),
+    "disk": ("disk_bytes", "times smaller on disk than"),
+}
+
+
+class Gain(NamedTuple):
+    """How many times cheaper, its interval, and whether that is shown."""
+
+    factor: float = math.nan
+    low: float = math.nan
+    high: float = math.nan
+    shown: bool = False
+
+
+class Flips(NamedTuple):
+    """Items that a variant has right, or wrong, in the judged batches and not in these."""
+
+    variant: str
+    batch_size: Any
+    task: str
+    split: str
+    items: float
+    n: int
+
+
+@dataclass(frozen=True)
+class Words:
+    """Turns numbers into the sentences of the paragraph."""
+
+    objective: str
+    at: str
+    metric: str
+    baseline: str
+    flips: list[Flips]
+    unknown: dict[str, str]
+    sizes: Mapping[str, int]
+    """Items of `task split`, where they are known."""
+
+    def gain(self, gain: Gain) -> str:
+        place = f" at {self.at}" if self.objective == "latency" else ""
+        text = f"{gain.factor:.2g} {OBJECTIVES[self.objective][1]} {self.baseline}{place}"
+        return text if math.isnan(gain.low) else f"{text} (95%: {gain.low:.3g} to {gain.high:.3g})"
+
+    def limit(self, row: Judgement) -> str:
+        lost = "nothing" if row.worst >= 0 else f"at most {amount(-row.worst, row.unit)}"
+        return f"{lost} on {part_of(row)} ({row.n:,} items)"
+
+    def deciding(self, doubts: Sequence[Judgement]) -> str:
+        """Says what would decide: so many items, a measurement, or nothing that helps."""
+        lost = [part_of(row) for row in doubts if not row.n]
+        near = [part_of(row) for row in doubts if row.n and row.needed <= row.n]
+        if lost:
+            return f"Undecided until it is measured on {', '.join(lost)}"
+        if near:
+            return (
+                f"Undecided, and more items would hardly help: on {', '.join(near)} it lies too "
+                "near the margin"
+            )
+        needs = []
+        for row in doubts:
+            size = self.sizes.get(f"{row.task} {row.split}") if not row.group else None
+            of = f" of its {size:,}" if size else ""
+            needs.append(
+                f"about {rounded(row.needed):,} items on {part_of(row)} ({row.n:,}{of} are judged)"
+            )
+        return f"Undecided: {' and '.join(needs)} would decide it, if nothing is lost"
+
+    def batch(self, name: str) -> str:
+        """Says how a variant's answers depend on the batch; at the size recommended, if any is."""
+        size = parse_condition(self.at).get("batch_size") if self.objective == "latency" else None
+        mine = [f for f in self.flips if f.variant == name and size in (None, f.batch_size)]
+        if not mine:
+            return ""
+        worst = max(mine, key=lambda flips: flips.items / flips.n)
+        return (
+            f" Its answers depend on the batch: at batch_size={worst.batch_size}, "
+            f"{worst.items:.0f} of {worst.n:,} items on {worst.split} are right or wrong otherwise "
+            "than in the batches that were judged."
+        )
+
+
+def part_of(row: Judgement) -> str:
+    return f"{row.split}, {row.group}" if row.group else row.split
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ from kit.analysis.statistics.clusters import Array
 from kit.analysis.statistics.influence import Influence, Ratio
 from kit.analysis.statistics.intervals import smooth
 from kit.registry import metrics
+from kit.roles import data
 from kit.store import Artifact
 from kit.values import SpecError, shown, suggest
 
@@ -105,17 +106,17 @@ def at_shares(
             reads = " or ".join(entry.traits["artifacts"])
             raise SpecError(f"{metric} is a metric of {reads}; these are of {artifact.kind}")
         sample, run = Sample(artifact), artifact.run
+        place = data(run.measurement)
         estimate = next(iter(evaluate(entry, sample)), Estimate("", note="it gives no value"))
         strata = _strata(artifact, by)
         names, sizes = np.unique(strata, return_counts=True)
         for name, observed in zip(names.tolist(), sizes / len(strata), strict=True):
             for share in shares:
-                args = run.measurement.args
                 row = {
                     "variant": run.variant.name,
                     "seed": run.variant.seed,
-                    "task": args["task"].name,
-                    "split": args["split"],
+                    "task": place["task"].name,
+                    "split": place["split"],
                     by: name,
                     "observed": observed,
                     "share": share,

@@ -20,6 +20,7 @@ from kit.analysis.statistics.launches import launches
 from kit.ref import content_hash
 from kit.registry import Entry
 from kit.results import row
+from kit.roles import data
 from kit.spec import Run, Variant
 
 if TYPE_CHECKING:
@@ -35,17 +36,16 @@ def records(table: pd.DataFrame) -> list[Row]:
 
 def named(run: Run, **fields: Any) -> Row:
     """Returns a row with the key columns that a run knows."""
-    variant, args = run.variant, run.measurement.args
+    variant = run.variant
     given = {
         "variant": variant.name,
         "architecture": variant.architecture.name,
         "schemes": variant.scheme_name,
         "runtime": variant.runtime.name,
         "seed": variant.seed,
-        "task": args["task"].name if args.get("task") else "",
-        "split": args.get("split") or "",
     }
-    return row(**(given | fields))
+    place = {name: getattr(at, "name", at) for name, at in data(run.measurement).items()}
+    return row(**(given | place | fields))
 
 
 def row_of(

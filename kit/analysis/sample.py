@@ -1,11 +1,12 @@
 """An artifact with what all metrics of it share, and the other artifacts of its study they need.
 
-A temperature is fitted on the validation split, a corrupted split is set against the clean one.
+A temperature is fitted on the validation split, a shifted copy is set against the items as they
+are.
 `Related` finds these other artifacts, here and nowhere else, by what they are to a run:
 
 - `validation`: the validation split in distribution; what `register_metric(fit=...)` reads.
 - `ood`: the validation parts of the task's shifts, concatenated; parameters `ood_*` of a fit.
-- `clean`: of a corrupted run, the same split uncorrupted.
+- `clean`: of a run on a shifted copy (`kit.roles.Axis`), the same split as it is.
 - `test`: of a shift, the test split (of a shift's validation part, the validation split).
 - `reference`: either of the last two; parameters `reference_*` of a metric.
 
@@ -25,7 +26,8 @@ import numpy as np
 from kit import registry
 from kit.analysis.statistics.clusters import Array, Clusters
 from kit.ref import Ref
-from kit.results import condition, corruption_parts
+from kit.results import condition
+from kit.roles import data, on_split, shift_parts, shifted_by
 from kit.spec import Run
 from kit.store import Artifact
 from kit.values import Undefined
@@ -50,13 +52,13 @@ class Sample:
     @property
     def protocol(self) -> str:
         """Condition of all its rows; of a run that failed, what is known of it."""
-        known = corruption_parts(self.artifact.run.measurement.args.get("corruption"))
-        return condition(**known | self.artifact.info.get("protocol", {}))
+        shift = shift_parts(self.artifact.run.measurement)
+        return condition(**shift | self.artifact.info.get("protocol", {}))
 
     @property
-    def corrupted(self) -> bool:
-        """Says whether its items were corrupted on purpose."""
-        return self.artifact.run.measurement.args.get("corruption") is not None
+    def shifted(self) -> bool:
+        """Says whether its items are a copy that was shifted on purpose, as by a corruption."""
+        return bool(shifted_by(self.artifact.run.measurement))
 
     def items(self, beside: Sample | None = None) -> Array:
         """Returns the items' ids; with another sample, its ids first, marked as such."""
@@ -180,14 +182,12 @@ class Related:
 
 def _roles(run: Run) -> Iterator[tuple[str, list[Run]]]:
     """Yields each role and the runs that would fill it, whether or not a study asks for them."""
-    args = run.measurement.args
-    task, split, corruption = args.get("task"), args.get("split"), args.get("corruption")
+    task, split = map(data(run.measurement).get, ("task", "split"))
     if not isinstance(task, Ref) or not isinstance(split, str):
         return
-    clean = {} if corruption is None else {"corruption": None}
 
     def sibling(other: str) -> Run:
-        return Run(run.variant, run.measurement.replace(split=other, **clean))
+        return Run(run.variant, on_split(run.measurement, other))
 
     shifts = registry.tasks.get(task.name).traits["shifts"]
     shift = split.removesuffix(f"/{VALIDATION}")
@@ -195,7 +195,7 @@ def _roles(run: Run) -> Iterator[tuple[str, list[Run]]]:
         yield VALIDATION, [sibling(VALIDATION)]
         if shift == split:
             yield "ood", [sibling(f"{name}/{VALIDATION}") for name in shifts]
-    if corruption is not None:
+    if shifted_by(run.measurement):
         role, reference = "clean", split
     elif shift in shifts:
         role, reference = "test", "test" if shift == split else VALIDATION

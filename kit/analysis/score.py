@@ -16,6 +16,7 @@ from kit.analysis.rows import Row, change_row, interval_of, row_of
 from kit.analysis.sample import Sample
 from kit.analysis.statistics.clusters import Clusters
 from kit.analysis.statistics.intervals import Interval, robust
+from kit.meaning import join_name
 from kit.ref import content_hash
 from kit.registry import Entry
 from kit.results import condition, parse_condition
@@ -38,7 +39,7 @@ def score(of: Sample | Artifact, metrics: Sequence[str] | None = None) -> list[R
         for estimate in evaluate(entry, sample):
             interval = interval_of(entry, estimate, sample)
             rows.append(row_of(sample, entry, estimate, interval))
-            if not sample.corrupted:
+            if not sample.shifted:
                 rows += group_rows(entry, estimate, sample)
     return rows
 
@@ -179,7 +180,7 @@ def _change_rows(
     """Yields the change over pairs of seeds (variant's, baseline's) and its flips."""
     sample = next(iter(ours.values()))[0] if seed == "all" else ours[int(seed)][0]
     notes = [f"mean of {len(pairs)} pairs of seeds"] if len(pairs) > 1 else []
-    fields = {"baseline": name, "metric": f"{entry.name}_change", "seed": seed}
+    fields = {"baseline": name, "metric": join_name(entry.name, "change"), "seed": seed}
     text = condition(**parse_condition(sample.protocol), **parse_condition(key))
     try:
         both = paired(entry, ours, theirs, pairs)
@@ -200,5 +201,5 @@ def _change_rows(
             named = fields | {"metric": metric, "unit": "items"}
             yield row_of(sample, entry, flips, Interval(), **named)
     mine = ours[pairs[0][0]][0]
-    if not mine.corrupted and (seed == "all" or len(ours) == len(theirs) == 1):
+    if not mine.shifted and (seed == "all" or len(ours) == len(theirs) == 1):
         yield from change_rows(entry, both, mine, text, fields)

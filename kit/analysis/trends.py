@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from kit.meaning import is_shifted
 from kit.values import SpecError, suggest
 
 if TYPE_CHECKING:
@@ -105,9 +106,9 @@ def on_the_line(
 
 
 def _rows(table: pd.DataFrame, metric: str) -> pd.DataFrame:
-    """Returns the measured rows of a metric on whole, uncorrupted test splits, one a seed."""
+    """Returns the measured rows of a metric on whole, test splits as they are, one a seed."""
     chosen = (table["metric"] == metric) & (table["status"] == "ok") & (table["group"] == "")
-    chosen &= ~table["condition"].str.contains("corruption=") & (table["seed"] != "all")
+    chosen &= ~table["condition"].map(is_shifted) & (table["seed"] != "all")
     chosen &= ~table["split"].str.endswith("validation")
     if not chosen.any():
         raise SpecError(suggest(metric, sorted(set(table["metric"])), "metric with rows"))

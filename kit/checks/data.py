@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from kit import registry, store, tasks
+from kit.analysis.derived import derive
 from kit.analysis.evaluate import evaluate
 from kit.analysis.inputs import FITTED, LABELS, needs, required
 from kit.analysis.sample import Sample
@@ -17,6 +18,7 @@ from kit.asking import filled
 from kit.checks.tiny import IMAGES, REVIEWS, TEXTS, Broken, Test, columns, expect, variants
 from kit.entries import Entry
 from kit.ref import Ref
+from kit.results import row, to_frame
 from kit.spec import Run, Variant
 from kit.tasks.prepare import Prepared
 from kit.tasks.splits import check as check_splits
@@ -157,9 +159,22 @@ def _measure(entry: Entry, run: Run) -> Raw:
 def metric(entry: Entry, ref: Ref) -> Iterator[Test]:
     """Yields the tests of a metric, on a small artifact of each kind it reads."""
     kinds = entry.traits["artifacts"]
+    if kinds == registry.ROWS:
+        yield "gives rows of what it reads", partial(_derived, entry)
+        return
     for kind in kinds:
         for what, test in _metric_of(entry, kind):
             yield (f"{what} ({kind})" if len(kinds) > 1 else what), test
+
+
+def _derived(entry: Entry) -> str:
+    """Derives rows of two variants."""
+    reads, about = entry.traits["reads"], {"seed": 0, "split": "test", "value": 0.5, "n": 4}
+    rows = [row(variant=name, metric=each, **about) for name in "ab" for each in reads]
+    made = to_frame(derive([entry.name], rows, artifacts=(), again={}, lost={}))
+    wrong = made[made["status"] == "error"]["note"]
+    expect(wrong.empty, "".join(wrong[:1]))
+    return f"reads {' and '.join(reads) or 'artifacts'}"
 
 
 def _metric_of(entry: Entry, kind: str) -> Iterator[Test]:

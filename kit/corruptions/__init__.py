@@ -8,6 +8,7 @@ perturbations", ICLR 2019.
 from kit.corruptions import image, text
 from kit.corruptions.corruption import (
     SEVERITIES,
+    CorruptionRef,
     Severity,
     corrupted,
     corrupted_examples,
@@ -18,6 +19,7 @@ from kit.corruptions.corruption import (
 
 __all__ = [
     "SEVERITIES",
+    "CorruptionRef",
     "Severity",
     "corrupted",
     "corrupted_examples",

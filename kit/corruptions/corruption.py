@@ -7,11 +7,12 @@ from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
-from pydantic import Field
+from pydantic import AfterValidator, Field, ValidationInfo
 
 from kit import registry, tasks
 from kit.corruptions.words import kept
 from kit.ref import Ref, content_hash
+from kit.roles import Axis, task_before
 from kit.values import SpecError, shown
 
 if TYPE_CHECKING:
@@ -21,6 +22,17 @@ if TYPE_CHECKING:
 Severity = Annotated[int, Field(ge=1, le=5)]
 """From 1, which a reader hardly minds, to 5, with which a reader can just live."""
 SEVERITIES = (1, 2, 3, 4, 5)
+
+
+def _fits(corruption: Ref | None, info: ValidationInfo) -> Ref | None:
+    task = task_before(info)
+    if corruption is not None and task is not None and (reason := mismatch(corruption, task)):
+        raise SpecError(reason)
+    return corruption
+
+
+CorruptionRef = Annotated[Ref | None, Axis("corruptions"), AfterValidator(_fits)]
+"""An argument that names a corruption of the examples of the task before it, or None."""
 
 
 def examples_of(

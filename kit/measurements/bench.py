@@ -9,13 +9,13 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
-from pydantic import AfterValidator, BeforeValidator, Field, SkipValidation, ValidationInfo
+from pydantic import AfterValidator, Field, ValidationInfo
 
 from kit import build, environment, registry, tasks
-from kit.corruptions import mismatch
 from kit.presets import Filled
 from kit.progress import report
 from kit.ref import Ref
+from kit.roles import Data, data, task_before
 from kit.runner import Runner
 from kit.spec import Run, Variant
 from kit.values import SpecError
@@ -23,9 +23,6 @@ from kit.verify import TRIED, verify
 
 if TYPE_CHECKING:
     from kit.analysis.stopping import Stopping
-
-TaskRef = Annotated[SkipValidation[Ref], BeforeValidator(registry.tasks.canonical)]
-"""An argument that names a task: checked and made canonical like every other Ref."""
 
 
 def of_kind(*kinds: str) -> AfterValidator:
@@ -42,25 +39,12 @@ def of_kind(*kinds: str) -> AfterValidator:
 
 
 def _split(name: str, info: ValidationInfo) -> str:
-    task = info.data.get("task")
+    task = task_before(info)
     return name if task is None else tasks.check_split(task, name)
 
 
-Split = Annotated[str, AfterValidator(_split)]
-"""An argument that names a split of the argument `task`."""
-
-
-def _corruption(ref: Any, info: ValidationInfo) -> Ref | None:
-    if ref is None:
-        return None
-    corruption, task = registry.corruptions.canonical(ref), info.data.get("task")
-    if task is not None and (reason := mismatch(corruption, task)):
-        raise SpecError(reason)
-    return corruption
-
-
-CorruptionRef = Annotated[SkipValidation[Ref | None], BeforeValidator(_corruption)]
-"""An argument that names a corruption of the examples of the argument `task`, or None."""
+Split = Annotated[str, Data("split"), AfterValidator(_split)]
+"""An argument that names a split of the task that one before it names."""
 
 Positive = Annotated[int, Field(ge=1)]
 Length = Positive | Literal["task"]
@@ -136,7 +120,8 @@ class Bench:
         """
         start, loading = time.perf_counter(), 0.0
         threads = int(run.measurement.args.get("threads") or 1)
-        wanted = (run.variant, threads, run.measurement.args.get("task"))
+        task = data(run.measurement).get("task")
+        wanted = (run.variant, threads, task)
         if self._runner is None or self._held != wanted:
             self._runner = None  # frees the old one before the new one is loaded
             report("loading")
@@ -144,7 +129,6 @@ class Bench:
             self._held = wanted
             loading = time.perf_counter() - start
         entry = registry.measurements.get(run.measurement.name)
-        task = run.measurement.args.get("task")
         if entry.traits["where"] == "worker" and isinstance(task, Ref):
             batch_size = run.measurement.args.get("batch_size") or TRIED
             verify(run.variant, task, threads, batch_size, self._runner)

@@ -20,12 +20,12 @@ from kit.measurements.bench import (
     Positive,
     Raw,
     Split,
-    TaskRef,
 )
 from kit.measurements.timer import POOL, Call
 from kit.presets import Preset
 from kit.ref import Ref
 from kit.registry import register_measurement
+from kit.roles import TaskRef
 from kit.spec import Variant
 from kit.values import SpecError
 from kit.verify import verify

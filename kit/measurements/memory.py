@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 
 from kit import tasks
-from kit.measurements.bench import Positive, Raw, Split, TaskRef
+from kit.measurements.bench import Positive, Raw, Split
 from kit.registry import register_measurement
+from kit.roles import TaskRef
 from kit.runner import Runner
 from kit.values import Undefined
 

@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import numpy as np
 
 from kit import build, registry, tasks
-from kit.corruptions import examples_of
-from kit.measurements.bench import CorruptionRef, Positive, Raw, Split, TaskRef, of_kind
+from kit.corruptions import CorruptionRef, examples_of
+from kit.measurements.bench import Positive, Raw, Split, of_kind
 from kit.measurements.score_text import score_text
 from kit.presets import Preset
 from kit.ref import Ref
 from kit.registry import register_measurement
+from kit.roles import Rounding, TaskRef
 from kit.runner import Padding, Runner
 from kit.tasks.task import Task
 from kit.values import SpecError
@@ -33,9 +34,9 @@ def classify(
     task: Annotated[TaskRef, of_kind("classification", "multi_label", "regression")],
     split: Split = "test",
     limit: Annotated[Positive | None, Preset(smoke=64, default=500, full=None)] = None,
-    batch_size: Positive = 32,
-    threads: Positive = 1,
-    padding: Padding = "batch",
+    batch_size: Annotated[Positive, Rounding((1, 8))] = 32,
+    threads: Annotated[Positive, Rounding((2,))] = 1,
+    padding: Annotated[Padding, Rounding(("length",), modality="text")] = "batch",
     features: bool = False,
     corruption: CorruptionRef = None,
 ) -> Raw:

@@ -8,11 +8,12 @@ from typing import Annotated
 import numpy as np
 
 from kit import tasks
-from kit.corruptions import examples_of
-from kit.measurements.bench import CorruptionRef, Positive, Raw, Split, TaskRef, of_kind
+from kit.corruptions import CorruptionRef, examples_of
+from kit.measurements.bench import Positive, Raw, Split, of_kind
 from kit.presets import Preset
 from kit.progress import report
 from kit.registry import register_measurement
+from kit.roles import Rounding, TaskRef
 from kit.runner import Padding, Runner
 from kit.values import SpecError
 
@@ -24,9 +25,9 @@ def score_text(
     task: Annotated[TaskRef, of_kind("language")],
     split: Split = "test",
     limit: Annotated[Positive | None, Preset(smoke=8, default=100, full=None)] = None,
-    batch_size: Positive = 32,
-    threads: Positive = 1,
-    padding: Padding = "batch",
+    batch_size: Annotated[Positive, Rounding((1, 8))] = 32,
+    threads: Annotated[Positive, Rounding((2,))] = 1,
+    padding: Annotated[Padding, Rounding(("length",), modality="text")] = "batch",
     context: Positive = 256,
     stride: Positive = 128,
     max_bytes: Positive = 1024,

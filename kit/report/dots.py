@@ -8,9 +8,9 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from kit.analysis.rows import records
+from kit.meaning import PLACES, higher_is_better, split_name
 from kit.report import tables
 from kit.report.style import COLOURS, GREY, Figure, axis, dot, empty, label_below, shortened, styled
-from kit.results import higher_is_better
 
 FAR = 5
 """Margins from zero at which the axis of changes ends at the latest."""
@@ -47,7 +47,7 @@ def changes(
     null = rows["architecture"].map(tables.is_null_model)
     rows = rows if null.all() else rows[~null]
     bases = ", ".join(dict.fromkeys(rows["baseline"]))
-    what = tables.words(metric.removesuffix("_change"))
+    what = tables.words(split_name(metric)[0])
     question = title or f"How much {what} does each variant lose or gain against {bases}?"
     notes = tables.unmeasured(table, [metric])
     seen = tables.pooled(rows)["mde"].dropna()
@@ -60,7 +60,7 @@ def changes(
     figure, grid = _dots(rows, question, notes, max(margins) * FAR if margins else math.inf)
     towards_loss = 1 if higher_is_better(metric) is False else -1
     for axes, where in zip(grid, tables.panels(rows).values(), strict=True):
-        accepted = margin if where == tables.PLACES[0] else shift_margin
+        accepted = margin if where == PLACES[0] else shift_margin
         axes.axvline(0, color="black", linewidth=1, zorder=1)
         if accepted is not None:
             axes.axvline(towards_loss * accepted, color="black", linestyle="--", zorder=1)

@@ -1,4 +1,4 @@
-"""The figure of corruptions: what breaks which variant, and how fast."""
+"""The figure of shifted copies: what breaks which variant, and how fast."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ NEAR_CHANCE = 0.25
 
 @styled
 def heat(table: pd.DataFrame, metric: str = "accuracy_retained", *, title: str = "") -> Figure:
-    """Draws a metric of corrupted items as a heat map: a row a variant, a column a corruption.
+    """Draws a metric of shifted items as a heat map: a row a variant, a column what shifted them.
 
     Below each number stands the accuracy, where the table has it: what is kept of little is little.
     A cell whose accuracy is near chance is grey.
 
     Args:
-        table: rows of a study with corruptions; a panel a severity.
+        table: rows of a study with shifted copies, as corruptions make; a panel a severity.
         metric: any metric that such rows have.
         title: instead of the question.
     """
-    rows, unit = tables.scaled(tables.pooled(tables.corrupted(table, metric)))
+    rows, unit = tables.scaled(tables.pooled(tables.shifted(table, metric)))
     rows = rows.assign(_right=_accuracy(table, rows, metric))
-    names, columns = list(rows["variant"].unique()), list(rows["corruption"].unique())
-    levels = sorted(rows["severity"].unique())
+    names, columns = list(rows["variant"].unique()), list(rows["copy"].unique())
+    levels = sorted(rows["severity"].unique(), key=str)
     question = title or "What breaks which variant, and how fast?"
     notes = [f"Each number: {axis(metric, unit)}. Severity 1 is mild, 5 as bad as one can bear."]
     if rows["_right"].notna().any():
@@ -49,13 +49,13 @@ def heat(table: pd.DataFrame, metric: str = "accuracy_retained", *, title: str =
     high = min(high, 1.0) if unit == "share" else high  # a few chance hits would dull all others
     for axes, level in zip(grid, levels, strict=True):
         part = rows[rows["severity"] == level]
-        cells = part.pivot(index="variant", columns="corruption", values="value")
+        cells = part.pivot(index="variant", columns="copy", values="value")
         cells = cells.reindex(index=names, columns=columns)
         axes.imshow(cells, cmap="cividis", vmin=low, vmax=high, aspect="auto")
         for row in records(part):
-            place = columns.index(row["corruption"]), names.index(row["variant"])
+            place = columns.index(row["copy"]), names.index(row["variant"])
             _cell(axes, place, row["value"], row["_right"], tables.chance(row["task"]), low, high)
-        axes.set_title(f"severity {level}")
+        axes.set_title(f"severity {level}" if level != "" else "")
         axes.set_xticks(range(len(columns)), [name.replace("_", " ") for name in columns])
         axes.tick_params(axis="x", labelrotation=90, length=0)
         axes.tick_params(axis="y", length=0)
@@ -66,11 +66,13 @@ def heat(table: pd.DataFrame, metric: str = "accuracy_retained", *, title: str =
 
 def _accuracy(table: pd.DataFrame, rows: pd.DataFrame, metric: str) -> list[float]:
     """Returns the accuracy of each row's cell; NaN where the table has none, or the row is it."""
-    there = table[(table["metric"] == "accuracy") & (table["status"] == "ok")]
-    key = ["variant", "corruption", "severity"]
-    if metric == "accuracy" or not there["condition"].str.contains("corruption=").any():
+    key = ["variant", "copy", "severity"]
+    if metric == "accuracy":
         return [math.nan] * len(rows)
-    right = tables.pooled(tables.corrupted(table, "accuracy")).set_index(key)["value"]
+    try:
+        right = tables.pooled(tables.shifted(table, "accuracy")).set_index(key)["value"]
+    except ValueError:
+        right = pd.Series(dtype=float)
     known = right[~right.index.duplicated()].to_dict()
     return [known.get(cell, math.nan) for cell in rows[key].itertuples(index=False, name=None)]
 

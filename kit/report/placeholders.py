@@ -2,11 +2,11 @@
 
 One grammar: `TABLE METRIC key=value ... | FORMAT`, as in
 `02_sentiment accuracy variant=minilm split=test | %`. Keys are key columns of a row or parts of its
-condition; values with blanks are quoted. Where `group` is not given it is the whole split, where
-`corruption` is not given the uncorrupted one, where `seed` is not given it is the row pooled over
-seeds, if there is one; a row that two studies share counts once. Exactly one row must fit. Formats:
-`%` (86%), `%1` (86.2%), `number` (three digits), `ci` (2.3 [2.1, 2.5]) and `points` (a share as
-percentage points, 1.4).
+condition; values with blanks are quoted. Where `group` is not given it is the whole split, where no
+shift such as `corruption` is given the items as they are, where `seed` is not given it is the row
+pooled over seeds, if there is one; a row that two studies share counts once. Exactly one row must
+fit. Formats: `%` (86%), `%1` (86.2%), `number` (three digits), `ci` (2.3 [2.1, 2.5]) and `points`
+(a share as percentage points, 1.4).
 
 In Markdown: `<!--= 02_sentiment accuracy variant=minilm split=test | % -->86%<!--/-->`, and
 `<!--= verdict 02_sentiment -->` for a page's whole verdict. In a verdict given to `publish`:
@@ -25,6 +25,7 @@ import pandas as pd
 
 from kit.report.tables import number
 from kit.results import KEY, parse_condition
+from kit.roles import axes
 from kit.values import SpecError, suggest
 
 _MARKDOWN = re.compile(r"<!--=\s*(.*?)\s*-->(.*?)<!--/-->", re.DOTALL)
@@ -145,8 +146,9 @@ def _row(where: str, table: pd.DataFrame, words: list[str]) -> Mapping[str, Any]
     columns = pd.concat([rows[list(KEY)], parts[[c for c in parts if c not in KEY]]], axis=1)
     if "group" not in given:
         columns = columns[columns["group"] == ""]
-    if "corruption" in columns and not {"corruption", "condition"} & set(given):
-        columns = columns[columns["corruption"].isna()]
+    for axis in axes() & set(columns):
+        if not {axis, "condition"} & set(given):
+            columns = columns[columns[axis].isna()]
     for key, value in given.items():
         if key not in columns:
             raise SpecError(f"{where}: {suggest(key, map(str, columns), 'key')}")

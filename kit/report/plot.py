@@ -8,11 +8,13 @@ asked for raises a ValueError that names the metrics it has. `title` replaces th
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import pandas as pd
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 from kit.analysis.rows import records
+from kit.meaning import PLACES, higher_is_better
 from kit.report import tables
 from kit.report.curve_plots import reliability, roc
 from kit.report.dots import changes, quality
@@ -29,7 +31,6 @@ from kit.report.style import (
     shortened,
     styled,
 )
-from kit.results import higher_is_better
 
 __all__ = [
     "bits",
@@ -89,27 +90,23 @@ def tradeoff(
     versus = f" against {shortened(base)}" if base else ""
     axes.set_xlabel(axis(x, x_unit, f"{versus}, {condition}" if condition else versus))
     axes.set_ylabel(axis(y, y_unit, f" on {shortened(split)}"))
-    bars = []
+    bars, points = [], []
     for name in both:
         good, cost = goods.loc[name], costs.loc[name]
         null = tables.is_null_model(good["architecture"])
         dot(axes, cost["value"], good["value"], COLOURS[0], null=null)
-        bars.append([(cost["ci_low"], good["value"]), (cost["ci_high"], good["value"])])
-        for seed in records(tables.barred(every[every["variant"] == name])):
-            bars.append([(cost["value"], seed["ci_low"]), (cost["value"], seed["ci_high"])])
+        points += [] if null else [(cost["value"], good["value"])]
+        bars += _bars(good, cost, tables.barred(every[every["variant"] == name]))
     for bar in bars:
         axes.plot(*zip(*bar, strict=True), color=COLOURS[5], linewidth=1.3, zorder=2)
-    real = [name for name in both if not tables.is_null_model(goods.loc[name, "architecture"])]
-    points = [(costs.loc[name, "value"], goods.loc[name, "value"]) for name in real]
     front = _front(points, higher_is_better(x), higher_is_better(y))
     axes.plot([p[0] for p in front], [p[1] for p in front], color=COLOURS[2], zorder=1)
     if x == "speedup":
         axes.axvline(1, color="black", linewidth=0.8, zorder=1)
     axes.margins(0.14, 0.3)
     named = [(costs.loc[name, "value"], goods.loc[name, "value"], name) for name in both]
-    ends = axes.get_ylim()
     lines = [*bars, *([front] if len(front) > 1 else [])]
-    lines += [[(1.0, ends[0]), (1.0, ends[1])]] if x == "speedup" else []
+    lines += [[(1.0, end) for end in axes.get_ylim()]] if x == "speedup" else []
     name_points(figure, axes, named, lines)
     return figure
 
@@ -141,7 +138,7 @@ def bits(table: pd.DataFrame, metric: str = "accuracy", x: str = "", *, title: s
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axes.xaxis.set_minor_locator(NullLocator())
     for turn, (panel, where) in enumerate(panels.items()):
-        colour, style = COLOURS[turn % len(COLOURS)], "-" if where == tables.PLACES[0] else "--"
+        colour, style = COLOURS[turn % len(COLOURS)], "-" if where == PLACES[0] else "--"
         split = rows[rows["_panel"] == panel]
         label = shortened(f"{panel} ({where})" if where else panel)
         for _, line in split.groupby(["architecture", "runtime"], sort=False):
@@ -218,6 +215,13 @@ def _at(rows: pd.DataFrame, at: str) -> tuple[pd.DataFrame, str]:
     if not fits:
         raise ValueError(f"no row has the condition {at!r}; there are {', '.join(texts)}")
     return rows[rows["condition"] == fits[0]], fits[0].replace(";", ", ")
+
+
+def _bars(good: pd.Series, cost: pd.Series, seeds: pd.DataFrame) -> list[list[Any]]:
+    """Returns the intervals of a variant's cost, and of its quality, each seed's apart."""
+    across = [(cost["ci_low"], good["value"]), (cost["ci_high"], good["value"])]
+    up = ([(cost["value"], seed[end]) for end in ("ci_low", "ci_high")] for seed in records(seeds))
+    return [across, *up]
 
 
 def _front(

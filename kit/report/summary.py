@@ -11,6 +11,7 @@ import pandas as pd
 
 from kit import display, registry
 from kit.analysis.rows import records
+from kit.meaning import split_name
 from kit.report.tables import apart, number, scaled, whole_splits, words
 
 HEADLINES = (
@@ -150,7 +151,8 @@ def _cell(rows: pd.DataFrame) -> str:
     for row in records(rows):
         text = row["status"]
         if text == "ok":
-            sign = "+" if row["metric"].endswith("_change") and row["value"] > 0 else ""
+            change = split_name(row["metric"])[1] == "change"
+            sign = "+" if change and row["value"] > 0 else ""
             text = sign + number(row["value"])
             if not math.isnan(row["ci_low"]):
                 text += f" [{number(row['ci_low'])}, {number(row['ci_high'])}]"

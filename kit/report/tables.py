@@ -9,10 +9,10 @@ from collections.abc import Iterable, Sequence
 import pandas as pd
 
 from kit import registry
-from kit.results import COLUMNS, higher_is_better, parse_condition, shift
+from kit.meaning import PLACES, higher_is_better, is_shifted, place, split_name
+from kit.results import COLUMNS, parse_condition
+from kit.roles import axes
 
-PLACES = ("in distribution", "near", "far", "")
-"""Where a split lies; empty where the task is not registered in this session."""
 _WORDS = {
     "cold_start_seconds": "cold start",
     "bits_per_byte": "bits per byte",
@@ -38,8 +38,9 @@ _NUMBERS = ["value", "ci_low", "ci_high"]
 
 def words(metric: str) -> str:
     """Returns a metric's name as words."""
-    if metric.endswith("_change"):
-        return f"change in {words(metric.removesuffix('_change'))}"
+    name, statistic = split_name(metric)
+    if statistic == "change":
+        return f"change in {words(name)}"
     return _WORDS.get(metric, metric.replace("_", " "))
 
 
@@ -64,12 +65,6 @@ def is_null_model(architecture: str) -> bool:
     return traits.get("kind") == "predictor" or bool(traits.get("fitted"))
 
 
-def place(task: str, split: str) -> str:
-    """Returns where a split lies, one of `PLACES`."""
-    known = shift(task, split)
-    return "" if known is None else known or PLACES[0]
-
-
 def chance(task: str) -> float:
     """Returns the share that guessing gets right; NaN where the task is not registered here."""
     try:
@@ -82,7 +77,7 @@ def chance(task: str) -> float:
 def whole_splits(table: pd.DataFrame) -> pd.DataFrame:
     """Returns the rows of whole test splits in order of `place`, once where two studies share them.
 
-    Rows of corrupted items are left out: they are a copy of the split, shown by `corrupted`.
+    Rows of shifted copies, as of corrupted items, are left out: `shifted` shows them.
 
     Raises:
         ValueError: the table is not made of rows.
@@ -92,7 +87,7 @@ def whole_splits(table: pd.DataFrame) -> pd.DataFrame:
         raise ValueError(
             f"column {missing[0]!r} is missing; expected the rows of study.run() or kit.load(...)"
         )
-    return _placed(table[(table["group"] == "") & ~_is_corrupted(table)])
+    return _placed(table[(table["group"] == "") & ~_of_copies(table)])
 
 
 def _placed(rows: pd.DataFrame) -> pd.DataFrame:
@@ -104,26 +99,31 @@ def _placed(rows: pd.DataFrame) -> pd.DataFrame:
     return rows.sort_values("place", key=lambda c: c.map(PLACES.index), kind="stable")
 
 
-def _is_corrupted(table: pd.DataFrame) -> pd.Series:
-    return table["condition"].str.contains(r"\bcorruption=", regex=True)
+def _of_copies(table: pd.DataFrame) -> pd.Series:
+    """Says of each row whether it is of a shifted copy of its items."""
+    known = {text: is_shifted(text) for text in table["condition"].unique()}
+    return table["condition"].map(known).astype(bool)
 
 
-def corrupted(table: pd.DataFrame, metric: str) -> pd.DataFrame:
-    """Returns the measured rows of a metric on corrupted items, with `corruption` and `severity`.
+def shifted(table: pd.DataFrame, metric: str) -> pd.DataFrame:
+    """Returns the measured rows of a metric on shifted copies, with `copy` and `severity` of each.
+
+    `copy` is what the items were shifted by, such as a corruption's name; `severity` is empty where
+    it has none.
 
     Raises:
         ValueError: there are none; the metrics that are there are named.
     """
-    rows = table[_is_corrupted(table) & (table["group"] == "") & (table["status"] == "ok")]
+    rows = table[_of_copies(table) & (table["group"] == "") & (table["status"] == "ok")]
     rows = rows.drop_duplicates([*_SAME, "seed"]).reset_index(drop=True)
     chosen = rows[rows["metric"] == metric]
     if chosen.empty:
         present = ", ".join(sorted(set(rows["metric"]))) or "nothing"
-        raise ValueError(f"no rows of {metric!r} on corrupted items; there the table has {present}")
-    parts = [parse_condition(text) for text in chosen["condition"]]
+        raise ValueError(f"no rows of {metric!r} on shifted items; there the table has {present}")
+    parts, known = [parse_condition(text) for text in chosen["condition"]], axes()
     return chosen.assign(
-        corruption=[part["corruption"] for part in parts],
-        severity=[part["severity"] for part in parts],
+        copy=[" ".join(str(part[key]) for key in part if key in known) for part in parts],
+        severity=[part.get("severity", "") for part in parts],
     )
 
 
@@ -134,7 +134,7 @@ def worst_groups(table: pd.DataFrame, metric: str) -> pd.DataFrame:
         ValueError: the metric has no rows of groups.
     """
     of_groups = (table["group"] != "") & (table["metric"] == metric) & (table["status"] == "ok")
-    rows = _placed(table[of_groups & ~_is_corrupted(table)])
+    rows = _placed(table[of_groups & ~_of_copies(table)])
     if rows.empty:
         raise ValueError(f"no rows of {metric!r} by group")
     ordered = rows.sort_values("value", ascending=higher_is_better(metric) is not False)

@@ -20,6 +20,7 @@ from kit import results
 from kit.analysis.paired import holm
 from kit.analysis.rows import records
 from kit.analysis.statistics.intervals import t_quantile
+from kit.meaning import split_name
 from kit.registry import metrics
 
 LEVEL = 0.01  # of the corrected p-value below which two ratios of time contradict each other
@@ -78,7 +79,7 @@ def _kind(row: Mapping[Any, Any]) -> str:
     """Returns by which rule a row is judged: by its unit, or by what its metric reads."""
     if row["unit"] in _OF_UNITS:
         return _OF_UNITS[row["unit"]]
-    name = row["metric"].removesuffix("_change")
+    name, _ = split_name(row["metric"])
     read = metrics.get(name).traits["artifacts"] if name in metrics.names() else ()
     return "quality" if _TIMED.isdisjoint(read) else "time"
 

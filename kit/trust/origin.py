@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from kit import artifacts, results, store
+from kit import artifacts, meaning, results, store
 from kit.analysis.rows import records
 from kit.report.publish import results_folder
 from kit.report.record import Record, read_record
@@ -52,7 +52,7 @@ def _tables() -> list[Path]:
 
 def _row(name: str, place: str) -> tuple[Path, Mapping[str, Any]]:
     try:
-        table = results.table_path(name, results_folder())
+        table = meaning.table_path(name, results_folder())
     except FileNotFoundError as error:
         raise SpecError(str(error)) from None
     rows = _read(table)
@@ -89,7 +89,7 @@ def _machine(table: Path, row: Mapping[str, Any]) -> dict[str, Any]:
     """Returns the machine of a row, as its table's neighbour names it."""
     if row["machine"] is None or not table.with_suffix(".machines.csv").exists():
         return {}
-    return {"machine": results.read_machines(table).loc[int(row["machine"])].to_dict()}
+    return {"machine": meaning.read_machines(table).loc[int(row["machine"])].to_dict()}
 
 
 def _unknown(run_id: str) -> str:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from kit import presets, results, store
+from kit import meaning, presets, results, store
 from kit.kernel import execute
 from kit.report.publish import results_folder
 from kit.trust.comparison import compare_tables
@@ -44,7 +44,7 @@ def committed(name: str) -> Path:
     """
     fits = [stem for stem in _notebooks() if name and stem.startswith(name)]
     try:
-        table = results.table_path(name, results_folder())
+        table = meaning.table_path(name, results_folder())
     except FileNotFoundError as error:
         hint = ""
         if len(fits) == 1:
@@ -97,7 +97,7 @@ def reproduce(name: str) -> Repeat:
         )
         if not again.exists():
             raise SpecError(f"{table.stem}.ipynb ran and published no table {table.name}")
-        pairs = [(results.read_table(p), results.read_machines(p)) for p in (table, again)]
+        pairs = [(results.read_table(p), meaning.read_machines(p)) for p in (table, again)]
         found = compare_tables(pairs[0][0], pairs[1][0], pairs[0][1], pairs[1][1])
         store.write_text(kept, found.to_csv(index=False))
     return Repeat(table.stem, found, kept)

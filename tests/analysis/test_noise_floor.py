@@ -17,7 +17,7 @@ from kit.store import Artifact
 
 
 def floor(artifacts: list[Artifact]) -> list[dict[str, Any]]:
-    return noise_floor(artifacts, repeats([one.run for one in artifacts]))
+    return noise_floor(artifacts, repeats([one.run for one in artifacts]), {})
 
 
 @pytest.fixture(name="predicted")

@@ -15,6 +15,7 @@ import pandas as pd
 import pytest
 from filelock import FileLock
 
+import kit
 from benchmarks.chaos import bench, episodes, page, place
 from benchmarks.chaos.bench import KILLS, Bench, Episode, split
 from benchmarks.chaos.episodes import COUNTS, Try, Work
@@ -195,7 +196,7 @@ def test_the_page_tells_what_was_left(tmp_path: Path, monkeypatch: pytest.Monkey
     text = page.publish(page.table([*harmless, left], {}), {"cpu": "X", "cores": 2}).read_text()
     assert "9 kills at random moments (driver, study) left this behind: 1 stray files." in text
     assert "| stray_files | 0 | 1 |" in text
-    written = results.load("91_chaos", tmp_path / "results" / "smoke")
+    written = kit.load("91_chaos", tmp_path / "results" / "smoke")
     (row,) = written[(written.metric == "stray_files") & (written.target == "study")].itertuples()
     assert (row.value, row.unit, row.n, row.machine) == (1, "count", 1, 0)
     assert row.note == "counted, not sampled: no interval | tmp/.tmp-x"

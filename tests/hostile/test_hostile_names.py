@@ -62,7 +62,7 @@ PLACES: dict[str, Callable[[str], Any]] = {
     "variant": lambda name: Variant("majority", name=name),
     "scheme": lambda name: Variant("majority", schemes=[name]),
     "metric": registry.metrics.get,
-    "table": results.load,
+    "table": kit.load,
     "asset": assets.card,
     "asset path": assets.path,
     "notebook": lambda name: publish.publish(name, Empty("s")),

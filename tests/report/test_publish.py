@@ -6,6 +6,7 @@ from conftest import make_rows
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import kit
 from kit import results
 from kit.report import plot, publish
 from kit.values import SpecError
@@ -52,7 +53,7 @@ def test_round_trip(project):
         "02_sentiment.runs.json",
         *("figures/02_sentiment_quality.png", "figures/02_sentiment_quality.svg"),
     ]
-    back = results.load("02_sentiment")
+    back = kit.load("02_sentiment")
     assert len(back) == len(make_rows())
     text = page.read_text()
     assert "| base onnx | 0.840 (0.836 / 0.844) |" in text
@@ -107,7 +108,7 @@ def test_machines_of_several_studies_are_numbered_once(project):
     publish.publish("02_x", Made("a", ["X"]), Made("b", ["Y", "X"]), Made("c", ["Y"]))
     machines = pd.read_csv(project / "results" / "02_x.machines.csv", index_col="machine")
     assert list(machines["cpu"]) == ["X", "Y"]
-    rows = results.load("02_x")
+    rows = kit.load("02_x")
     assert rows.groupby("study")["machine"].first().to_dict() == {"a": 0, "b": 0, "c": 1}
     assert "## Table: b" in (project / "results" / "02_x.md").read_text()
 

@@ -92,7 +92,7 @@ def test_the_worst_group_is_the_lowest_and_is_named(table: pd.DataFrame) -> None
 
 
 def test_a_metric_without_such_rows_is_named_with_what_there_is(table: pd.DataFrame) -> None:
-    with pytest.raises(ValueError, match="no rows of 'nll' on corrupted items.*accuracy_retained"):
+    with pytest.raises(ValueError, match="no rows of 'nll' on shifted items.*accuracy_retained"):
         plot.heat(table, "nll")
     with pytest.raises(ValueError, match="no rows of 'nll' by group"):
         plot.groups(to_frame([*table.to_dict("records"), cells(metric="nll", value=1.0)]), "nll")

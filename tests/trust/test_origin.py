@@ -10,7 +10,7 @@ import pytest
 from helpers import toy_variant
 
 import kit
-from kit import assets, build, registry, results, store
+from kit import assets, build, registry, store
 from kit.measurements import Quality
 from kit.ref import Ref, to_json
 from kit.report.publish import publish, results_folder
@@ -55,12 +55,12 @@ def test_a_run_is_walked_back_to_what_made_it(study: kit.Study) -> None:
     assert stored["folder"] == str(store.store_root() / "artifacts" / run.id)
     assert "commit" in found["machine"] and "cpu" in found["machine"]
     rows = found["rows"]["01_toy"].split(" and ", maxsplit=1)[0].split(", ")
-    table = results.load("01_toy", results_folder())
+    table = kit.load("01_toy", results_folder())
     assert all(run.id in table.run_id[int(number) - 1] for number in rows)
 
 
 def test_a_row_is_shown_with_both_runs_of_a_pair(study: kit.Study) -> None:
-    table = results.load("01_toy", results_folder())
+    table = kit.load("01_toy", results_folder())
     paired = table.index[(table.metric == "accuracy_change") & (table.split == "test")][0]
     parts = walk_back(f"01_toy:{paired + 1}")
     assert json.loads(json.dumps(parts)) == parts
@@ -78,7 +78,7 @@ def test_a_paired_row_names_both_runs(study: kit.Study) -> None:
         for run in study.runs
         if run.measurement.name == "classify"
     }
-    loaded = results.load("01_toy", results_folder())
+    loaded = kit.load("01_toy", results_folder())
     for table in (study.table(), loaded):
         changes = table[(table.metric == "accuracy_change") & (table.group == "")]
         rows = changes[changes.split == "later"]

@@ -41,7 +41,7 @@ def test_a_model_that_no_temperature_is_best_for_keeps_its_own_line(
         return replace(answer, columns=sure) if split == "validation" else real(name, split, *more)
 
     monkeypatch.setattr(study, "predictions", perfect)
-    curves = kit.curves.reliability(study, ["base"], "later")
+    curves = study.reliability(["base"], "later")
     assert set(curves.line) == {"as it is"}
 
 
@@ -51,7 +51,7 @@ def rows(study: kit.Study) -> pd.DataFrame:
 
 
 def test_the_area_under_a_curve_is_the_row_s(study: kit.Study, rows: pd.DataFrame) -> None:
-    curves = kit.curves.roc(study, "base", ["later"])
+    curves = study.roc("base", ["later"])
     found = rows[(rows.metric == "ood_auroc") & (rows.variant == "base") & (rows.seed == "0")]
     found = found[found.split == "later"].set_index("detector")["value"]
     assert set(found.index) == set(curves.line) == LOGITS | FEATURES
@@ -66,7 +66,7 @@ def test_features_are_not_judged_against_what_they_were_fitted_on(rows: pd.DataF
 
 def test_the_bins_of_a_diagram_hold_every_item_once(study: kit.Study) -> None:
     names = ["base", "base w2"]
-    curves = kit.curves.reliability(study, names, "later")
+    curves = study.reliability(names, "later")
     label = study.predictions("base", "later").columns["label"]
     assert list(curves.panel.unique()) == names
     for (panel, line), bins in curves.groupby(["panel", "line"]):
@@ -82,7 +82,7 @@ def test_the_bins_of_a_diagram_hold_every_item_once(study: kit.Study) -> None:
 
 
 def test_exemplars_take_all_seeds_of_both(study: kit.Study) -> None:
-    found = kit.curves.exemplars(study, "base w2", "later")
+    found = study.exemplars("base w2", "later")
     assert found.n == len(study.predictions("base", "later").columns["item"])
     assert set(found.items["variant_right"]) <= {"0 of 2"}
     assert set(found.items["baseline_right"]) <= {"2 of 2"}
@@ -90,6 +90,6 @@ def test_exemplars_take_all_seeds_of_both(study: kit.Study) -> None:
 
 def test_what_was_not_predicted_is_told(study: kit.Study) -> None:
     with pytest.raises(SpecError, match="Did you mean 'base'"):
-        kit.curves.roc(study, "bse", ["later"])
+        study.roc("bse", ["later"])
     with pytest.raises(SpecError, match="no predictions of 'base' on 'sooner'"):
-        kit.curves.roc(study, "base", ["sooner"])
+        study.roc("base", ["sooner"])
