@@ -240,7 +240,7 @@ class TestVariants:
         written = to_json(run)
         assert written["spec"] == "Run"
         assert written["variant"]["training"]["budget"]["epochs"] == 2
-        assert written["measurement"] == {"ref": "quality", "args": {"task": to_json(Ref("toys"))}}
+        assert written["measurement"] == {"ref": "classify", "args": {"task": to_json(Ref("toys"))}}
 
 
 @pytest.mark.usefixtures("toys")
