@@ -44,7 +44,7 @@ def test_a_stray_file_is_found(here: Place) -> None:
     plant("project/runs/artifacts/a/info.json", "project/runs/memo/0123456789abcdef.json")
     expected = here.files()
     planted = ["project/results/.tmp-x", "project/runs/built/b.partial/x", "tmp/.tmp-sockets"]
-    plant(*planted, "project/runs/rows/fedcba9876543210.json", "tmp/of-another-program")
+    plant(*planted, "project/runs/memo/fedcba9876543210.json", "tmp/of-another-program")
     assert strays(here, expected) == planted
 
 
