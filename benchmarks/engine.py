@@ -22,6 +22,12 @@ def bench_nothing(*, number: Annotated[int, Field(ge=0)] = 0) -> Callable[..., n
     return lambda texts: np.zeros((len(texts), 2), np.float32)
 
 
+@kit.register_artifact(record="trial", columns=("value",))
+def bench() -> dict[str, np.ndarray]:
+    """One number."""
+    return {"value": np.ones(1)}
+
+
 @kit.register_measurement(where="worker", artifacts=("bench",), version=1)
 def bench_count(runner: Any, *, task: kit.TaskRef, number: int = 0) -> kit.Raw:
     """Measures nothing."""

@@ -17,9 +17,10 @@ _SHOWN = {
     "tasks": ("kind", "labels", "shifts"),
     "schemes": ("stage", "simulated", "runtimes"),
     "runtimes": ("form",),
-    "measurements": ("where", "artifacts"),
+    "measurements": ("where", "artifacts", "quantities"),
     "metrics": ("artifacts", "unit", "higher_is_better"),
     "corruptions": ("modality", "rule"),
+    "artifacts": ("record", "columns", "optional"),
 }
 
 

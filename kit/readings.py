@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from kit import build, registry, store, tasks
+from kit import build, store, tasks
 from kit.corruptions import examples_of
+from kit.kinds import TASKS
 from kit.ref import Ref
 from kit.spec import Run, Variant
-from kit.table import artifact_kind
 from kit.values import SpecError, suggest
 
 if TYPE_CHECKING:
@@ -94,13 +94,14 @@ class Readings:
         known = {run.variant.name for run in self.runs}
         if name not in known:
             raise SpecError(suggest(name, known, "variant"))
+        measured = {kind.quality for kind in TASKS.values()}
         again = repeats(self.runs)  # these stand in for no run that failed
         ids = {run: run_id for run, run_id in self.ids().items() if run not in again}
         for run, run_id in sorted(ids.items(), key=lambda pair: pair[0].variant.seed):
             args = run.measurement.args
             asked = args.get("split") == split and args.get("corruption") == corruption
             right = run.variant.name == name and asked and seed in (None, run.variant.seed)
-            if right and artifact_kind(run) in registry.QUALITY.values() and store.has(run_id):
+            if right and run.measurement.name in measured and store.has(run_id):
                 return store.load(run, run_id)
         what = f"{split!r}" + (f" with {corruption}" if corruption else "")
         raise SpecError(f"no predictions of {name!r} on {what} are done in study {self.name!r}")

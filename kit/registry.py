@@ -1,4 +1,4 @@
-"""The seven registries, and a decorator for each: the one mechanism for what can be added.
+"""The registries, and a decorator for each: the one mechanism for what can be added.
 
 The registries fill themselves on the first look-up, so that importing the kit stays cheap.
 """
@@ -11,20 +11,15 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, cast
 
 from kit.entries import Entry, F, Registry, positional
+from kit.kinds import TASKS, Quantity, artifacts
+from kit.ref import Ref
 from kit.values import SpecError, check_name, check_text, suggest
 
 STAGES = ("torch", "exported", "cache")
 KINDS = ("causal", "encoder", "vision", "predictor", "pretrained")
 MODALITIES = ("text", "image")
-QUALITY = {
-    "classification": "classification",
-    "language": "tokens",
-    "multi_label": "multi_label",
-    "regression": "regression",
-}
-"""Kind of task -> kind of artifact that holds its quality."""
 
-__all__ = ["Entry", "Registry"]
+__all__ = ["Entry", "Registry", "artifacts"]
 
 architectures = Registry(
     "architecture",
@@ -47,7 +42,31 @@ REGISTRIES = {
     "measurements": measurements,
     "metrics": metrics,
     "corruptions": corruptions,
+    "artifacts": artifacts,
 }
+
+
+def saves(ask: Ref) -> str:
+    """Returns the kind of artifact that a measurement saves: of quality, that of its task."""
+    task = ask.args.get("task")
+    if isinstance(task, Ref):
+        kind = TASKS[tasks.get(task.name).traits["kind"]]
+        if ask.name == kind.quality:
+            return kind.artifact
+    kinds: tuple[str, ...] = measurements.get(ask.name).traits["artifacts"]
+    return kinds[0]
+
+
+def direction(name: str) -> bool | None:
+    """Returns whether more of a metric or of a recorded quantity is better.
+
+    None where it has no direction or is not registered in this session.
+    """
+    better: bool | None = None
+    for entry in map(measurements.get, measurements.names()):
+        if name in entry.traits["quantities"]:
+            better = entry.traits["quantities"][name].higher_is_better
+    return metrics.get(name).traits["higher_is_better"] if name in metrics else better
 
 
 def _with_traits(*traits: str) -> Callable[[F], F]:
@@ -132,8 +151,11 @@ def register_task(
         version: raise it when the data change.
         **traits: `assets=("sentiment",)` (names of the assets it reads).
     """
-    if kind not in QUALITY:
-        raise SpecError(suggest(kind, QUALITY, "kind of task"))
+    if kind not in TASKS:
+        raise SpecError(suggest(kind, TASKS, "kind of task"))
+    modality = "text" if image_shape is None else "image"
+    if modality not in TASKS[kind].modalities:
+        raise SpecError(f"a task of kind {kind!r} holds no {modality}s: leave image_shape out")
     labels, groups = tuple(labels), tuple(groups)
     for what, given in (("label", labels), ("shift", shifts or {}), ("group column", groups)):
         for name in given:
@@ -150,7 +172,7 @@ def register_task(
         groups=groups,
         rule=rule,
         image_shape=image_shape,
-        modality="text" if image_shape is None else "image",
+        modality=modality,
         **traits,
     )
 
@@ -212,24 +234,47 @@ def register_runtime(*, version: int | None = None, **traits: Any) -> Callable[[
 
 @_with_traits("seconds", "adds")
 def register_measurement(
-    *, where: str, artifacts: Iterable[str], version: int | None = None, **traits: Any
+    *,
+    where: str,
+    artifacts: Iterable[str],
+    quantities: Mapping[str, Quantity] | None = None,
+    version: int | None = None,
+    **traits: Any,
 ) -> Callable[[F], F]:
     """Registers a measurement: a function of a runner (or, for timings, a driver).
 
     Args:
         where: `worker` (gets a runner), `fresh` (a runner in a new process) or `driver` (starts
             its own processes).
-        artifacts: kinds of artifact it may give; one that measures quality gives that which
-            `QUALITY` names for the kind of its task.
+        artifacts: the kind of artifact it gives; of one that measures quality, the kinds, of which
+            the task's own (`kit.kinds.TASKS`) is given.
+        quantities: those that it may record, of one that gives `quantities`: each is a row, in the
+            unit and with the direction said here.
         version: raise it when results change.
         **traits: `seconds=` a first guess of how long it takes, `adds=` names of arguments that
             save more columns and leave the others as they are.
     """
     if where not in ("worker", "fresh", "driver"):
         raise SpecError(suggest(where, ("worker", "fresh", "driver"), "place for a measurement"))
+    kinds, counted = _kinds_of(artifacts), dict(quantities or {})
+    if ("quantities" in kinds) != bool(counted):
+        raise SpecError(
+            'register_measurement: artifacts=("quantities",) and quantities={name: '
+            'kit.Quantity("bytes")} go together'
+        )
+    for name in counted:
+        check_name(name, "the name of a quantity")
     return lambda function: measurements.register(
-        function, version=version, where=where, artifacts=tuple(artifacts), **traits
+        function, version=version, where=where, artifacts=kinds, quantities=counted, **traits
     )
+
+
+def _kinds_of(given: str | Iterable[str]) -> tuple[str, ...]:
+    """Returns the names of registered kinds of artifact, at least one."""
+    names = (given,) if isinstance(given, str) else tuple(given)
+    if not names:
+        raise SpecError(f"no kind of artifact is named; there are {', '.join(artifacts.names())}")
+    return tuple(artifacts.get(name).name for name in names)
 
 
 @_with_traits(
@@ -260,11 +305,11 @@ def register_metric(
             validation parts), whose result is the metric's parameter `fitted`.
         **traits: see `kit.analysis.evaluate`.
     """
-    artifacts = (artifact,) if isinstance(artifact, str) else tuple(artifact)
+    kinds = _kinds_of(artifact)
     return lambda function: metrics.register(
         function,
         version=version,
-        artifacts=artifacts,
+        artifacts=kinds,
         higher_is_better=higher_is_better,
         unit=unit,
         interval=interval,

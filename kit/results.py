@@ -325,8 +325,7 @@ def higher_is_better(metric: str) -> bool | None:
     """Returns a metric's direction; None where it has none or is not registered here."""
     if metric.startswith("flips_"):
         return metric == "flips_gained"
-    better: bool | None = _trait("metrics", metric.removesuffix("_change"), "higher_is_better")
-    return better
+    return registry.direction(metric.removesuffix("_change"))
 
 
 def shift(task: str, split: str) -> str | None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from kit import registry, results, store
-from kit.ref import Ref, content_hash
+from kit import store
+from kit.ref import content_hash
+from kit.registry import saves
 from kit.spec import Run, Variant
 
 TABLE_VERSION = 3
@@ -71,9 +72,13 @@ def rows_of(
     }
     rows += distances(artifacts) + noise_floor(artifacts, again, why)
     for run in [run for run in lost if run not in again]:
-        sample = related.sample(store.Artifact(run, ids[run], artifact_kind(run), {}))
-        rows += missing(sample, names, *why[run])
-    return adjust(_one_a_key(rows))
+        sample = related.sample(store.Artifact(run, ids[run], saves(run.measurement), {}))
+        rows += [
+            row
+            for row in missing(sample, names, *why[run])
+            if row["baseline"] or not _is_second_timing(run, baseline)
+        ]
+    return adjust(rows)
 
 
 def _is_second_timing(run: Run, baseline: Variant) -> bool:
@@ -81,30 +86,3 @@ def _is_second_timing(run: Run, baseline: Variant) -> bool:
     variant's own time is not."""
     against = run.measurement.args.get("against")
     return isinstance(against, Variant) and against != baseline.replace(seed=run.variant.seed)
-
-
-def artifact_kind(run: Run) -> str:
-    """Returns the kind of artifact that a run saves."""
-    kinds: tuple[str, ...] = registry.measurements.get(run.measurement.name).traits["artifacts"]
-    task = run.measurement.args.get("task")
-    if len(kinds) == 1 or not isinstance(task, Ref):
-        return kinds[0]
-    of_task = registry.QUALITY[registry.tasks.get(task.name).traits["kind"]]
-    return of_task if of_task in kinds else kinds[0]
-
-
-def _one_a_key(rows: Iterable[Row]) -> list[Row]:
-    """Drops what a run lacks where another run of the variant has it, or lacks it too.
-
-    Two measurements may save artifacts of one kind with other quantities in them; each then lacks
-    the other's. Two values of one key stay, and the table's schema refuses them.
-    """
-    kept: dict[tuple[Any, ...], Row] = {}
-    doubles = []
-    for row in rows:
-        key = tuple(row[name] for name in results.KEY)
-        if key not in kept or kept[key]["status"] != "ok":
-            kept[key] = row
-        elif row["status"] == "ok":
-            doubles.append(row)
-    return [*kept.values(), *doubles]

@@ -94,7 +94,7 @@ def test_one_of_each_goes_through_a_study_here_and_in_workers(
         assert set(ours.architecture) == {"bag"}
         assert set(ours.task) == {"parity"}
         assert (ours.status == "ok").all()
-        counted = rows[(rows.metric == "state_bytes") & (rows.condition == "part=buffers")]
+        counted = rows[rows.metric == "buffer_bytes"]
         assert list(counted.status) == ["ok"]
     quality = inline.metric.isin(["accuracy", "nll", "sure_and_right"])
     assert inline[quality].value.tolist() == local[quality].value.tolist()

@@ -15,12 +15,14 @@ from helpers import KINDS, toy_frame, toy_variant
 
 import kit
 from kit import build, registry, store
+from kit.kinds import Quantity
 from kit.measurements.bench import Raw
 from kit.ref import Ref
 from kit.spec import Run, Variant
 from kit.values import SpecError, Undefined
 
 pytestmark = pytest.mark.usefixtures("registries", "fresh_store")
+RATE: dict[str, Any] = {"artifacts": ("quantities",), "quantities": {"rate": Quantity("1", None)}}
 
 
 @pytest.fixture
@@ -39,11 +41,11 @@ def called(registries: None) -> list[int]:
         text = np.array([f"number={number}"])
         value = np.array([float(number)])
         return Raw(
-            "cost",
-            {"quantity": np.array(["rate"]), "condition": text, "value": value, "unit": text},
+            "quantities",
+            {"quantity": np.array(["rate"]), "condition": text, "value": value},
         )
 
-    registry.register_measurement(where="worker", artifacts=("cost",), version=1)(probe)
+    registry.register_measurement(where="worker", version=1, **RATE)(probe)
     return calls
 
 

@@ -19,11 +19,12 @@ from filelock import FileLock, Timeout
 
 from benchmarks.common import ROOT
 from kit import results
-from kit.registry import QUALITY, metrics
+from kit.kinds import TASKS
+from kit.registry import metrics
 
 GRACE = 2.5
 """Seconds after a kill of the driver in which its workers have to end by themselves."""
-EXACT = (*QUALITY.values(), "features")
+EXACT = (*(kind.artifact for kind in TASKS.values()), "features")
 """Kinds of artifacts whose numbers have to come out equal; those of a timing never do."""
 _TOO_FEW = re.compile(r"\d+ calls; p\d+ needs \d+")
 """Why a percentile is undefined: how many calls a turn holds is the machine's load, no kill's."""

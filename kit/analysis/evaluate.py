@@ -31,7 +31,7 @@ reason.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -41,8 +41,9 @@ from kit.analysis.sample import Sample
 from kit.analysis.statistics.clusters import Array
 from kit.analysis.statistics.influence import Influence, Ratio
 from kit.analysis.statistics.intervals import Bounded, Interval
-from kit.registry import Entry, metrics
+from kit.registry import Entry, artifacts, measurements, metrics
 from kit.results import condition, parse_condition
+from kit.store import Artifact
 from kit.values import Undefined
 
 __all__ = ["Estimate", "Sample", "applicable", "evaluate"]
@@ -105,12 +106,38 @@ class Estimate:
         return values
 
 
-def applicable(kind: str, names: Sequence[str] | None) -> list[Entry]:
-    """Returns the metrics that read artifacts of a kind: those named, or all but the optional.
+def recorded(value: Array) -> float:
+    """Returns the number that was recorded for a quantity under one condition."""
+    if len(different := np.unique(value)) > 1:
+        raise ValueError(f"it was recorded with different values: {different}")
+    return float(different[0])
+
+
+def _quantities(measurement: Entry) -> list[Entry]:
+    """Returns what a measurement may have recorded, as metrics: rows as they stand."""
+    settings = {"interval": None, "note": "counted once, not sampled: no interval"}
+    return [
+        replace(
+            measurement,
+            name=name,
+            function=recorded,
+            traits={**quantity._asdict(), **settings, "where": {"quantity": name}},
+        )
+        for name, quantity in measurement.traits["quantities"].items()
+    ]
+
+
+def applicable(artifact: Artifact, names: Sequence[str] | None) -> list[Entry]:
+    """Returns the metrics that read an artifact: those named, or all but the optional.
+
+    What a measurement counted needs none: its quantities are rows, named or not.
 
     Raises:
         SpecError: a name that is not registered.
     """
+    kind = artifact.kind
+    if artifacts.get(kind).traits["record"] == "quantity":
+        return _quantities(measurements.get(artifact.run.measurement.name))
     chosen = metrics.names() if names is None else names
     entries = [entry for entry in map(metrics.get, chosen) if kind in entry.traits["artifacts"]]
     return [e for e in entries if names is not None or not e.traits.get("optional")]
@@ -144,6 +171,8 @@ def evaluate(entry: Entry, sample: Sample) -> Iterator[Estimate]:
             raise Undefined("its scores are no probabilities")
         for name, wanted in entry.traits.get("where", {}).items():
             if name not in columns or not np.any(columns[name] == wanted):
+                if name == "quantity":
+                    return
                 what = f"{name} {wanted}" if wanted != "" else "start"  # belongs to no condition
                 raise Undefined(f"the run recorded no {what}")
             chosen = columns[name] == wanted

@@ -28,7 +28,7 @@ from kit.ref import Ref
 from kit.results import condition, corruption_parts
 from kit.spec import Run
 from kit.store import Artifact
-from kit.values import Undefined
+from kit.values import Undefined, suggest
 
 VALIDATION = "validation"
 
@@ -81,8 +81,17 @@ class Sample:
         if len({len(values) for values in columns.values()}) > 1:
             sizes = {name: len(values) for name, values in columns.items()}
             return ValueError(f"run {self.artifact.run_id}: columns differ in length: {sizes}")
+        kind = registry.artifacts.get(self.artifact.kind).traits
         if not columns or not len(next(iter(columns.values()))):
-            return Undefined("no items")
+            return None if kind["record"] == "quantity" else Undefined("no items")
+        if lacking := [name for name in kind["columns"] if name not in columns]:
+            what = f"its {self.artifact.kind} has no column {lacking[0]!r}"
+            return ValueError(f"run {self.artifact.run_id}: {what}")
+        if kind["record"] == "quantity":
+            ask = registry.measurements.get(self.artifact.run.measurement.name)
+            for name in set(columns["quantity"].tolist()) - set(ask.traits["quantities"]):
+                known = suggest(name, ask.traits["quantities"], f"quantity of {ask.name}")
+                return ValueError(f"run {self.artifact.run_id}: {known}")
         for name, values in columns.items():
             if values.dtype.kind == "f" and not np.isfinite(values).all():
                 bad = ~np.isfinite(values.reshape(len(values), -1)).all(axis=1)

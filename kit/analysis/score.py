@@ -34,7 +34,7 @@ def score(of: Sample | Artifact, metrics: Sequence[str] | None = None) -> list[R
         SpecError: a metric that is not registered.
     """
     sample, rows = _sample(of), []
-    for entry in applicable(sample.artifact.kind, metrics):
+    for entry in applicable(sample.artifact, metrics):
         for estimate in evaluate(entry, sample):
             interval = interval_of(entry, estimate, sample)
             rows.append(row_of(sample, entry, estimate, interval))
@@ -60,7 +60,7 @@ def missing(
     """
     sample = _sample(of)
     lost = Estimate(sample.protocol, status=status, note=message)
-    entries = applicable(sample.artifact.kind, metrics)
+    entries = applicable(sample.artifact, metrics)
     return [row_of(sample, each, lost, Interval()) for each in entries if asked_for(each, sample)]
 
 
@@ -83,8 +83,9 @@ def compare(
         variant = sample.artifact.run.variant
         cells[_cell(sample.artifact)][_identity(variant)][variant.seed] = sample
     rows: list[Row] = []
-    for (kind, _), variants in cells.items():
-        for entry in applicable(kind, metrics):
+    for variants in cells.values():
+        first = next(iter(next(iter(variants.values())).values()))
+        for entry in applicable(first.artifact, metrics):
             found = {
                 key: {
                     seed: (seeds[seed], [*evaluate(entry, seeds[seed])]) for seed in sorted(seeds)

@@ -17,6 +17,7 @@ from kit.architectures.head import Head, head_of
 from kit.architectures.preprocessing import Images, Preprocessor, Texts
 from kit.architectures.tokenizers import ByteTokenizer, HFTokenizer, Tokenizer
 from kit.entries import positional
+from kit.kinds import TASKS
 from kit.ref import Ref
 from kit.values import SpecError
 
@@ -185,7 +186,7 @@ def _make_vision(ref: Ref, entry: registry.Entry, task: Task | None) -> Model:
 
 
 def _make_predictor(ref: Ref, entry: registry.Entry, task: Task | None) -> Model:
-    kinds = [kind for kind in registry.QUALITY if kind != "language"]
+    kinds = [name for name, kind in TASKS.items() if kind.label is not None]
     task = _needed(ref, task, entry.traits.get("modality"), kinds)
     asked = positional(entry.function)
     supplied: dict[str, Any] = {}

@@ -25,6 +25,7 @@ TESTS: dict[str, Callable[[Entry, Ref], Iterator[tiny.Test]]] = {
     "measurements": data.measurement,
     "metrics": data.metric,
     "corruptions": corruptions.corruption,
+    "artifacts": data.artifact,
 }
 
 

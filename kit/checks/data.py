@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import inspect
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +14,7 @@ from kit import registry, store, tasks
 from kit.analysis.evaluate import evaluate
 from kit.analysis.inputs import FITTED, LABELS, needs, required
 from kit.analysis.sample import Sample
-from kit.checks.tiny import IMAGES, TEXTS, Broken, Test, columns, expect, variants
+from kit.checks.tiny import IMAGES, TEXTS, Broken, Test, expect, variants
 from kit.entries import Entry
 from kit.ref import Ref
 from kit.spec import Run, Variant
@@ -90,7 +90,6 @@ def with_small_arguments(ref: Ref) -> Ref:
 def measurement(entry: Entry, ref: Ref) -> Iterator[Test]:
     """Yields the tests of a measurement, which measures a tiny classifier and language model."""
     declared = entry.traits["artifacts"]
-    yield "says what it saves", lambda: expect(declared, "artifacts=() names no kind")
     raws, reasons = measured(entry, ref)
     if not raws:
         broken = [error for error in reasons if not isinstance(error, Undefined)]
@@ -107,7 +106,10 @@ def measurement(entry: Entry, ref: Ref) -> Iterator[Test]:
     def kept() -> None:
         run = Run(variants()[0][0], ref)
         for raw in raws:
-            store.save(store.Artifact(run, "check", raw.kind, raw.columns, raw.info))
+            saved = store.Artifact(run, "check", raw.kind, raw.columns, raw.info)
+            if (problem := Sample(saved).problem) is not None:
+                raise Broken(str(problem))
+            store.save(saved)
             found = store.load(run, "check").columns
             expect(set(found) == set(raw.columns), "what was saved has other columns")
 
@@ -156,8 +158,7 @@ def metric(entry: Entry, ref: Ref) -> Iterator[Test]:
 
 
 def _metric_of(entry: Entry, kind: str) -> Iterator[Test]:
-    made = columns(kind, entry.traits.get("where") or {})
-    given = _measured_columns(kind) if made is None else made
+    given = _example(kind, entry.traits.get("where") or {})
     order = np.random.default_rng(1).permutation(len(next(iter(given.values()))))
     value = partial(_values, entry, kind)
 
@@ -210,13 +211,27 @@ def _values(entry: Entry, kind: str, given: Mapping[str, np.ndarray]) -> dict[st
     return found
 
 
-def _measured_columns(kind: str) -> Mapping[str, np.ndarray]:
-    """Returns the columns of a kind that is not the kit's own, from a measurement that gives it."""
-    for name in registry.measurements.names():
-        entry = registry.measurements.get(name)
-        if kind in entry.traits["artifacts"]:
-            ref = registry.measurements.canonical(with_small_arguments(Ref(name)))
-            for raw in measured(entry, ref)[0]:
-                if raw.kind == kind:
-                    return raw.columns
-    raise SpecError(f"it reads {kind!r}, of which no measurement gave an artifact here")
+def _example(kind: str, where: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    """Returns the example of a kind, all of whose records have what the metric reads (`where`)."""
+    columns: dict[str, np.ndarray] = dict(registry.artifacts.get(kind).function())
+    size = len(next(iter(columns.values())))
+    return columns | {name: np.full(size, value) for name, value in where.items()}
+
+
+def artifact(entry: Entry, ref: Ref) -> Iterator[Test]:
+    """Yields the tests of a kind of artifact, on its example."""
+
+    def whole() -> str:
+        columns, traits = _example(entry.name, {}), entry.traits
+        there, promised = set(columns), {*traits["columns"], *traits["optional"]}
+        expect(there == promised, f"its example has {_few(there)}; it declares {_few(promised)}")
+        saved = store.Artifact(Run(Variant(Ref("majority")), Ref("cost")), "c", entry.name, columns)
+        if (problem := Sample(saved).problem) is not None:
+            raise Broken(str(problem))
+        return _few(columns)
+
+    yield "has an example with the columns it declares", whole
+
+
+def _few(names: Iterable[str]) -> str:
+    return ", ".join(sorted(names)) or "nothing"

@@ -13,6 +13,7 @@ from kit.architectures.folder import locate, weight_files
 from kit.build import kind_of, load_model, stage
 from kit.compression.onnx import stored_graph
 from kit.compression.stored import Stored, stored
+from kit.kinds import Quantity
 from kit.measurements.bench import Raw, TaskRef
 from kit.ref import Ref
 from kit.registry import register_measurement
@@ -33,7 +34,19 @@ def Memory(task: str | Ref, **args: Any) -> Ref:
     return Ref("memory", task=task, **args)
 
 
-@register_measurement(where="fresh", artifacts=("memory",), version=3, seconds=10.0)
+@register_measurement(
+    where="fresh",
+    artifacts=("quantities",),
+    quantities={
+        "disk_bytes": Quantity("bytes"),
+        "weight_bytes": Quantity("bytes"),
+        "resident_bytes": Quantity("bytes"),
+        "peak_bytes": Quantity("bytes"),
+        "bits_per_weight": Quantity("bits"),
+    },
+    version=4,
+    seconds=10.0,
+)
 def memory(
     runner: Runner,
     *,
@@ -81,9 +94,10 @@ def memory(
         "weight_bytes": found.nominal_bytes,
     } | ({"bits_per_weight": found.bits_per_weight} if found.bits_per_weight else {})
     return Raw(
-        "memory",
+        "quantities",
         {
             "quantity": np.array(list(quantities)),
+            "condition": np.full(len(quantities), ""),
             "value": np.array(list(quantities.values()), np.float64),
         },
         {"notes": [EXCLUDED, *found.notes]},

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
@@ -11,6 +11,7 @@ from pydantic import Field
 from kit import presets, registry, tasks
 from kit.corruptions import examples_of, mismatch
 from kit.entries import LATER
+from kit.kinds import TASKS
 from kit.measurements.bench import CorruptionRef, Raw, TaskRef
 from kit.progress import report
 from kit.ref import Ref
@@ -57,7 +58,7 @@ def Quality(
 
 @register_measurement(
     where="worker",
-    artifacts=tuple(registry.QUALITY.values()),
+    artifacts=[kind.artifact for kind in TASKS.values()],
     version=1,
     seconds=15.0,
     adds=("features",),
@@ -116,20 +117,12 @@ def quality(
     if data.kind == "regression":
         answers["prediction"] = answers.pop("logits")[:, 0].astype(np.float64)
     known = _known(data, rows)
-    return Raw(registry.QUALITY[data.kind], {**items, **known, **answers}, info)
-
-
-LABELS: Mapping[str, type[np.generic]] = {
-    "classification": np.int64,
-    "multi_label": np.int64,
-    "regression": np.float64,
-}
-"""Kind of task -> of what type its labels are."""
+    return Raw(TASKS[data.kind].artifact, {**items, **known, **answers}, info)
 
 
 def _known(data: Task, rows: Dataset) -> dict[str, np.ndarray]:
     """Returns what the data say of each item: label, rating where they have one, groups."""
-    columns = {"label": np.asarray(rows["label"], LABELS[data.kind])}
+    columns = {"label": np.asarray(rows["label"], TASKS[data.kind].label)}
     if "valence" in rows.column_names:
         columns["valence"] = np.asarray(rows["valence"], np.float64)
     return columns | {f"group:{name}": np.asarray(rows[name]).astype(str) for name in data.groups}

@@ -25,6 +25,7 @@ OWN = [
     "rms_calibration_error",
 ]
 """What a study gives of one run of a classifier, without others to set it against."""
+MEMORY = ("disk_bytes", "weight_bytes", "resident_bytes", "peak_bytes")
 
 
 def pick(rows: list[dict[str, Any]], **wanted: Any) -> dict[str, Any]:
@@ -155,14 +156,32 @@ def test_timing(timed: Any, base: Variant, small: Variant) -> None:
 
 
 def test_quantities(base: Variant) -> None:
-    columns = {
-        "quantity": np.array(["disk_bytes", "peak_bytes", "peak_bytes", "peak_bytes"]),
-        "value": np.array([100.0, 210.0, 200.0, 190.0]),
-    }
-    rows = score(Artifact(Run(base, Ref("memory", task=Ref("toys"))), "0" * 16, "memory", columns))
-    assert pick(rows, metric="disk_bytes")["value"] == 100
-    assert pick(rows, metric="peak_bytes")["interval"] == "launches"
-    assert pick(rows, metric="resident_bytes")["status"] == "undefined"
+    def saved(*quantities: str) -> Artifact:
+        columns = {
+            "quantity": np.array(quantities),
+            "condition": np.array([f"part={n // 2}" for n in range(len(quantities))]),
+            "value": 100.0 + np.arange(len(quantities)),
+        }
+        run = Run(base, Ref("memory", task=Ref("toys")))
+        return Artifact(run, "0" * 16, "quantities", columns)
+
+    rows = score(saved("disk_bytes", "peak_bytes", "peak_bytes"))
+    assert [(row["metric"], row["condition"], row["value"]) for row in rows] == [
+        ("disk_bytes", "part=0", 100),
+        ("peak_bytes", "part=0", 101),
+        ("peak_bytes", "part=1", 102),
+    ]
+    assert {row["unit"] for row in rows} == {"bytes"} and results.higher_is_better(
+        "disk_bytes"
+    ) is False
+    assert "different values" in score(saved("disk_bytes", "disk_bytes"))[0]["note"]
+    rows = score(saved("disc_bytes"))
+    assert {row["status"] for row in rows} == {"error"}
+    assert "unknown quantity of memory 'disc_bytes'. Did you mean 'disk_bytes'" in rows[0]["note"]
+    lost = Artifact(saved().run, "0" * 16, "quantities", {})
+    assert not score(lost)
+    made = missing(lost, None, "error", "killed")
+    assert {row["metric"] for row in made} == {"bits_per_weight", *MEMORY}
 
 
 def test_compare_pairs_on_shared_items(classified: Any, base: Variant, small: Variant) -> None:

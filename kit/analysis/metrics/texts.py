@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from kit.analysis.statistics.clusters import Array, Clusters
 from kit.analysis.statistics.intervals import Bounded, wilson
-from kit.registry import QUALITY, register_metric
+from kit.registry import register_metric
 
 
 @register_metric(
-    artifact=[kind for kind in QUALITY.values() if kind != "tokens"],
+    artifact=("classification", "multi_label", "regression"),
     columns=("cut",),
     higher_is_better=None,
     unit="share",

@@ -1,0 +1,174 @@
+"""Kinds, each declared once: of tasks, and of the artifacts that measurements save.
+
+A kind of artifact is a function under `register_artifact` that gives its tiny example: what its
+columns look like, and what contract tests try metrics on. In a notebook cell it works like every
+other registration.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from kit.entries import F, Registry
+from kit.values import SpecError
+
+Columns = dict[str, np.ndarray]
+
+
+class TaskKind(NamedTuple):
+    """What a task's kind settles.
+
+    Attributes:
+        artifact: kind of artifact that holds a model's quality on it.
+        label: type of an item's labels; None where items have none.
+        modalities: of its items.
+        quality: the measurement that saves that artifact.
+    """
+
+    artifact: str
+    label: type[np.generic] | None
+    modalities: tuple[str, ...] = ("text", "image")
+    quality: str = "quality"
+
+
+TASKS: Mapping[str, TaskKind] = {
+    "classification": TaskKind("classification", np.int64),
+    "language": TaskKind("tokens", None, ("text",)),
+    "multi_label": TaskKind("multi_label", np.int64),
+    "regression": TaskKind("regression", np.float64),
+}
+
+
+class Quantity(NamedTuple):
+    """What a recorded number is in, and whether more of it is better (None: neither)."""
+
+    unit: str
+    higher_is_better: bool | None = False
+
+
+artifacts = Registry("kind of artifact", "kit.kinds", ())
+
+
+def register_artifact(
+    *,
+    record: str,
+    columns: Iterable[str],
+    optional: Iterable[str] = (),
+    derived: Mapping[str, Callable[..., Any]] | None = None,
+) -> Callable[[F], F]:
+    """Registers a kind of artifact: a function that gives the columns of a tiny example.
+
+    Args:
+        record: what a record is. An `item` has an id (`item`), by which runs are paired, and maybe
+            a `cluster` and groups (`group:country`); a `call` belongs to a `launch`, over which
+            intervals are taken; a `quantity` is a row as it stands. Others count one by one.
+        columns: that every artifact of the kind has, beside those.
+        optional: that some have: a metric that needs one gives no row where it is not.
+        derived: name -> function of columns, and of what `info` holds of the artifact, that
+            computes a column when a metric asks for it.
+    """
+    known = {"item": ("item",), "call": ("launch",), "quantity": ("quantity", "value")}
+    needed = tuple(dict.fromkeys((*known.get(record, ()), *columns)))
+    more = (*optional, *(("cluster",) if record == "item" else ()))
+    if twice := set(needed) & set(more):
+        raise SpecError(f"register_artifact: {min(twice)!r} is in columns and in optional")
+    return lambda example: artifacts.register(
+        example, record=record, columns=needed, optional=tuple(more), derived=dict(derived or {})
+    )
+
+
+@register_artifact(record="quantity", columns=("condition",))
+def quantities() -> Columns:
+    """Numbers that a measurement counted, each a row: which of its quantities, under what."""
+    names = np.array(["parameters", "state_bytes"])
+    return {"quantity": names, "condition": np.array(["", "context=8"]), "value": np.full(2, 8.0)}
+
+
+ITEMS = 40
+CALLS = 2000
+"""Of a timing, so that it has samples enough for a 99th percentile."""
+
+
+def _items() -> Columns:
+    count = np.arange(ITEMS)
+    return {"item": np.char.mod("%03d", count), "cluster": np.char.mod("%d", count // 2)}
+
+
+def _predictions() -> Columns:
+    return {**_items(), "cut": np.arange(ITEMS) % 5 == 0}
+
+
+def _scores() -> np.ndarray:
+    return np.random.default_rng(0).normal(size=(ITEMS, 2)).astype(np.float32)
+
+
+@register_artifact(
+    record="item", columns=("label", "logits"), optional=("features", "valence", "cut")
+)
+def classification() -> Columns:
+    """Scores of each class [n, classes], which may be log-probabilities, and the item's own."""
+    scores, label = _scores(), np.arange(ITEMS) % 2
+    logits = scores + 0.5 * np.eye(2, dtype=np.float32)[label]
+    more = {"features": scores, "valence": label + scores[:, 0]}
+    return {**_predictions(), "label": label, "logits": logits, **more}
+
+
+@register_artifact(record="item", columns=("label", "logits"), optional=("features", "cut"))
+def multi_label() -> Columns:
+    """A score of each label [n, labels], and whether the item has it (0 or 1)."""
+    scores, rng = _scores(), np.random.default_rng(1)
+    label = (scores > rng.normal(size=scores.shape)) + 0
+    return {**_predictions(), "label": label, "logits": scores}
+
+
+@register_artifact(record="item", columns=("label", "prediction"), optional=("features", "cut"))
+def regression() -> Columns:
+    """A number for each item, and the true one."""
+    near = np.arange(ITEMS) % 7
+    prediction = near + _scores()[:, 0].astype(np.float64)
+    return {**_predictions(), "label": near / 2, "prediction": prediction}
+
+
+@register_artifact(record="item", columns=("nll", "tokens", "bytes"))
+def tokens() -> Columns:
+    """Of each document the negative log-likelihood (nats), tokens scored, and bytes of text."""
+    rng, size = np.random.default_rng(0), 3 + np.arange(ITEMS) % 9
+    return {**_items(), "nll": rng.random(ITEMS) * 9, "tokens": size, "bytes": 5 * size}
+
+
+@register_artifact(record="item", columns=("features",))
+def features() -> Columns:
+    """A hidden vector of each item [n, d]."""
+    return {**_items(), "features": _scores()}
+
+
+@register_artifact(
+    record="call",
+    columns=("side", "condition", "turn", "phase", "seconds", "foreign"),
+    optional=("stolen", "switches"),
+)
+def timing() -> Columns:
+    """Seconds of each call of a variant and the baseline beside it, and of what comes before."""
+    rng, count = np.random.default_rng(0), np.arange(CALLS)
+    return {
+        "launch": count % 4,
+        "side": np.where(count // 4 % 2, "baseline", "variant"),
+        "condition": np.full(CALLS, "batch_size=2;length=8;threads=1"),
+        "turn": count // 8,
+        "phase": np.full(CALLS, "call"),
+        "seconds": 0.01 + rng.random(CALLS) / 100,
+        "foreign": 0.01 * (count % 4),
+        "stolen": 0.001 * (count % 4),
+        "switches": 10.0 * (count % 4),
+    }
+
+
+@register_artifact(
+    record="call", columns=("side", "condition", "turn", "phase", "seconds", "foreign")
+)
+def selftest() -> Columns:
+    """A timing of many launches of a variant against itself."""
+    return timing()
