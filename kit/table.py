@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from kit import store
+from kit import results, store
 from kit.ref import content_hash
 from kit.registry import saves
 from kit.spec import Run, Variant
@@ -71,14 +71,18 @@ def rows_of(
         for run, known in lost.items()
     }
     rows += distances(artifacts) + noise_floor(artifacts, again, why)
+    taken = {_key(row) for row in rows}
     for run in [run for run in lost if run not in again]:
         sample = related.sample(store.Artifact(run, ids[run], saves(run.measurement), {}))
-        rows += [
-            row
-            for row in missing(sample, names, *why[run])
-            if row["baseline"] or not _is_second_timing(run, baseline)
-        ]
+        for row in missing(sample, names, *why[run]):
+            if _key(row) not in taken:  # another run may have it, or lack it too
+                taken.add(_key(row))
+                rows.append(row)
     return adjust(rows)
+
+
+def _key(row: Row) -> tuple[Any, ...]:
+    return tuple(row[name] for name in results.KEY)
 
 
 def _is_second_timing(run: Run, baseline: Variant) -> bool:
