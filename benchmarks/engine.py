@@ -34,7 +34,7 @@ def bench_count(runner: Any, *, task: kit.TaskRef, number: int = 0) -> kit.Raw:
     return kit.Raw("bench", {"value": np.ones(1)}, {"protocol": {"number": number}})
 
 
-@kit.register_metric(artifact="bench", higher_is_better=None, unit="1", interval=None, version=1)
+@kit.register_metric(artifact="bench", higher_is_better=None, unit="1", no_interval="a constant")
 def bench_value(value: np.ndarray) -> float:
     """The one value there is."""
     return float(value[0])

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from kit import store, tasks
+from kit.kinds import log_softmax
 from kit.ref import Ref
 from kit.study import Study
 from kit.values import SpecError, Undefined
@@ -85,11 +86,13 @@ def roc(study: Study, variant: str, splits: Sequence[str]) -> pd.DataFrame:
     outliers = np.concatenate(shifted_parts) if shifted_parts else None
     space = fit_features(known["label"], known.get("features"), outliers)
     inside = study.predictions(variant, "test").columns
-    ours = detectors(inside["logits"], inside.get("features"), space)
+    ours = detectors(inside["logits"], log_softmax(inside["logits"]), inside.get("features"), space)
     frames = []
     for split in splits:
         outside = study.predictions(variant, split).columns
-        theirs = detectors(outside["logits"], outside.get("features"), space)
+        theirs = detectors(
+            outside["logits"], log_softmax(outside["logits"]), outside.get("features"), space
+        )
         for line in ours:
             shifted = np.repeat([0, 1], [len(ours[line]), len(theirs[line])])
             fpr, tpr, _ = roc_curve(shifted, np.concatenate([ours[line], theirs[line]]))

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from kit.entries import F, Registry
-from kit.values import SpecError
+from kit.values import SpecError, Undefined
 
 Columns = dict[str, np.ndarray]
 
@@ -49,6 +49,10 @@ class Quantity(NamedTuple):
     higher_is_better: bool | None = False
 
 
+ROLES = ("clean", "test", "validation")
+"""Whose column a metric's parameter names, before its name (`test_logits`), where not its own:
+of corrupted items, those they were made of; of a shift, the test split; the validation split."""
+
 artifacts = Registry("kind of artifact", "kit.kinds", ())
 
 
@@ -58,6 +62,9 @@ def register_artifact(
     columns: Iterable[str],
     optional: Iterable[str] = (),
     derived: Mapping[str, Callable[..., Any]] | None = None,
+    metrics: Iterable[str] = (),
+    group_metrics: Iterable[str] = (),
+    shifted_metrics: Iterable[str] = (),
 ) -> Callable[[F], F]:
     """Registers a kind of artifact: a function that gives the columns of a tiny example.
 
@@ -69,6 +76,10 @@ def register_artifact(
         optional: that some have: a metric that needs one gives no row where it is not.
         derived: name -> function of columns, and of what `info` holds of the artifact, that
             computes a column when a metric asks for it.
+        metrics: computed where a study names none that reads this kind. The first is the headline:
+            where it is right or wrong an item, its flips are counted.
+        group_metrics: of these, for each group.
+        shifted_metrics: and of corrupted items and validation splits.
     """
     known = {"item": ("item",), "call": ("launch",), "quantity": ("quantity", "value")}
     needed = tuple(dict.fromkeys((*known.get(record, ()), *columns)))
@@ -76,8 +87,46 @@ def register_artifact(
     if twice := set(needed) & set(more):
         raise SpecError(f"register_artifact: {min(twice)!r} is in columns and in optional")
     return lambda example: artifacts.register(
-        example, record=record, columns=needed, optional=tuple(more), derived=dict(derived or {})
+        example,
+        record=record,
+        columns=needed,
+        optional=tuple(more),
+        derived=dict(derived or {}),
+        metrics=tuple(metrics),
+        group_metrics=tuple(group_metrics),
+        shifted_metrics=tuple(shifted_metrics),
     )
+
+
+def log_softmax(logits: np.ndarray) -> np.ndarray:
+    """Returns log-probabilities [n, classes] of scores, in float64."""
+    from scipy import special
+
+    return np.asarray(special.log_softmax(logits.astype(np.float64), axis=1))
+
+
+def log_sigmoid(logits: np.ndarray) -> np.ndarray:
+    """Returns log-probabilities [n, labels, 2] of a label being absent and there, in float64."""
+    scores = logits.astype(np.float64)
+    return -np.logaddexp(0, np.stack([scores, -scores], axis=-1))
+
+
+def _rated(logits: np.ndarray, rated: bool) -> np.ndarray:
+    if not rated:
+        raise Undefined("its scores are no probabilities")
+    return logits
+
+
+CLASSES = {
+    "log_probabilities": lambda logits, rated=True: log_softmax(_rated(logits, rated)),
+    "probabilities": lambda logits, rated=True: np.exp(log_softmax(_rated(logits, rated))),
+}
+"""[n, classes], of scores that are such (`rated` in the artifact's `info`)."""
+LABELS = {
+    "log_probabilities": lambda logits, rated=True: log_sigmoid(_rated(logits, rated)),
+    "probabilities": lambda logits, rated=True: np.exp(log_sigmoid(_rated(logits, rated))[..., 1]),
+}
+"""[n, labels, 2], absent and there; and [n, labels], there."""
 
 
 @register_artifact(record="quantity", columns=("condition",))
@@ -106,7 +155,17 @@ def _scores() -> np.ndarray:
 
 
 @register_artifact(
-    record="item", columns=("label", "logits"), optional=("features", "valence", "cut")
+    record="item",
+    columns=("label", "logits"),
+    optional=("features", "valence", "cut"),
+    derived=CLASSES,
+    metrics=(
+        *("accuracy", "balanced_accuracy", "accuracy_retained", "nll", "ece", "ece_temperature"),
+        *("conformal_coverage", "conformal_size", "estimated_accuracy_error", "ood_auroc"),
+        "texts_cut",
+    ),
+    group_metrics=("accuracy",),
+    shifted_metrics=("accuracy", "accuracy_retained"),
 )
 def classification() -> Columns:
     """Scores of each class [n, classes], which may be log-probabilities, and the item's own."""
@@ -116,7 +175,18 @@ def classification() -> Columns:
     return {**_predictions(), "label": label, "logits": logits, **more}
 
 
-@register_artifact(record="item", columns=("label", "logits"), optional=("features", "cut"))
+@register_artifact(
+    record="item",
+    columns=("label", "logits"),
+    optional=("features", "cut"),
+    derived=LABELS,
+    metrics=(
+        *("subset_accuracy", "hamming_loss", "micro_f1", "macro_f1", "macro_auroc", "label_auroc"),
+        *("label_nll", "label_ece", "texts_cut"),
+    ),
+    group_metrics=("subset_accuracy",),
+    shifted_metrics=("subset_accuracy",),
+)
 def multi_label() -> Columns:
     """A score of each label [n, labels], and whether the item has it (0 or 1)."""
     scores, rng = _scores(), np.random.default_rng(1)
@@ -124,7 +194,14 @@ def multi_label() -> Columns:
     return {**_predictions(), "label": label, "logits": scores}
 
 
-@register_artifact(record="item", columns=("label", "prediction"), optional=("features", "cut"))
+@register_artifact(
+    record="item",
+    columns=("label", "prediction"),
+    optional=("features", "cut"),
+    metrics=("rmse", "mae", "r2", "pearson", "spearman", "texts_cut"),
+    group_metrics=("mae",),
+    shifted_metrics=("rmse",),
+)
 def regression() -> Columns:
     """A number for each item, and the true one."""
     near = np.arange(ITEMS) % 7
@@ -132,7 +209,12 @@ def regression() -> Columns:
     return {**_predictions(), "label": near / 2, "prediction": prediction}
 
 
-@register_artifact(record="item", columns=("nll", "tokens", "bytes"))
+@register_artifact(
+    record="item",
+    columns=("nll", "tokens", "bytes"),
+    metrics=("bits_per_byte",),
+    shifted_metrics=("bits_per_byte",),
+)
 def tokens() -> Columns:
     """Of each document the negative log-likelihood (nats), tokens scored, and bytes of text."""
     rng, size = np.random.default_rng(0), 3 + np.arange(ITEMS) % 9
@@ -149,6 +231,11 @@ def features() -> Columns:
     record="call",
     columns=("side", "condition", "turn", "phase", "seconds", "foreign"),
     optional=("stolen", "switches"),
+    metrics=(
+        *("speedup", "latency", "throughput", "latency_p90", "latency_p99", "first_call_seconds"),
+        *("cold_start_seconds", "cold_start_phase_seconds", "cold_start_speedup"),
+        *("foreign_load", "stolen_load", "context_switches"),
+    ),
 )
 def timing() -> Columns:
     """Seconds of each call of a variant and the baseline beside it, and of what comes before."""
@@ -167,7 +254,12 @@ def timing() -> Columns:
 
 
 @register_artifact(
-    record="call", columns=("side", "condition", "turn", "phase", "seconds", "foreign")
+    record="call",
+    columns=("side", "condition", "turn", "phase", "seconds", "foreign"),
+    metrics=(
+        *("false_alarm_rate", "detection_rate", "launch_spread", "call_spread", "busy_launches"),
+        "launches_needed",
+    ),
 )
 def selftest() -> Columns:
     """A timing of many launches of a variant against itself."""

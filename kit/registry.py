@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import functools
 import inspect
+import itertools
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, cast
 
 from kit.entries import Entry, F, Registry, positional
-from kit.kinds import TASKS, Quantity, artifacts
+from kit.kinds import ROLES, TASKS, Quantity, artifacts
 from kit.ref import Ref
 from kit.values import SpecError, check_name, check_text, suggest
 
@@ -277,45 +278,76 @@ def _kinds_of(given: str | Iterable[str]) -> tuple[str, ...]:
     return tuple(artifacts.get(name).name for name in names)
 
 
-@_with_traits(
-    *("where", "columns", "reference", "optional", "graded", "needs_probabilities", "null"),
-    *("by_group", "by_columns", "flips", "bounds", "note"),
-)
+@_with_traits("where", "by_columns")
 def register_metric(
     *,
     artifact: str | Iterable[str],
     higher_is_better: bool | None,
     unit: str,
-    interval: str | None = "bootstrap",
+    no_interval: str = "",
     version: int | None = None,
     fit: Callable[..., Any] | None = None,
     **traits: Any,
 ) -> Callable[[F], F]:
     """Registers a pure function over the columns of an artifact.
 
+    What it reads is told by its parameters, and how its interval is had by what it returns: see
+    `kit.analysis.evaluate`.
+
     Args:
-        artifact: the kind it reads, or the kinds; its parameters are named as that artifact's
-            columns, or as those of the split that a shift is set against: `reference_logits`.
-            The entry's trait `artifacts` holds them.
+        artifact: the kind it reads, or the kinds. The entry's trait `artifacts` holds them.
         higher_is_better: direction; None where there is none.
-        unit: of the value.
-        interval: how its interval is had: `wilson`, `bootstrap`, `launches` or None.
+        unit: of the value. A `ratio` is to the other side of a timing: 1 is no difference.
+        no_interval: why it has none, where it has none.
         version: raise it when results change, the fit's too.
         fit: a function of columns of the validation split (and, as `ood_logits`, of the shifts'
             validation parts), whose result is the metric's parameter `fitted`.
-        **traits: see `kit.analysis.evaluate`.
+        **traits: `where={column: value}`, the records that it reads; `by_columns=True`, its scale
+            depends on how many columns `logits` has: runs in which these differ are not paired.
     """
     kinds = _kinds_of(artifact)
-    return lambda function: metrics.register(
-        function,
-        version=version,
-        artifacts=kinds,
-        higher_is_better=higher_is_better,
-        unit=unit,
-        interval=interval,
-        fit=fit,
-        **traits,
-    )
+
+    def register(function: F) -> F:
+        names = inspect.signature(function).parameters
+        others = [role for role in ROLES if any(name.startswith(f"{role}_") for name in names)]
+        if len(others) > 1:
+            raise SpecError(
+                f"metric {function.__name__} reads columns of {' and '.join(others)}; expected "
+                "those of one other run"
+            )
+        return metrics.register(
+            function,
+            version=version,
+            artifacts=kinds,
+            higher_is_better=higher_is_better,
+            unit=unit,
+            no_interval=no_interval,
+            fit=fit,
+            **traits,
+        )
+
+    return register
+
+
+def wanted(kinds: Iterable[str], which: str, names: Iterable[str] | None = None) -> tuple[str, ...]:
+    """Returns the metrics that are computed of kinds of artifact.
+
+    Args:
+        kinds: of artifact.
+        which: `metrics`, `group_metrics` or `shifted_metrics`.
+        names: of metrics; where none of them reads a kind, and where not given, those of the kind.
+
+    Raises:
+        SpecError: a name that is not registered.
+    """
+    if names is None:
+        names, read = (), set()
+    else:
+        names = (names,) if isinstance(names, str) else tuple(names)
+        read = {kind for name in names for kind in metrics.get(name).traits["artifacts"]}
+        read |= set() if names else set(artifacts.names())
+    own = [artifacts.get(kind).traits[which] for kind in kinds if kind not in read]
+    return tuple(dict.fromkeys([*names, *itertools.chain(*own)]))
 
 
 @_with_traits("assets")

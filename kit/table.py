@@ -28,14 +28,17 @@ def rows_code() -> str:
 
 
 def rows_of(
-    ids: Mapping[Run, str], failures: Mapping[Run, Any], names: Sequence[str], baseline: Variant
+    ids: Mapping[Run, str],
+    failures: Mapping[Run, Any],
+    wanted: Mapping[str, Sequence[str]],
+    baseline: Variant,
 ) -> list[Row]:
     """Returns the rows of all runs; they lack `study` and `machine`.
 
     Args:
         ids: each run's id.
         failures: what is known of each run that has no artifact; None where it was not tried.
-        names: of the metrics.
+        wanted: names of metrics: see `kit.analysis.evaluate.Wanted`.
         baseline: what paired rows are against.
     """
     from kit.analysis.distance import distances
@@ -62,10 +65,10 @@ def rows_of(
     rows = [
         row
         for sample in samples
-        for row in score(sample, names)
+        for row in score(sample, **wanted)
         if row["baseline"] or not _is_second_timing(sample.artifact.run, baseline)
     ]
-    rows += compare(samples, baseline, names)
+    rows += compare(samples, baseline, **wanted)
     why = {
         run: ("undefined" if known["undefined"] else "error", known["message"])
         for run, known in lost.items()
@@ -74,7 +77,7 @@ def rows_of(
     taken = {_key(row) for row in rows}
     for run in [run for run in lost if run not in again]:
         sample = related.sample(store.Artifact(run, ids[run], saves(run.measurement), {}))
-        for row in missing(sample, names, *why[run]):
+        for row in missing(sample, why[run], **wanted):
             if _key(row) not in taken:  # another run may have it, or lack it too
                 taken.add(_key(row))
                 rows.append(row)

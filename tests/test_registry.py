@@ -82,7 +82,7 @@ def test_a_decorator_returns_the_function_and_keeps_the_traits() -> None:
         assert registry.runtimes.get(function.__name__).traits["form"] == form
     metric = registry.register_metric(artifact="classification", higher_is_better=None, unit="1")
     assert metric(share) is share
-    assert registry.metrics.get("share").traits["interval"] == "bootstrap"
+    assert registry.metrics.get("share").traits["artifacts"] == ("classification",)
 
 
 def test_stages_stand_in_order() -> None:

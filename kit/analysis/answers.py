@@ -7,8 +7,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from kit.analysis.metrics.classification import decided, log_softmax
+from kit.analysis.metrics.classification import decided
 from kit.analysis.statistics.clusters import Array
+from kit.kinds import log_softmax
 from kit.store import Artifact
 from kit.values import SpecError
 

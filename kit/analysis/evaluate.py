@@ -1,52 +1,40 @@
 """Applies a registered metric to an artifact, whatever the two are.
 
-What a metric gets is told by its parameters and traits, never by its name. Parameters are columns
-of the artifact; `labels`, the names of what `logits` has a column of; `fitted`, what
-`register_metric(fit=...)` made of the validation split; and `reference_<column>`, a column of the
-split that a shifted or corrupted one is set against (see `kit.analysis.sample`). Where the study
-does not ask for that other split, the metric gives no row; a parameter with a default is not
-needed. Traits beside those of `register_metric`:
+What a metric gets is told by the names of its parameters, never by its own name:
 
-- `where`: `{column: value}`, the records that it reads.
-- `columns`: names without which it gives no row, such as `("valence",)`; of a metric that reads
-  several kinds of artifact a mapping from the kind to such names.
-- `reference`: `clean` (of corrupted splits alone: the same items before and after, in one order),
-  `test` (of the task's shifts alone) or, where not given, either of them as another sample.
-- `optional`: only given where it is asked for by name.
-- `graded`: also reported for corrupted items, of which there are many; a user's metrics always are.
-- `needs_probabilities`: undefined where the artifact says that its scores are none (`rated`).
-- `null`: the value under no difference from the run's own `against` side (1.0 for ratios).
-- `by_group`: also reported for each group of 20 items or more.
-- `by_columns`: its scale depends on how many columns `logits` has: runs in which these differ in
-  number are not paired.
-- `flips`: per-item right and wrong, whose changes are counted.
-- `bounds`: least and greatest value of an `Influence`; its interval stays within.
-- `note`: why it has no interval.
+- a column of the artifact, or one derived from them (`probabilities`);
+- with `clean_`, `test_` or `validation_` before it the column of another run, `kit.kinds.ROLES`;
+- `labels`: the names of what `logits` has a column of;
+- `fitted`: what `register_metric(fit=...)` made of the validation split.
 
-A metric may return a mapping, `{"launches=4": value, "launches=8": value}`: a row for each key, and
-the key is added to the row's condition. A value that cannot be had is an `Undefined` with the
-reason.
+Where the study does not ask for that other run, or the artifact lacks a column that only some of
+its kind have, the metric gives no row; a parameter with a default is not needed.
+
+How its interval and its change are had is told by what it returns: right or wrong an item
+(booleans, by Wilson), a number an item, a `Ratio` of sums, an `Influence`, of calls a number a
+launch, a `Bounded` value that brings its own, or one number, which is computed again on draws of
+the items. A mapping, `{"launches=4": value, "launches=8": value}`, is a row for each key, and the
+key is added to the row's condition. A value that cannot be had is an `Undefined` with the reason.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from kit.analysis.inputs import Columns, call, needs
+from kit.analysis.inputs import Columns, Source, call, needs, required
 from kit.analysis.sample import Sample
 from kit.analysis.statistics.clusters import Array
 from kit.analysis.statistics.influence import Influence, Ratio
 from kit.analysis.statistics.intervals import Bounded, Interval
-from kit.registry import Entry, artifacts, measurements, metrics
+from kit.registry import Entry, artifacts, measurements, metrics, wanted
 from kit.results import condition, parse_condition
-from kit.store import Artifact
 from kit.values import Undefined
 
-__all__ = ["Estimate", "Sample", "applicable", "evaluate"]
+__all__ = ["Estimate", "Sample", "Wanted", "evaluate"]
 
 
 @dataclass(frozen=True)
@@ -115,7 +103,7 @@ def recorded(value: Array) -> float:
 
 def _quantities(measurement: Entry) -> list[Entry]:
     """Returns what a measurement may have recorded, as metrics: rows as they stand."""
-    settings = {"interval": None, "note": "counted once, not sampled: no interval"}
+    settings = {"no_interval": "counted once, not sampled: no interval"}
     return [
         replace(
             measurement,
@@ -127,55 +115,63 @@ def _quantities(measurement: Entry) -> list[Entry]:
     ]
 
 
-def applicable(artifact: Artifact, names: Sequence[str] | None) -> list[Entry]:
-    """Returns the metrics that read an artifact: those named, or all but the optional.
+class Wanted(NamedTuple):
+    """Names of the metrics that are computed; None: those of the kind of artifact.
 
-    What a measurement counted needs none: its quantities are rows, named or not.
-
-    Raises:
-        SpecError: a name that is not registered.
+    Attributes:
+        metrics: of an artifact.
+        group_metrics: of these, for each group.
+        shifted_metrics: of corrupted items and validation splits, of which there are many.
     """
-    kind = artifact.kind
-    if artifacts.get(kind).traits["record"] == "quantity":
-        return _quantities(measurements.get(artifact.run.measurement.name))
-    chosen = metrics.names() if names is None else names
-    entries = [entry for entry in map(metrics.get, chosen) if kind in entry.traits["artifacts"]]
-    return [e for e in entries if names is not None or not e.traits.get("optional")]
+
+    metrics: Sequence[str] | None = None
+    group_metrics: Sequence[str] | None = None
+    shifted_metrics: Sequence[str] | None = None
+
+    def of(self, sample: Sample) -> list[Entry]:
+        """Returns the metrics of a sample that the study has what they need for.
+
+        What a measurement counted needs none: its quantities are rows, named or not.
+
+        Raises:
+            SpecError: a name that is not registered.
+        """
+        artifact = sample.artifact
+        if artifacts.get(artifact.kind).traits["record"] == "quantity":
+            return _quantities(measurements.get(artifact.run.measurement.name))
+        which = "shifted_metrics" if sample.aside else "metrics"
+        entries = map(metrics.get, wanted([artifact.kind], which, getattr(self, which)))
+        return [entry for entry in entries if _asked_for(entry, sample)]
+
+    def groups(self, sample: Sample) -> Sequence[str]:
+        """Returns the names of those computed for each group of a sample."""
+        kind = sample.artifact.kind
+        return () if sample.aside else wanted([kind], "group_metrics", self.group_metrics)
 
 
-def asked_for(entry: Entry, sample: Sample) -> bool:
-    """Says whether the study has what a metric needs, and whether it is wanted there.
-
-    Of corrupted items the kit's own metrics are reported only where they are `graded`.
-    """
-    if sample.corrupted and entry.in_kit and not entry.traits.get("graded"):
+def _asked_for(entry: Entry, sample: Sample) -> bool:
+    """Says whether a metric reads such artifacts, and the study has what it needs."""
+    artifact = sample.artifact
+    if artifact.kind not in entry.traits["artifacts"]:
         return False
-    columns, needed = sample.artifact.columns, entry.traits.get("columns", ())
-    if isinstance(needed, Mapping):
-        needed = needed.get(sample.artifact.kind, ())
-    return all(name in columns for name in needed) and needs(entry) <= sample.related.keys()
+    lacking = set(artifacts.get(artifact.kind).traits["optional"]) - artifact.columns.keys()
+    names = required(entry.function)
+    return not lacking & set(names) and needs(entry) <= sample.related.keys()
 
 
 def evaluate(entry: Entry, sample: Sample) -> Iterator[Estimate]:
-    """Yields the metric's value for each condition; what cannot be had says why.
-
-    Yields nothing where the study does not ask for what the metric needs.
-    """
-    if not asked_for(entry, sample):
-        return
+    """Yields the metric's value for each condition; what cannot be had says why."""
     columns = sample.artifact.columns
     try:
         if sample.problem is not None:
             raise sample.problem
-        if entry.traits.get("needs_probabilities") and sample.artifact.info.get("rated") is False:
-            raise Undefined("its scores are no probabilities")
-        for name, wanted in entry.traits.get("where", {}).items():
-            if name not in columns or not np.any(columns[name] == wanted):
+        for name, value in entry.traits.get("where", {}).items():
+            if name not in columns or not np.any(columns[name] == value):
                 if name == "quantity":
                     return
-                what = f"{name} {wanted}" if wanted != "" else "start"  # belongs to no condition
+                what = f"{name} {value}" if value != "" else "start"  # belongs to no condition
                 raise Undefined(f"the run recorded no {what}")
-            chosen = columns[name] == wanted
+            chosen = columns[name] == value
             columns = {key: values[chosen] for key, values in columns.items()}
     except Exception as error:
         yield Estimate(sample.protocol, **_failure(error))
@@ -204,10 +200,13 @@ def estimates(
         entry: the metric.
         columns: the records that it reads.
         text: the condition.
-        sample: whose columns they are, with what is related to it.
+        sample: whose columns they are, with what is related to it; None: of the first kind that the
+            metric reads.
     """
+    kind = entry.traits["artifacts"][0] if sample is None else sample.artifact.kind
+    info = {} if sample is None else sample.artifact.info
     try:
-        made = call(entry, columns, sample)
+        made = call(entry, Source(kind, columns, info), sample)
         result = made.at(None)
     except Exception as error:
         yield Estimate(text, **_failure(error))
@@ -217,7 +216,7 @@ def estimates(
         again = made.at if whole else _picked(made.at, key)
         extended = condition(**parse_condition(text), **parse_condition(key))
         try:
-            found = _shape(entry, value, made.n)
+            found = _shape(entry, value, made.n, artifacts.get(kind).traits["record"])
             yield Estimate(extended, key=key, again=again, beside=made.beside, **found)
         except Exception as error:
             yield Estimate(extended, key=key, **_failure(error))
@@ -227,20 +226,20 @@ def _picked(at: Callable[[Array | None], Any], key: str) -> Callable[[Array | No
     return lambda index: at(index)[key]
 
 
-def _shape(entry: Entry, result: Any, n: int) -> dict[str, Any]:
+def _shape(entry: Entry, result: Any, n: int, record: str) -> dict[str, Any]:
     """Tells one value, one an item, one a launch, a ratio of sums and a bounded value apart.
 
     Returns:
         Fields of `Estimate`.
     """
-    how, size = entry.traits["interval"], n
+    size = n
     if isinstance(result, Undefined):
         raise result
     if isinstance(result, Bounded):
         value, interval, n, p_value = result
         about = {"note": interval.note, "interval": interval, "p_value": p_value}
         return {"value": value, "n": n, **about}
-    if how == "launches":
+    if record == "call" and not entry.traits["no_interval"]:
         values = np.atleast_1d(np.asarray(result, dtype=np.float64))
         return {"value": float(values.mean()), "n": len(values), "launches": values}
     found: dict[str, Any] = {"n": n}
@@ -251,10 +250,8 @@ def _shape(entry: Entry, result: Any, n: int) -> dict[str, Any]:
         found |= {"influence": result, "value": result.value}
     elif np.ndim(result) == 1:
         values, size = np.asarray(result), len(result)
-        if how == "wilson" and not np.isin(values, (0, 1)).all():
-            raise ValueError(f"metric {entry.name}: a Wilson interval needs values of 0 and 1")
         found |= {"ratio": Ratio(values, np.ones(size)), "value": float(values.mean())}
-        found |= {"binary": how == "wilson" or values.dtype == bool}
+        found |= {"binary": values.dtype == bool}
     else:
         found |= {"value": float(result)}
     if size != n:

@@ -7,7 +7,6 @@ A temperature is fitted on the validation split, a corrupted split is set agains
 - `ood`: the validation parts of the task's shifts, concatenated; parameters `ood_*` of a fit.
 - `clean`: of a corrupted run, the same split uncorrupted.
 - `test`: of a shift, the test split (of a shift's validation part, the validation split).
-- `reference`: either of the last two; parameters `reference_*` of a metric.
 
 All are of the same variant, seed, task and other arguments of the measurement. The validation split
 itself has none of them, so that nothing is scored on what it was fitted on.
@@ -57,6 +56,12 @@ class Sample:
     def corrupted(self) -> bool:
         """Says whether its items were corrupted on purpose."""
         return self.artifact.run.measurement.args.get("corruption") is not None
+
+    @property
+    def aside(self) -> bool:
+        """Says whether it is a corrupted copy or a validation split, which few metrics are of."""
+        split = self.artifact.run.measurement.args.get("split")
+        return self.corrupted or str(split).rpartition("/")[2] == VALIDATION
 
     def items(self, beside: Sample | None = None) -> Array:
         """Returns the items' ids; with another sample, its ids first, marked as such."""
@@ -211,4 +216,3 @@ def _roles(run: Run) -> Iterator[tuple[str, list[Run]]]:
     else:
         return
     yield role, [sibling(reference)]
-    yield "reference", [sibling(reference)]

@@ -9,11 +9,8 @@ from kit.registry import register_metric
 
 @register_metric(
     artifact=("classification", "multi_label", "regression"),
-    columns=("cut",),
     higher_is_better=None,
     unit="share",
-    interval="own",
-    version=1,
 )
 def texts_cut(cut: Array, cluster: Array) -> Bounded:
     """Share of texts longer than the model's window, whose rest it did not read.
