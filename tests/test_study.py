@@ -250,9 +250,9 @@ def test_what_is_fitted_on_validation_is_where_the_study_asks_for_it(toys: Ref) 
     runs = [*few.runs, Run(null, kit.Quality(toys, "validation"))]
     rows = kit.Study("more", runs, null).run(executor="inline", metrics=["brier_parts"])
     found = rows[rows.metric == "conformal_size"]
-    assert set(found.split) == {*splits} and set(rows.split) == {*splits, "validation"}
+    assert set(found.split) == {"test", "later"} and set(rows.split) == {*splits, "validation"}
     near = rows[rows.metric == "ood_auroc"]
-    assert set(near.split) == {"later", "later/validation"}
+    assert set(near.split) == {"later"}
     assert "detector=energy" in set(near.condition)
     assert set(rows[rows.metric == "brier_parts"].status) == {"ok"}
 
