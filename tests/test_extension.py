@@ -134,6 +134,23 @@ def test_a_new_kernel_finds_what_was_done(notebook: Cells) -> None:
     assert set(found["status"]) == {"done"}
 
 
+def test_a_kind_of_artifact_from_a_cell_goes_through_a_study_to_rows(notebook: Cells) -> None:
+    cell = """
+broken = kit.Variant(kit.Ref("pretrained", source="nowhere"), name="broken")
+runs = [kit.Run(each, kit.Ref("skim", task="parity")) for each in (base, small, broken)]
+study = kit.Study("skimmed", runs, base)
+"""
+    rows = run(notebook, [STUDY, cell]).run()
+    found = {(row.variant, row.metric): row for row in rows.itertuples()}
+    assert set(rows.metric) == {"words_read", "words_read_change"}
+    assert found["base", "words_read"].value == 0.5 and found["base", "words_read"].n == 20
+    assert found["base ternary graphed", "words_read_change"].value == 0
+    assert found["broken", "words_read"].status == "error"
+    for name in ("reading", "skim", "words_read"):
+        broken = [check for check in kit.check(name) if not check.passed]
+        assert not broken, broken
+
+
 def test_another_owner_of_a_name_is_refused(notebook: Cells) -> None:
     with pytest.raises(SpecError, match="needs another name"):
 

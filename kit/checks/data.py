@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from kit import registry, store, tasks
-from kit.analysis.evaluate import evaluate
-from kit.analysis.inputs import FITTED, LABELS, needs, required
+from kit.analysis.evaluate import Wanted, evaluate
+from kit.analysis.inputs import FITTED, LABELS, Source, needs, required, role_of
 from kit.analysis.sample import Sample
 from kit.checks.tiny import IMAGES, TEXTS, Broken, Test, expect, variants
 from kit.entries import Entry
@@ -200,10 +200,11 @@ def _values(entry: Entry, kind: str, given: Mapping[str, np.ndarray]) -> dict[st
     """
     artifact = store.Artifact(Run(Variant(Ref("majority")), Ref("cost")), "check", kind, given)
     sample = Sample(artifact, dict.fromkeys(needs(entry), artifact))
+    there = {FITTED, LABELS, *given, *registry.artifacts.get(kind).traits["derived"]}
+    read = {name.removeprefix(f"{role_of(name)}_") for name in required(entry.function)}
     found = {}
     for estimate in evaluate(entry, sample):
-        there = {FITTED, LABELS, *given}
-        if estimate.status == "undefined" and set(required(entry.function)) <= there:
+        if estimate.status == "undefined" and read <= there:
             raise Undefined(estimate.note)
         if estimate.status != "ok":
             raise SpecError(estimate.note)
@@ -225,12 +226,32 @@ def artifact(entry: Entry, ref: Ref) -> Iterator[Test]:
         columns, traits = _example(entry.name, {}), entry.traits
         unknown = set(columns) - {*traits["columns"], *traits["optional"]}
         expect(not unknown, f"its example has {_few(unknown)}, which it does not declare")
-        saved = store.Artifact(Run(Variant(Ref("majority")), Ref("cost")), "c", entry.name, columns)
-        if (problem := Sample(saved).problem) is not None:
+        if (problem := sample().problem) is not None:
             raise Broken(str(problem))
         return _few(columns)
 
+    def sample() -> Sample:
+        run = Run(Variant(Ref("majority")), Ref("cost"))
+        return Sample(store.Artifact(run, "check", entry.name, _example(entry.name, {})))
+
+    def derived() -> str:
+        source = Source.of(sample())
+        size = len(next(iter(source.columns.values())))
+        for name in entry.traits["derived"]:
+            column = source.get(name)
+            expect(column is not None and len(column) == size, f"{name} has not {size} records")
+        return _few(entry.traits["derived"])
+
+    def named() -> str:
+        names = [n for which in Wanted._fields for n in entry.traits[which]]
+        for name in names:
+            reads = registry.metrics.get(name).traits["artifacts"]
+            expect(entry.name in reads, f"{name} is a metric of {_few(reads)}")
+        return _few(names)
+
     yield "has an example with the columns it declares", whole
+    yield "derives a column with a value a record", derived
+    yield "names metrics that read it", named
 
 
 def _few(names: Iterable[str]) -> str:
