@@ -38,7 +38,7 @@ def rows_of(
     Args:
         ids: each run's id.
         failures: what is known of each run that has no artifact; None where it was not tried.
-        wanted: names of metrics: see `kit.analysis.evaluate.Wanted`.
+        wanted: names of `metrics`, `group_metrics` and `shifted_metrics`.
         baseline: what paired rows are against.
     """
     from kit.analysis.distance import distances
@@ -47,6 +47,10 @@ def rows_of(
     from kit.analysis.sample import Related
     from kit.analysis.score import compare, missing, score
 
+    chosen = {
+        False: (wanted["metrics"], wanted["group_metrics"]),
+        True: (wanted["shifted_metrics"], ()),
+    }
     artifacts, failures = [], dict(failures)
     for run, run_id in ids.items():
         if run not in failures:
@@ -62,13 +66,16 @@ def rows_of(
     related = Related(artifacts, {run: known["message"] for run, known in lost.items()})
     again = repeats(ids)
     samples = [related.sample(each) for each in artifacts if each.run not in again]
-    rows = [
-        row
-        for sample in samples
-        for row in score(sample, **wanted)
-        if row["baseline"] or not _is_second_timing(sample.artifact.run, baseline)
-    ]
-    rows += compare(samples, baseline, **wanted)
+    rows = []
+    for aside, names in chosen.items():
+        some = [sample for sample in samples if sample.aside == aside]
+        rows += [
+            row
+            for sample in some
+            for row in score(sample, *names)
+            if row["baseline"] or not _is_second_timing(sample.artifact.run, baseline)
+        ]
+        rows += compare(some, baseline, *names)
     why = {
         run: ("undefined" if known["undefined"] else "error", known["message"])
         for run, known in lost.items()
@@ -77,7 +84,7 @@ def rows_of(
     taken = {_key(row) for row in rows}
     for run in [run for run in lost if run not in again]:
         sample = related.sample(store.Artifact(run, ids[run], saves(run.measurement), {}))
-        for row in missing(sample, why[run], **wanted):
+        for row in missing(sample, why[run], chosen[sample.aside][0]):
             if _key(row) not in taken:  # another run may have it, or lack it too
                 taken.add(_key(row))
                 rows.append(row)

@@ -20,6 +20,7 @@ ADDED = (
     "surer_than_usual",
     "hesitation",
     "buffers",
+    "reading",
 )
 
 

@@ -21,7 +21,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -34,7 +34,7 @@ from kit.registry import Entry, artifacts, measurements, metrics, wanted
 from kit.results import condition, parse_condition
 from kit.values import Undefined
 
-__all__ = ["Estimate", "Sample", "Wanted", "evaluate"]
+__all__ = ["Estimate", "Sample", "applicable", "evaluate"]
 
 
 @dataclass(frozen=True)
@@ -115,48 +115,28 @@ def _quantities(measurement: Entry) -> list[Entry]:
     ]
 
 
-class Wanted(NamedTuple):
-    """Names of the metrics that are computed; None: those of the kind of artifact.
+def applicable(sample: Sample, names: Sequence[str] | None = None) -> list[Entry]:
+    """Returns the metrics that a sample has rows of: those that the study has what they need for.
 
-    Attributes:
-        metrics: of an artifact.
-        group_metrics: of these, for each group.
-        shifted_metrics: of corrupted items and validation splits, of which there are many.
+    Args:
+        sample: what a run saved; what a measurement counted needs no metric, named or not.
+        names: of metrics; where none reads such artifacts, and by default, those of their kind.
+
+    Raises:
+        SpecError: a name that is not registered.
     """
-
-    metrics: Sequence[str] | None = None
-    group_metrics: Sequence[str] | None = None
-    shifted_metrics: Sequence[str] | None = None
-
-    def of(self, sample: Sample) -> list[Entry]:
-        """Returns the metrics of a sample that the study has what they need for.
-
-        What a measurement counted needs none: its quantities are rows, named or not.
-
-        Raises:
-            SpecError: a name that is not registered.
-        """
-        artifact = sample.artifact
-        if artifacts.get(artifact.kind).traits["record"] == "quantity":
-            return _quantities(measurements.get(artifact.run.measurement.name))
-        which = "shifted_metrics" if sample.aside else "metrics"
-        entries = map(metrics.get, wanted([artifact.kind], which, getattr(self, which)))
-        return [entry for entry in entries if _asked_for(entry, sample)]
-
-    def groups(self, sample: Sample) -> Sequence[str]:
-        """Returns the names of those computed for each group of a sample."""
-        kind = sample.artifact.kind
-        return () if sample.aside else wanted([kind], "group_metrics", self.group_metrics)
-
-
-def _asked_for(entry: Entry, sample: Sample) -> bool:
-    """Says whether a metric reads such artifacts, and the study has what it needs."""
     artifact = sample.artifact
-    if artifact.kind not in entry.traits["artifacts"]:
-        return False
-    lacking = set(artifacts.get(artifact.kind).traits["optional"]) - artifact.columns.keys()
-    names = required(entry.function)
-    return not lacking & set(names) and needs(entry) <= sample.related.keys()
+    kind = artifacts.get(artifact.kind).traits
+    if kind["record"] == "quantity":
+        return _quantities(measurements.get(artifact.run.measurement.name))
+    lacking = {name for name in kind["optional"] if name not in artifact.columns}
+    return [
+        entry
+        for entry in map(metrics.get, wanted([artifact.kind], "metrics", names))
+        if artifact.kind in entry.traits["artifacts"]
+        and not lacking.intersection(required(entry.function))
+        and needs(entry) <= sample.related.keys()
+    ]
 
 
 def evaluate(entry: Entry, sample: Sample) -> Iterator[Estimate]:

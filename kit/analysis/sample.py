@@ -59,7 +59,7 @@ class Sample:
 
     @property
     def aside(self) -> bool:
-        """Says whether it is a corrupted copy or a validation split, which few metrics are of."""
+        """Says whether it is a corrupted copy or a validation split: few metrics are wanted."""
         split = self.artifact.run.measurement.args.get("split")
         return self.corrupted or str(split).rpartition("/")[2] == VALIDATION
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from kit.analysis.evaluate import Estimate, Wanted, evaluate
+from kit.analysis.evaluate import Estimate, applicable, evaluate
 from kit.analysis.groups import change_rows, group_rows
 from kit.analysis.paired import Estimates, Unpaired, adjust, paired
 from kit.analysis.rows import Row, change_row, interval_of, row_of
@@ -25,20 +25,20 @@ from kit.store import Artifact
 Names = Sequence[str] | None
 
 
-def score(of: Sample | Artifact, metrics: Names = None, **more: Names) -> list[Row]:
+def score(of: Sample | Artifact, metrics: Names = None, group_metrics: Names = None) -> list[Row]:
     """Returns the rows of one run.
 
     Args:
         of: what the run saved; as a `Sample`, with the other runs that metrics may need.
         metrics: names; None for those of the kind of artifact.
-        **more: `group_metrics`, `shifted_metrics`: see `Wanted`.
+        group_metrics: names of those that are given for each group, too.
 
     Raises:
         SpecError: a metric that is not registered.
     """
-    sample, rows, chosen = _sample(of), [], Wanted(metrics, **more)
-    groups = chosen.groups(sample)
-    for entry in chosen.of(sample):
+    sample, rows = _sample(of), []
+    groups = wanted([sample.artifact.kind], "group_metrics", group_metrics)
+    for entry in applicable(sample, metrics):
         for estimate in evaluate(entry, sample):
             interval = interval_of(entry, estimate, sample)
             rows.append(row_of(sample, entry, estimate, interval))
@@ -51,25 +51,24 @@ def _sample(of: Sample | Artifact) -> Sample:
     return of if isinstance(of, Sample) else Sample(of)
 
 
-def missing(
-    of: Sample | Artifact, why: tuple[str, str], metrics: Names = None, **more: Names
-) -> list[Row]:
+def missing(of: Sample | Artifact, why: tuple[str, str], metrics: Names = None) -> list[Row]:
     """Returns the rows that a run that failed would have given, with the reason in each.
 
     Args:
         of: an artifact without columns, of the kind that the run would have saved.
         why: `undefined` or `error`, and the reason.
         metrics: names; None for those of the kind of artifact.
-        **more: see `score`.
     """
     sample = _sample(of)
     lost = Estimate(sample.protocol, status=why[0], note=why[1])
-    entries = Wanted(metrics, **more).of(sample)
-    return [row_of(sample, each, lost, Interval()) for each in entries]
+    return [row_of(sample, each, lost, Interval()) for each in applicable(sample, metrics)]
 
 
 def compare(
-    of: Sequence[Sample | Artifact], baseline: Variant, metrics: Names = None, **more: Names
+    of: Sequence[Sample | Artifact],
+    baseline: Variant,
+    metrics: Names = None,
+    group_metrics: Names = None,
 ) -> list[Row]:
     """Returns the rows that need more than one run: paired with the baseline, and over seeds.
 
@@ -87,11 +86,10 @@ def compare(
         variant = sample.artifact.run.variant
         cells[_cell(sample.artifact)][_identity(variant)][variant.seed] = sample
     rows: list[Row] = []
-    chosen = Wanted(metrics, **more)
-    for variants in cells.values():
+    for (kind, _), variants in cells.items():
         samples = [seeds[seed] for seeds in variants.values() for seed in sorted(seeds)]
-        entries = {one.name: one for sample in samples for one in chosen.of(sample)}
-        groups = chosen.groups(samples[0])
+        entries = {one.name: one for sample in samples for one in applicable(sample, metrics)}
+        groups = wanted([kind], "group_metrics", group_metrics)
         for entry in entries.values():
             found = {
                 key: {

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from kit import registry, store, tasks
-from kit.analysis.evaluate import Wanted, evaluate
+from kit.analysis.evaluate import evaluate
 from kit.analysis.inputs import FITTED, LABELS, Source, needs, required, role_of
 from kit.analysis.sample import Sample
 from kit.checks.tiny import IMAGES, TEXTS, Broken, Test, expect, variants
@@ -221,36 +221,29 @@ def _example(kind: str, where: Mapping[str, Any]) -> dict[str, np.ndarray]:
 
 def artifact(entry: Entry, ref: Ref) -> Iterator[Test]:
     """Yields the tests of a kind of artifact, on its example."""
+    columns, traits = _example(entry.name, {}), entry.traits
+    run = Run(Variant(Ref("majority")), Ref("cost"))
+    sample = Sample(store.Artifact(run, "check", entry.name, columns))
 
     def whole() -> str:
-        columns, traits = _example(entry.name, {}), entry.traits
         unknown = set(columns) - {*traits["columns"], *traits["optional"]}
         expect(not unknown, f"its example has {_few(unknown)}, which it does not declare")
-        if (problem := sample().problem) is not None:
-            raise Broken(str(problem))
-        return _few(columns)
-
-    def sample() -> Sample:
-        run = Run(Variant(Ref("majority")), Ref("cost"))
-        return Sample(store.Artifact(run, "check", entry.name, _example(entry.name, {})))
-
-    def derived() -> str:
-        source = Source.of(sample())
-        size = len(next(iter(source.columns.values())))
-        for name in entry.traits["derived"]:
-            column = source.get(name)
-            expect(column is not None and len(column) == size, f"{name} has not {size} records")
-        return _few(entry.traits["derived"])
+        if sample.problem is not None:
+            raise Broken(str(sample.problem))
+        for name in traits["derived"]:
+            column = Source.of(sample).get(name)
+            same = column is not None and len(column) == len(next(iter(columns.values())))
+            expect(same, f"it derives {name} without a value a record")
+        return _few([*columns, *traits["derived"]])
 
     def named() -> str:
-        names = [n for which in Wanted._fields for n in entry.traits[which]]
+        names = [*traits["metrics"], *traits["group_metrics"], *traits["shifted_metrics"]]
         for name in names:
             reads = registry.metrics.get(name).traits["artifacts"]
             expect(entry.name in reads, f"{name} is a metric of {_few(reads)}")
-        return _few(names)
+        return _few(set(names))
 
     yield "has an example with the columns it declares", whole
-    yield "derives a column with a value a record", derived
     yield "names metrics that read it", named
 
 

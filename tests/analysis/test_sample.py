@@ -61,9 +61,8 @@ def rows_of(
 ) -> list[dict[str, Any]]:
     related = Related(artifacts, failed or {})
     samples = [related.sample(each) for each in artifacts]
-    wanted = {"metrics": metrics, "shifted_metrics": metrics}
-    rows = [row for sample in samples for row in scoring.score(sample, **wanted)]
-    rows += scoring.compare(samples, baseline, **wanted)
+    rows = [row for sample in samples for row in scoring.score(sample, metrics)]
+    rows += scoring.compare(samples, baseline, metrics)
     results.to_frame([row | {"study": "s"} for row in rows])
     return rows
 
@@ -150,9 +149,7 @@ def test_a_failed_run_lacks_what_it_would_have_given(predicted: Make, base: Vari
     assert not {"ece_temperature", "accuracy_retained"} & {row["metric"] for row in rows}
     corrupted = Run(base, run.measurement.replace(split="test", corruption=TYPOS))
     lost = related.sample(Artifact(corrupted, "e" * 16, "classification", {}))
-    (row,) = scoring.missing(
-        lost, ("error", "out of memory"), shifted_metrics=["accuracy_retained"]
-    )
+    (row,) = scoring.missing(lost, ("error", "out of memory"), ["accuracy_retained"])
     assert row["condition"] == "corruption=typos;severity=3"
 
 
