@@ -7,13 +7,13 @@ other registration.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from kit.entries import F, Registry
-from kit.values import SpecError, Undefined
+from kit.values import Undefined
 
 Columns = dict[str, np.ndarray]
 
@@ -62,9 +62,9 @@ def register_artifact(
     columns: Iterable[str],
     optional: Iterable[str] = (),
     derived: Mapping[str, Callable[..., Any]] | None = None,
-    metrics: Iterable[str] = (),
-    group_metrics: Iterable[str] = (),
-    shifted_metrics: Iterable[str] = (),
+    metrics: Sequence[str] = (),
+    group_metrics: Sequence[str] = (),
+    shifted_metrics: Sequence[str] | None = None,
 ) -> Callable[[F], F]:
     """Registers a kind of artifact: a function that gives the columns of a tiny example.
 
@@ -79,22 +79,18 @@ def register_artifact(
         metrics: computed where a study names none that reads this kind. The first is the headline:
             where it is right or wrong an item, its flips are counted.
         group_metrics: of these, for each group.
-        shifted_metrics: and of corrupted items and validation splits.
+        shifted_metrics: of corrupted items and validation splits; the first where not given.
     """
     known = {"item": ("item",), "call": ("launch",), "quantity": ("quantity", "value")}
-    needed = tuple(dict.fromkeys((*known.get(record, ()), *columns)))
-    more = (*optional, *(("cluster",) if record == "item" else ()))
-    if twice := set(needed) & set(more):
-        raise SpecError(f"register_artifact: {min(twice)!r} is in columns and in optional")
     return lambda example: artifacts.register(
         example,
         record=record,
-        columns=needed,
-        optional=tuple(more),
+        columns=tuple(dict.fromkeys((*known.get(record, ()), *columns))),
+        optional=(*optional, *(("cluster",) if record == "item" else ())),
         derived=dict(derived or {}),
         metrics=tuple(metrics),
         group_metrics=tuple(group_metrics),
-        shifted_metrics=tuple(shifted_metrics),
+        shifted_metrics=tuple(metrics[:1] if shifted_metrics is None else shifted_metrics),
     )
 
 
@@ -185,7 +181,6 @@ def classification() -> Columns:
         *("label_nll", "label_ece", "texts_cut"),
     ),
     group_metrics=("subset_accuracy",),
-    shifted_metrics=("subset_accuracy",),
 )
 def multi_label() -> Columns:
     """A score of each label [n, labels], and whether the item has it (0 or 1)."""
@@ -200,7 +195,6 @@ def multi_label() -> Columns:
     optional=("features", "cut"),
     metrics=("rmse", "mae", "r2", "pearson", "spearman", "texts_cut"),
     group_metrics=("mae",),
-    shifted_metrics=("rmse",),
 )
 def regression() -> Columns:
     """A number for each item, and the true one."""
@@ -209,12 +203,7 @@ def regression() -> Columns:
     return {**_predictions(), "label": near / 2, "prediction": prediction}
 
 
-@register_artifact(
-    record="item",
-    columns=("nll", "tokens", "bytes"),
-    metrics=("bits_per_byte",),
-    shifted_metrics=("bits_per_byte",),
-)
+@register_artifact(record="item", columns=("nll", "tokens", "bytes"), metrics=("bits_per_byte",))
 def tokens() -> Columns:
     """Of each document the negative log-likelihood (nats), tokens scored, and bytes of text."""
     rng, size = np.random.default_rng(0), 3 + np.arange(ITEMS) % 9

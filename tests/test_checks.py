@@ -203,7 +203,7 @@ def test_broken_metrics_fail() -> None:
 
     assert "it changed logits" in failed("spoils")["leaves its input as it is"]
     assert set(failed("first")) == {"takes no notice of the order of items"}
-    assert "no column 'mood'" in failed("needs_more")["gives a number, or one an item"]
+    assert "have no column 'mood'" in failed("needs_more")["gives a number, or one an item"]
 
 
 def test_a_metric_of_a_new_kind_is_tried_on_what_a_measurement_gives() -> None:

@@ -103,71 +103,51 @@ def call(entry: Entry, source: Source, sample: Sample | None) -> Call:
     Raises:
         Undefined: a column or another run that it needs is not there.
     """
-    role, other = _other(sample, entry.function, ROLES)
-    ours, before = _arguments(entry.function, source, role, other, "artifact")
-    fixed = {} if other is not None and _is_validation(other) else _fitted(entry, sample)
+    ours, theirs, other = _arguments(entry.function, source, sample, ROLES)
+    fixed = {}
+    if other is None or other.artifact.run.measurement.args.get("split") != VALIDATION:
+        fixed = _fitted(entry, sample)  # against the split it was made on, a fit looks too good
     if LABELS in parameters(entry.function) and "logits" in source.columns:
         numbers = [str(place) for place in range(source.columns["logits"].shape[1])]
         fixed[LABELS] = source.info.get("labels", numbers)
     n = len(next(iter(source.columns.values())))
-    if other is not None and role == "clean" and before:
+    if other is not None and any(name.startswith("clean_") for name in theirs):
         if not np.array_equal(other.items(), source.columns["item"]):
             raise Undefined("the corrupted split has other items than the uncorrupted one")
-        ours, before = ours | before, {}
-    beside = other if before else None
-    first = 0 if beside is None else len(beside.items())
+        ours, theirs, other = ours | theirs, {}, None
+    first = 0 if other is None else len(other.items())
 
     def at(index: Array | None) -> Any:
         if index is None:
-            return entry.function(**ours, **before, **fixed)
-        parts = (before, index[index < first]), (ours, index[index >= first] - first)
+            return entry.function(**ours, **theirs, **fixed)
+        parts = (theirs, index[index < first]), (ours, index[index >= first] - first)
         picked = {name: values[at] for part, at in parts for name, values in part.items()}
         return entry.function(**picked, **fixed)
 
-    return Call(at, first + n, beside)
+    return Call(at, first + n, other)
 
 
 def _arguments(
-    function: Callable[..., Any], source: Source, role: str, other: Sample | None, where: str
-) -> tuple[dict[str, Array], dict[str, Array]]:
-    """Returns the columns that a function's parameters name, and those of the other run."""
-    ours, theirs = {}, {}
+    function: Callable[..., Any], source: Source, sample: Sample | None, roles: tuple[str, ...]
+) -> tuple[dict[str, Array], dict[str, Array], Sample | None]:
+    """Returns the columns that a function's parameters name, those of another run, and that run."""
+    ours, theirs, other = {}, {}, None
     for name, must in parameters(function).items():
-        if name in (FITTED, LABELS):
-            continue
-        if (column := source.get(name)) is not None:
+        column, role = source.get(name), role_of(name, roles)
+        if column is not None:
             ours[name] = column
-        elif other is not None and name.startswith(f"{role}_"):
-            column = Source.of(other).get(name.removeprefix(f"{role}_"))
+        elif sample is not None and role in sample.related:
+            try:
+                other = other or sample.other(role)
+                column = Source.of(other).get(name.removeprefix(f"{role}_"))
+            except Undefined:
+                if must:
+                    raise
             if column is not None:
                 theirs[name] = column
-        if must and name not in ours and name not in theirs:
-            raise Undefined(f"the {where} has no column {name!r}")
-    return ours, theirs
-
-
-def _other(
-    sample: Sample | None, function: Callable[..., Any], roles: tuple[str, ...]
-) -> tuple[str, Sample | None]:
-    """Returns the role whose columns a function's parameters name, and the sample that has it.
-
-    None where there is no such parameter, or it can do without what the study lacks.
-    """
-    asked = {name: role for name in parameters(function) if (role := role_of(name, roles))}
-    role = next(iter(asked.values()), "")
-    if sample is None or role not in sample.related:
-        return role, None
-    try:
-        return role, sample.other(role)
-    except Undefined:
-        if asked.keys() & set(required(function)):
-            raise
-        return role, None
-
-
-def _is_validation(sample: Sample) -> bool:
-    """Says whether it is the split that fits are made on: set against it, a fit looks too good."""
-    return bool(sample.artifact.run.measurement.args.get("split") == VALIDATION)
+        if must and column is None and name not in (FITTED, LABELS):
+            raise Undefined(f"{source.kind} artifacts have no column {name!r}")
+    return ours, theirs, other if theirs else None
 
 
 def _fitted(entry: Entry, sample: Sample | None) -> dict[str, Any]:
@@ -176,16 +156,14 @@ def _fitted(entry: Entry, sample: Sample | None) -> dict[str, Any]:
     if fit is None or sample is None or VALIDATION not in sample.related:
         return {}
     try:
-        validation = sample.other(VALIDATION)
+        inside = Source.of(sample.other(VALIDATION))
     except Undefined:
         if parameters(entry.function)[FITTED]:
             raise
         return {}
-    role, shifted = _other(sample, fit, (OOD,))
 
     def make() -> Any:
-        inside = Source.of(validation)
-        ours, theirs = _arguments(fit, inside, role, shifted, "validation split")
+        ours, theirs, _ = _arguments(fit, inside, sample, (OOD,))
         return fit(**ours, **theirs)
 
     return {FITTED: sample.fitted(fit, make)}

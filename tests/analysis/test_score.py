@@ -136,7 +136,7 @@ def test_a_metric_of_a_user(classified: Any, base: Variant) -> None:
     assert 0.05 < rows[0]["ci_low"] < 0.15 < rows[0]["ci_high"] < 0.3
     assert [made["status"] for made in rows[1:]] == ["undefined", "undefined", "error"]
     assert rows[1]["note"] == "not today"
-    assert rows[2]["note"] == "the artifact has no column 'mood'"
+    assert rows[2]["note"] == "classification artifacts have no column 'mood'"
     assert "3 values for 100 items" in rows[3]["note"]
     with pytest.raises(SpecError, match="Did you mean 'accuracy'"):
         score(classified(base, right(10, 1)), ["acuracy"])
