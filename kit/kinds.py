@@ -48,6 +48,9 @@ class Quantity(NamedTuple):
     unit: str
     higher_is_better: bool | None = False
 
+    def __str__(self) -> str:
+        return self.unit
+
 
 ROLES = ("clean", "test", "validation")
 """Whose column a metric's parameter names, before its name (`test_logits`), where not its own:
@@ -216,10 +219,15 @@ def features() -> Columns:
     return {**_items(), "features": _scores()}
 
 
+_CALLS: Mapping[str, Any] = {
+    "record": "call",
+    "columns": ("side", "condition", "turn", "phase", "seconds", "foreign"),
+    "optional": ("stolen", "switches"),
+}
+
+
 @register_artifact(
-    record="call",
-    columns=("side", "condition", "turn", "phase", "seconds", "foreign"),
-    optional=("stolen", "switches"),
+    **_CALLS,
     metrics=(
         *("speedup", "latency", "throughput", "latency_p90", "latency_p99", "first_call_seconds"),
         *("cold_start_seconds", "cold_start_phase_seconds", "cold_start_speedup"),
@@ -243,8 +251,7 @@ def timing() -> Columns:
 
 
 @register_artifact(
-    record="call",
-    columns=("side", "condition", "turn", "phase", "seconds", "foreign"),
+    **_CALLS,
     metrics=(
         *("false_alarm_rate", "detection_rate", "launch_spread", "call_spread", "busy_launches"),
         "launches_needed",

@@ -20,7 +20,7 @@ _SHOWN = {
     "measurements": ("where", "artifacts", "quantities"),
     "metrics": ("artifacts", "unit", "higher_is_better"),
     "corruptions": ("modality", "rule"),
-    "artifacts": ("record", "columns", "optional"),
+    "artifacts": ("record", "columns", "metrics"),
 }
 
 

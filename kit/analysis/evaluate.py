@@ -32,6 +32,7 @@ from kit.analysis.statistics.influence import Influence, Ratio
 from kit.analysis.statistics.intervals import Bounded, Interval
 from kit.registry import Entry, artifacts, measurements, metrics, wanted
 from kit.results import condition, parse_condition
+from kit.store import Artifact
 from kit.values import Undefined
 
 __all__ = ["Estimate", "Sample", "applicable", "evaluate"]
@@ -115,32 +116,36 @@ def _quantities(measurement: Entry) -> list[Entry]:
     ]
 
 
-def applicable(sample: Sample, names: Sequence[str] | None = None) -> list[Entry]:
-    """Returns the metrics that a sample has rows of: those that the study has what they need for.
+def applicable(artifact: Artifact, names: Sequence[str] | None = None) -> list[Entry]:
+    """Returns the metrics of an artifact; what a measurement counted needs none, named or not.
 
     Args:
-        sample: what a run saved; what a measurement counted needs no metric, named or not.
+        artifact: what a run saved.
         names: of metrics; where none reads such artifacts, and by default, those of their kind.
 
     Raises:
         SpecError: a name that is not registered.
     """
-    artifact = sample.artifact
-    kind = artifacts.get(artifact.kind).traits
-    if kind["record"] == "quantity":
+    if artifacts.get(artifact.kind).traits["record"] == "quantity":
         return _quantities(measurements.get(artifact.run.measurement.name))
-    lacking = {name for name in kind["optional"] if name not in artifact.columns}
-    return [
-        entry
-        for entry in map(metrics.get, wanted([artifact.kind], "metrics", names))
-        if artifact.kind in entry.traits["artifacts"]
-        and not lacking.intersection(required(entry.function))
-        and needs(entry) <= sample.related.keys()
-    ]
+    entries = map(metrics.get, wanted([artifact.kind], "metrics", names))
+    return [entry for entry in entries if artifact.kind in entry.traits["artifacts"]]
+
+
+def asked_for(entry: Entry, sample: Sample) -> bool:
+    """Says whether a study has what a metric needs: the other run, and what only some runs save."""
+    optional = artifacts.get(sample.artifact.kind).traits["optional"]
+    lacking = {name for name in optional if name not in sample.artifact.columns}
+    return not lacking & {*required(entry.function)} and needs(entry) <= sample.related.keys()
 
 
 def evaluate(entry: Entry, sample: Sample) -> Iterator[Estimate]:
-    """Yields the metric's value for each condition; what cannot be had says why."""
+    """Yields the metric's value for each condition; what cannot be had says why.
+
+    Yields nothing where the study does not ask for what the metric needs.
+    """
+    if not asked_for(entry, sample):
+        return
     columns = sample.artifact.columns
     try:
         if sample.problem is not None:

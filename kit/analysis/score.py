@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from kit.analysis.evaluate import Estimate, applicable, evaluate
+from kit.analysis.evaluate import Estimate, applicable, asked_for, evaluate
 from kit.analysis.groups import change_rows, group_rows
 from kit.analysis.paired import Estimates, Unpaired, adjust, paired
 from kit.analysis.rows import Row, change_row, interval_of, row_of
@@ -38,7 +38,7 @@ def score(of: Sample | Artifact, metrics: Names = None, group_metrics: Names = N
     """
     sample, rows = _sample(of), []
     groups = wanted([sample.artifact.kind], "group_metrics", group_metrics)
-    for entry in applicable(sample, metrics):
+    for entry in applicable(sample.artifact, metrics):
         for estimate in evaluate(entry, sample):
             interval = interval_of(entry, estimate, sample)
             rows.append(row_of(sample, entry, estimate, interval))
@@ -61,7 +61,8 @@ def missing(of: Sample | Artifact, why: tuple[str, str], metrics: Names = None) 
     """
     sample = _sample(of)
     lost = Estimate(sample.protocol, status=why[0], note=why[1])
-    return [row_of(sample, each, lost, Interval()) for each in applicable(sample, metrics)]
+    entries = applicable(sample.artifact, metrics)
+    return [row_of(sample, each, lost, Interval()) for each in entries if asked_for(each, sample)]
 
 
 def compare(
@@ -87,10 +88,9 @@ def compare(
         cells[_cell(sample.artifact)][_identity(variant)][variant.seed] = sample
     rows: list[Row] = []
     for (kind, _), variants in cells.items():
-        samples = [seeds[seed] for seeds in variants.values() for seed in sorted(seeds)]
-        entries = {one.name: one for sample in samples for one in applicable(sample, metrics)}
+        first = next(iter(next(iter(variants.values())).values()))
         groups = wanted([kind], "group_metrics", group_metrics)
-        for entry in entries.values():
+        for entry in applicable(first.artifact, metrics):
             found = {
                 key: {
                     seed: (seeds[seed], [*evaluate(entry, seeds[seed])]) for seed in sorted(seeds)
