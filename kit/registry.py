@@ -58,16 +58,22 @@ def saves(ask: Ref) -> str:
     return kinds[0]
 
 
+def counted(*, own: bool = False) -> dict[str, Quantity]:
+    """Returns what measurements may record, by name; of those outside the package (`own`) alone."""
+    entries = map(measurements.get, measurements.names())
+    chosen = [entry for entry in entries if not (own and entry.in_kit)]
+    return {name: each for entry in chosen for name, each in entry.traits["quantities"].items()}
+
+
 def direction(name: str) -> bool | None:
     """Returns whether more of a metric or of a recorded quantity is better.
 
     None where it has no direction or is not registered in this session.
     """
-    better: bool | None = None
-    for entry in map(measurements.get, measurements.names()):
-        if name in entry.traits["quantities"]:
-            better = entry.traits["quantities"][name].higher_is_better
-    return metrics.get(name).traits["higher_is_better"] if name in metrics else better
+    if name in metrics:
+        better: bool | None = metrics.get(name).traits["higher_is_better"]
+        return better
+    return counted()[name].higher_is_better if name in counted() else None
 
 
 def _with_traits(*traits: str) -> Callable[[F], F]:

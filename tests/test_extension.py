@@ -95,6 +95,7 @@ def test_one_of_each_goes_through_a_study_here_and_in_workers(
         assert set(ours.task) == {"parity"}
         assert (ours.status == "ok").all()
         counted = rows[rows.metric == "buffer_bytes"]
+        assert any(column.startswith("buffer bytes") for column in kit.summary(rows))
         assert list(counted.status) == ["ok"]
     quality = inline.metric.isin(["accuracy", "nll", "sure_and_right"])
     assert inline[quality].value.tolist() == local[quality].value.tolist()

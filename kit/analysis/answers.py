@@ -40,7 +40,7 @@ def answers(artifact: Artifact, labels: Sequence[str]) -> Answers:
     Raises:
         SpecError: it has no labels, as a regression.
     """
-    if artifact.kind not in ("classification", "multi_label"):
+    if not {"logits", "label"} <= artifact.columns.keys():
         raise SpecError(
             f"{artifact.run.variant.name} gives no labels but {artifact.kind}: "
             "no answer is right or wrong"
