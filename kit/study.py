@@ -183,16 +183,17 @@ class Study(Readings):
         ids = self.ids()
         infos = self._infos(ids)
         numbers = {key: number for number, key in enumerate(self._machine_keys(infos.values()))}
-        wanted = {which: getattr(self, which) for which in METRICS}
-        names = {name for chosen in wanted.values() for name in chosen}
+        metrics, group_metrics, aside = (tuple(getattr(self, which)) for which in METRICS)
+        names = {*metrics, *group_metrics, *aside}
         versions = {name: registry.metrics.get(name).version for name in sorted(names)}
         saved = [[ids[run], info.get("saved")] for run, info in infos.items()]
         labels = [(run.variant.name, str(run.measurement.args.get("against"))) for run in infos]
         failures = {run: failure(run, ids[run]) for run, info in infos.items() if not info}
         key = content_hash(
-            *("table", rows_code(), self.baseline, versions, wanted, saved, labels),
-            list(failures.values()),
+            *("table", rows_code(), self.baseline, versions, saved, labels),
+            *(list(failures.values()), metrics, group_metrics, aside),
         )
+        wanted = {False: (metrics, group_metrics), True: (aside, ())}
         rows = store.memo(key, lambda: rows_of(ids, failures, wanted, self.baseline))
         machine_of = {
             ids[run]: numbers.get(info.get("machine_key", "")) for run, info in infos.items()

@@ -17,6 +17,9 @@ TABLE_VERSION = 3
 metrics; `kit stale` then names these pages."""
 
 Row = dict[str, Any]
+Wanted = Mapping[bool, tuple[Sequence[str], Sequence[str]]]
+"""Whether a sample is set aside (a corrupted copy, a validation split) -> names of the metrics of
+such, and of those for each group."""
 
 
 @functools.cache
@@ -30,7 +33,7 @@ def rows_code() -> str:
 def rows_of(
     ids: Mapping[Run, str],
     failures: Mapping[Run, Any],
-    wanted: Mapping[str, Sequence[str]],
+    wanted: Wanted,
     baseline: Variant,
 ) -> list[Row]:
     """Returns the rows of all runs; they lack `study` and `machine`.
@@ -38,7 +41,7 @@ def rows_of(
     Args:
         ids: each run's id.
         failures: what is known of each run that has no artifact; None where it was not tried.
-        wanted: names of `metrics`, `group_metrics` and `shifted_metrics`.
+        wanted: names of metrics.
         baseline: what paired rows are against.
     """
     from kit.analysis.distance import distances
@@ -47,10 +50,6 @@ def rows_of(
     from kit.analysis.sample import Related
     from kit.analysis.score import compare, missing, score
 
-    chosen = {
-        False: (wanted["metrics"], wanted["group_metrics"]),
-        True: (wanted["shifted_metrics"], ()),
-    }
     artifacts, failures = [], dict(failures)
     for run, run_id in ids.items():
         if run not in failures:
@@ -67,7 +66,7 @@ def rows_of(
     again = repeats(ids)
     samples = [related.sample(each) for each in artifacts if each.run not in again]
     rows = []
-    for aside, names in chosen.items():
+    for aside, names in wanted.items():
         some = [sample for sample in samples if sample.aside == aside]
         rows += [
             row
@@ -84,7 +83,7 @@ def rows_of(
     taken = {_key(row) for row in rows}
     for run in [run for run in lost if run not in again]:
         sample = related.sample(store.Artifact(run, ids[run], saves(run.measurement), {}))
-        for row in missing(sample, why[run], chosen[sample.aside][0]):
+        for row in missing(sample, why[run], wanted[sample.aside][0]):
             if _key(row) not in taken:  # another run may have it, or lack it too
                 taken.add(_key(row))
                 rows.append(row)
