@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
@@ -73,14 +73,14 @@ def _shares(world: World, rng: Draw) -> tuple[Interval, float]:
     right = world.margins(rng) + STEEP * np.where(rare, -0.5, 0.0) > 0
     found = reweighted(Ratio(right, np.ones(world.n)), rare, {False: 0.5, True: 0.5}).found
     truth = (world.accuracy + float(ndtr(ndtri(world.accuracy) - 0.5))) / 2
-    return smooth(found, world.clusters, (0.0, 1.0)), truth
+    return smooth(replace(found, bounds=(0.0, 1.0)), world.clusters), truth
 
 
 def _auroc(world: World, rng: Draw) -> tuple[Interval, float]:
     positive = rng.random(world.n) < 0.5
     apart = math.sqrt(2) * ndtri(world.accuracy)
     found = auroc(world.noise(rng) + apart * positive, positive)
-    return smooth(found, world.clusters, (0.0, 1.0)), world.accuracy
+    return smooth(found, world.clusters), world.accuracy
 
 
 def _drawn(world: World, rng: Draw, measure: Callable[[Array], float]) -> Interval:

@@ -22,13 +22,19 @@ def bench_nothing(*, number: Annotated[int, Field(ge=0)] = 0) -> Callable[..., n
     return lambda texts: np.zeros((len(texts), 2), np.float32)
 
 
+@kit.register_artifact(record="trial", columns=("value",))
+def bench() -> dict[str, np.ndarray]:
+    """One number."""
+    return {"value": np.ones(1)}
+
+
 @kit.register_measurement(where="worker", artifacts=("bench",), version=1)
 def bench_count(runner: Any, *, task: kit.TaskRef, number: int = 0) -> kit.Raw:
     """Measures nothing."""
     return kit.Raw("bench", {"value": np.ones(1)}, {"protocol": {"number": number}})
 
 
-@kit.register_metric(artifact="bench", higher_is_better=None, unit="1", interval=None, version=1)
+@kit.register_metric(artifact="bench", higher_is_better=None, unit="1", no_interval="a constant")
 def bench_value(value: np.ndarray) -> float:
     """The one value there is."""
     return float(value[0])

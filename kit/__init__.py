@@ -20,6 +20,7 @@ _HOMES = {
     "kit.values": ("SpecError", "Undefined"),
     "kit.ref": ("Ref",),
     "kit.spec": ("Budget", "Run", "Training", "Variant"),
+    "kit.kinds": ("Quantity", "register_artifact"),
     "kit.registry": (
         "register_architecture",
         "register_corruption",

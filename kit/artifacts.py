@@ -41,7 +41,7 @@ class Artifact:
     Attributes:
         run: what was run.
         run_id: the run's `id` when it was done.
-        kind: `classification`, `tokens`, `timing`, `memory` or `cost`; fixes the columns.
+        kind: of `kit.kinds`; fixes the columns.
         columns: arrays whose first dimension is the item, call or quantity.
         info: what else is known: seconds taken, machine, notes, protocol.
     """

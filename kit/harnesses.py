@@ -35,6 +35,9 @@ def evaluate_shift(
     limit: int | None = None,
     seeds: int = 1,
     measurements: Sequence[Ref] = (),
+    metrics: Sequence[str] | None = None,
+    group_metrics: Sequence[str] | None = None,
+    shifted_metrics: Sequence[str] | None = None,
     name: str = "shift",
 ) -> Study:
     """What a shift does: quality in distribution, near, far, by group and as the input gets worse.
@@ -58,6 +61,9 @@ def evaluate_shift(
         limit: items a split, the first by content hash; the preset's number where not given.
         seeds: seeds of each trained variant, from 0.
         measurements: asked of every variant that is no null model, such as `Latency(task)`.
+        metrics: names; where not given, the headline ones of the kind of task.
+        group_metrics: of these, for each group; `("accuracy",)` or the like where not given.
+        shifted_metrics: of corrupted items and validation parts.
         name: of the study, in tables.
 
     Raises:
@@ -84,7 +90,7 @@ def evaluate_shift(
         for variant, how in _repeats(task, base, real, _batches({1}, measurements)):
             runs += [predict(variant, task, split, **how) for split in asked[task][:1]]
     runs += [Run(variant, measurement) for measurement in measurements for variant in real]
-    return Study(name, runs, base, left_out)
+    return Study(name, runs, base, left_out, metrics, group_metrics, shifted_metrics)
 
 
 def sweep_quantization(
@@ -97,6 +103,8 @@ def sweep_quantization(
     limit: int | None = None,
     seeds: int = 1,
     latency: Mapping[str, Any] | None = None,
+    metrics: Sequence[str] | None = None,
+    group_metrics: Sequence[str] | None = None,
     name: str = "quantization",
 ) -> Study:
     """Every scheme on every runtime where it works: quality, time and memory against the base.
@@ -118,6 +126,8 @@ def sweep_quantization(
         limit: items a split; the preset's number where not given.
         seeds: seeds of a trained base, from 0.
         latency: arguments of `Latency`, such as `{"batch_sizes": (1,)}`.
+        metrics: names; where not given, the headline ones of the kind of task.
+        group_metrics: of these, for each group.
         name: of the study, in tables.
 
     Raises:
@@ -137,7 +147,7 @@ def sweep_quantization(
             runs.append(Run(variant, timed))
         for task, how in itertools.product(refs, batches):
             runs += [Run(variant, Quality(task, s, limit, **how)) for s in asked[task][:1]]
-    return Study(name, runs, base, left_out)
+    return Study(name, runs, base, left_out, metrics, group_metrics)
 
 
 def compare_architectures(
@@ -150,6 +160,7 @@ def compare_architectures(
     null_models: Sequence[Named] = ("ngram",),
     limit: int | None = None,
     latency: Mapping[str, Any] | None = None,
+    metrics: Sequence[str] | None = None,
     name: str = "architectures",
     **training: Any,
 ) -> Study:
@@ -168,6 +179,7 @@ def compare_architectures(
         null_models: fitted on the same text and not timed.
         limit: documents a split; the preset's number where not given.
         latency: arguments of `Latency`; by default one batch of one window: prefill.
+        metrics: names; where not given, the headline ones of the kind of task.
         name: of the study, in tables.
         **training: fields of `Training` to set otherwise, such as `length`, tokens a window.
 
@@ -192,7 +204,7 @@ def compare_architectures(
     runs += [Run(variant, Cost()) for variant in judged]
     timing = {"batch_sizes": (1,), "lengths": (made.length,), **(latency or {})}
     runs += [Run(variant, Latency(refs[0], **timing)) for variant in compared]
-    return Study(name, runs, base)
+    return Study(name, runs, base, metrics=metrics)
 
 
 def _predicted(

@@ -20,9 +20,10 @@ _SHOWN = {
     "schemes": ("form", "simulated", "runtimes"),
     "exporters": ("source", "target"),
     "runtimes": ("form", "gives"),
-    "measurements": ("where", "artifacts", "needs"),
+    "measurements": ("where", "artifacts", "quantities", "needs"),
     "metrics": ("artifacts", "unit", "higher_is_better"),
     "corruptions": ("modality", "rule"),
+    "artifacts": ("record", "columns", "metrics"),
 }
 
 

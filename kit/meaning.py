@@ -80,8 +80,7 @@ def higher_is_better(metric: str) -> bool | None:
     """Returns the direction of rows' `metric`; None where it has none or is not registered here."""
     name, statistic = split_name(metric)
     better = STATISTICS[statistic].higher_is_better if statistic else None
-    own: bool | None = _trait("metrics", name, "higher_is_better")
-    return own if better is None else better
+    return registry.direction(name) if better is None else better
 
 
 def shift(task: str, split: str) -> str | None:

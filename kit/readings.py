@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from kit import build, registry, store, tasks
+from kit import build, store, tasks
 from kit.corruptions import examples_of
+from kit.kinds import TASKS, log_softmax
 from kit.ref import Ref
 from kit.roles import Axis, data, roles, shifted_by
 from kit.spec import Run, Variant
-from kit.table import artifact_kind
 from kit.values import SpecError, Undefined, suggest
 
 if TYPE_CHECKING:
@@ -95,6 +95,7 @@ class Readings:
         known = {run.variant.name for run in self.runs}
         if name not in known:
             raise SpecError(suggest(name, known, "variant"))
+        measured = {kind.quality for kind in TASKS.values()}
         again = repeats(self.runs)  # these stand in for no run that failed
         runs = [run for run in self.runs if run.variant.name == name and run not in again]
         for run in sorted(runs, key=lambda run: run.variant.seed):
@@ -102,7 +103,7 @@ class Readings:
             wanted = {n: axes[n].read(value) if n in axes else value for n, value in shift.items()}
             asked = data(ask).get("split") == split and shifted_by(ask) == wanted
             right = asked and seed in (None, run.variant.seed)
-            if right and artifact_kind(run) in registry.QUALITY.values() and store.has(run.id):
+            if right and run.measurement.name in measured and store.has(run.id):
                 return store.load(run, run.id)
         what = " with ".join([f"{split!r}", *map(str, shift.values())])
         raise SpecError(f"no predictions of {name!r} on {what} are done in study {self.name!r}")
@@ -180,11 +181,15 @@ class Readings:
         outliers = np.concatenate(shifted_parts) if shifted_parts else None
         space = fit_features(known["label"], known.get("features"), outliers)
         inside = self.predictions(variant, "test").columns
-        ours = detectors(inside["logits"], inside.get("features"), space)
+
+        def detected(columns: store.Columns) -> dict[str, np.ndarray]:
+            logits = columns["logits"]
+            return detectors(logits, log_softmax(logits), columns.get("features"), space)
+
+        ours = detected(inside)
         frames = []
         for split in splits:
-            outside = self.predictions(variant, split).columns
-            theirs = detectors(outside["logits"], outside.get("features"), space)
+            theirs = detected(self.predictions(variant, split).columns)
             for line in ours:
                 shifted = np.repeat([0, 1], [len(ours[line]), len(theirs[line])])
                 fpr, tpr, _ = roc_curve(shifted, np.concatenate([ours[line], theirs[line]]))

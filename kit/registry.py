@@ -7,29 +7,24 @@ from __future__ import annotations
 
 import functools
 import inspect
+import itertools
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, cast
 
 from kit.asking import asking
 from kit.entries import Entry, F, Registry, positional
+from kit.kinds import ROLES, TASKS, Quantity, artifacts
 from kit.ref import Ref
 from kit.values import SpecError, check_name, check_text, suggest
 
 GIVES = ("forward", "decode")
 """What a session may do (`kit.runtimes.session`)."""
-KINDS = ("causal", "encoder", "vision", "predictor", "pretrained")
-MODALITIES = ("text", "image")
-QUALITY = {
-    "classification": "classification",
-    "language": "tokens",
-    "multi_label": "multi_label",
-    "regression": "regression",
-}
-"""Kind of task -> kind of artifact that holds its quality."""
 ROWS = ("rows",)
 """What a derived metric reads, in the place of kinds of artifact."""
+KINDS = ("causal", "encoder", "vision", "predictor", "pretrained")
+MODALITIES = ("text", "image")
 
-__all__ = ["Entry", "Registry"]
+__all__ = ["Entry", "Registry", "artifacts"]
 
 architectures = Registry(
     "architecture",
@@ -54,7 +49,37 @@ REGISTRIES = {
     "measurements": measurements,
     "metrics": metrics,
     "corruptions": corruptions,
+    "artifacts": artifacts,
 }
+
+
+def saves(ask: Ref) -> str:
+    """Returns the kind of artifact that a measurement saves: of quality, that of its task."""
+    task = ask.args.get("task")
+    if isinstance(task, Ref):
+        kind = TASKS[tasks.get(task.name).traits["kind"]]
+        if ask.name == kind.quality:
+            return kind.artifact
+    kinds: tuple[str, ...] = measurements.get(ask.name).traits["artifacts"]
+    return kinds[0]
+
+
+def counted(*, own: bool = False) -> dict[str, Quantity]:
+    """Returns what measurements may record, by name; of those outside the package (`own`) alone."""
+    entries = map(measurements.get, measurements.names())
+    chosen = [entry for entry in entries if not (own and entry.in_kit)]
+    return {name: each for entry in chosen for name, each in entry.traits["quantities"].items()}
+
+
+def direction(name: str) -> bool | None:
+    """Returns whether more of a metric or of a recorded quantity is better.
+
+    None where it has no direction or is not registered in this session.
+    """
+    if name in metrics:
+        better: bool | None = metrics.get(name).traits["higher_is_better"]
+        return better
+    return counted()[name].higher_is_better if name in counted() else None
 
 
 def _with_traits(*traits: str) -> Callable[[F], F]:
@@ -139,8 +164,11 @@ def register_task(
         version: raise it when the data change.
         **traits: `assets=("sentiment",)` (names of the assets it reads).
     """
-    if kind not in QUALITY:
-        raise SpecError(suggest(kind, QUALITY, "kind of task"))
+    if kind not in TASKS:
+        raise SpecError(suggest(kind, TASKS, "kind of task"))
+    modality = "text" if image_shape is None else "image"
+    if modality not in TASKS[kind].modalities:
+        raise SpecError(f"a task of kind {kind!r} holds no {modality}s: leave image_shape out")
     labels, groups = tuple(labels), tuple(groups)
     for what, given in (("label", labels), ("shift", shifts or {}), ("group column", groups)):
         for name in given:
@@ -157,7 +185,7 @@ def register_task(
         groups=groups,
         rule=rule,
         image_shape=image_shape,
-        modality="text" if image_shape is None else "image",
+        modality=modality,
         **traits,
     )
 
@@ -301,6 +329,7 @@ def register_measurement(
     *,
     where: str,
     artifacts: Iterable[str],
+    quantities: Mapping[str, Quantity] | None = None,
     needs: Iterable[str] = ("forward",),
     version: int | None = None,
     **traits: Any,
@@ -314,22 +343,32 @@ def register_measurement(
     Args:
         where: `worker` (gets a runner), `fresh` (a runner in a new process) or `driver` (starts
             its own processes).
-        artifacts: kinds of artifact it may give; one that measures quality gives that which
-            `QUALITY` names for the kind of its task.
+        artifacts: the kind of artifact it gives; of one that measures quality, the kinds, of which
+            the task's own (`kit.kinds.TASKS`) is given.
+        quantities: those that it may record, of one that gives `quantities`: each is a row, in the
+            unit and with the direction said here.
         needs: what the runtime has to give: `forward`, `decode`; a lack is told by `plan()`.
         version: raise it when results change.
         **traits: `seconds=` a first guess of how long it takes.
     """
     if where not in ("worker", "fresh", "driver"):
         raise SpecError(suggest(where, ("worker", "fresh", "driver"), "place for a measurement"))
-    needed = _abilities(needs)
+    needed, kinds, counted = _abilities(needs), _kinds_of(artifacts), dict(quantities or {})
+    if ("quantities" in kinds) != bool(counted):
+        raise SpecError(
+            'register_measurement: artifacts=("quantities",) and quantities={name: '
+            'kit.Quantity("bytes")} go together'
+        )
+    for name in counted:
+        check_name(name, "the name of a quantity")
 
     def register(function: Callable[..., Any]) -> Callable[..., Ref]:
         measurements.register(
             function,
             version=version,
             where=where,
-            artifacts=tuple(artifacts),
+            artifacts=kinds,
+            quantities=counted,
             needs=needed,
             **traits,
         )
@@ -338,45 +377,84 @@ def register_measurement(
     return register
 
 
-@_with_traits(
-    *("where", "columns", "reference", "optional", "graded", "needs_probabilities", "null"),
-    *("by_group", "by_columns", "flips", "bounds", "note"),
-)
+def _kinds_of(given: str | Iterable[str]) -> tuple[str, ...]:
+    """Returns the names of registered kinds of artifact, at least one."""
+    names = (given,) if isinstance(given, str) else tuple(given)
+    if not names:
+        raise SpecError(f"no kind of artifact is named; there are {', '.join(artifacts.names())}")
+    return tuple(artifacts.get(name).name for name in names)
+
+
+@_with_traits("where", "by_columns")
 def register_metric(
     *,
     artifact: str | Iterable[str],
     higher_is_better: bool | None,
     unit: str,
-    interval: str | None = "bootstrap",
+    no_interval: str = "",
     version: int | None = None,
     fit: Callable[..., Any] | None = None,
     **traits: Any,
 ) -> Callable[[F], F]:
     """Registers a pure function over the columns of an artifact.
 
+    What it reads is told by its parameters, and how its interval is had by what it returns: see
+    `kit.analysis.evaluate`.
+
     Args:
-        artifact: the kind it reads, or the kinds; its parameters are named as that artifact's
-            columns, or as those of the split that a shift is set against: `reference_logits`.
-            The entry's trait `artifacts` holds them.
+        artifact: the kind it reads, or the kinds. The entry's trait `artifacts` holds them.
         higher_is_better: direction; None where there is none.
-        unit: of the value.
-        interval: how its interval is had: `wilson`, `bootstrap`, `launches` or None.
+        unit: of the value. A `ratio` is to the other side of a timing: 1 is no difference.
+        no_interval: why it has none, where it has none.
         version: raise it when results change, the fit's too.
         fit: a function of columns of the validation split (and, as `ood_logits`, of the shifts'
             validation parts), whose result is the metric's parameter `fitted`.
-        **traits: see `kit.analysis.evaluate`.
+        **traits: `where={column: value}`, the records that it reads; `by_columns=True`, its scale
+            depends on how many columns `logits` has: runs in which these differ are not paired.
     """
-    artifacts = (artifact,) if isinstance(artifact, str) else tuple(artifact)
-    return lambda function: metrics.register(
-        function,
-        version=version,
-        artifacts=artifacts,
-        higher_is_better=higher_is_better,
-        unit=unit,
-        interval=interval,
-        fit=fit,
-        **traits,
-    )
+    kinds = _kinds_of(artifact)
+
+    def register(function: F) -> F:
+        names = inspect.signature(function).parameters
+        others = [role for role in ROLES if any(name.startswith(f"{role}_") for name in names)]
+        if len(others) > 1:
+            raise SpecError(
+                f"metric {function.__name__} reads columns of {' and '.join(others)}; expected "
+                "those of one other run"
+            )
+        return metrics.register(
+            function,
+            version=version,
+            artifacts=kinds,
+            higher_is_better=higher_is_better,
+            unit=unit,
+            no_interval=no_interval,
+            fit=fit,
+            **traits,
+        )
+
+    return register
+
+
+def wanted(kinds: Iterable[str], which: str, names: Iterable[str] | None = None) -> tuple[str, ...]:
+    """Returns the metrics that are computed of kinds of artifact.
+
+    Args:
+        kinds: of artifact.
+        which: `metrics`, `group_metrics` or `shifted_metrics`.
+        names: of metrics; where none of them reads a kind, and where not given, those of the kind.
+
+    Raises:
+        SpecError: a name that is not registered.
+    """
+    if names is None:
+        names, read = (), set()
+    else:
+        names = (names,) if isinstance(names, str) else tuple(names)
+        read = {kind for name in names for kind in metrics.get(name).traits["artifacts"]}
+        read |= set() if names else set(artifacts.names())
+    own = [artifacts.get(kind).traits[which] for kind in kinds if kind not in read]
+    return tuple(dict.fromkeys([*names, *itertools.chain(*own)]))
 
 
 def register_derived(
@@ -402,7 +480,7 @@ def register_derived(
         version: raise it when results change; notebook cells leave it out.
     """
     reads = tuple(reads)
-    traits: Any = {"artifacts": ROWS, "reads": reads, "interval": None}
+    traits: Any = {"artifacts": ROWS, "reads": reads}
     traits |= {"higher_is_better": higher_is_better, "unit": unit}
     given = ("rows",) if reads else ("artifacts", "samples", "baseline", "again", "lost")
 

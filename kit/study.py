@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 
     from kit.report.plans import Plan
 
+METRICS = ("metrics", "group_metrics", "shifted_metrics")
+"""What a study says of the rows it wants."""
+
 
 @dataclasses.dataclass
 class Study(Readings):
@@ -31,14 +34,19 @@ class Study(Readings):
         runs: what is measured; doubles are dropped.
         baseline: what paired numbers are against.
         left_out: combinations that a harness left out, with the reason.
-        metrics: names beyond the kit's own that the table has.
+        metrics: names of those the table has; of a kind of artifact that none of these reads, and
+            where not given, the kind's own (`kit list artifacts`).
+        group_metrics: of these, for each group.
+        shifted_metrics: of corrupted items and validation splits.
     """
 
     name: str
     runs: Sequence[Run]
     baseline: Variant
     left_out: Mapping[str, str] = dataclasses.field(default_factory=dict)
-    metrics: tuple[str, ...] = ()
+    metrics: Sequence[str] | None = None
+    group_metrics: Sequence[str] | None = None
+    shifted_metrics: Sequence[str] | None = None
     _kept: tuple[list[Any], list[dict[str, Any]]] | None = dataclasses.field(
         default=None, init=False, repr=False, compare=False
     )
@@ -58,6 +66,9 @@ class Study(Readings):
         self.runs = tuple(dict.fromkeys(self._complete(run) for run in self.runs))
         if not self.runs:
             raise SpecError(f"study {self.name!r} has no runs")
+        kinds = dict.fromkeys(registry.saves(run.measurement) for run in self.runs)
+        for which in METRICS:
+            setattr(self, which, registry.wanted(kinds, which, getattr(self, which)))
         variants = {run.variant.replace(seed=0) for run in self.runs}
         if self.baseline.replace(seed=0) not in variants:
             names = sorted({run.variant.name for run in self.runs})
@@ -108,7 +119,7 @@ class Study(Readings):
             on_error: `row` keeps a failure as an error row; `raise` raises it.
             redo: names of variants or measurements to do anew; `busy` for the timings in which
                 others kept the machine busy.
-            metrics: names of registered metrics to add to the kit's own; loads no model.
+            metrics: names of registered metrics to add to the study's; loads no model.
             time_limit: seconds that one step of a run may take before it is an error row.
 
         Raises:
@@ -122,7 +133,8 @@ class Study(Readings):
                 raise SpecError(suggest(given, choices, what))
         for metric in metrics:
             registry.metrics.get(metric)
-        self.metrics = tuple(dict.fromkeys((*self.metrics, *metrics)))
+        for which in ("metrics", "shifted_metrics"):
+            setattr(self, which, tuple(dict.fromkeys((*getattr(self, which), *metrics))))
         with store.locked(
             store.store_root() / "locks" / f"{content_hash(self.name)}.lock", self.name
         ):
@@ -183,15 +195,15 @@ class Study(Readings):
         return table
 
     def _rows(self, infos: Mapping[Run, Mapping[str, Any]]) -> list[dict[str, Any]]:
-        known = map(registry.metrics.get, registry.metrics.names())
-        own = [each.name for each in known if each.in_kit and not each.traits.get("optional")]
-        names = [*own, *self.metrics]
+        metrics, group_metrics, aside = (tuple(getattr(self, which)) for which in METRICS)
+        names = sorted({*metrics, *group_metrics, *aside})
         failures = {run: failure(run) for run, info in infos.items() if not info}
         saved = [(run.id, info.get("saved")) for run, info in infos.items()]
         made_of: list[Any] = [(name, registry.metrics.get(name).version) for name in names]
-        made_of += [*saved, self.baseline, *failures.values()]
+        made_of += [metrics, group_metrics, aside, *saved, self.baseline, *failures.values()]
         if self._kept is None or self._kept[0] != made_of:
-            self._kept = made_of, rows_of(self.runs, failures, names, self.baseline)
+            wanted = {False: (metrics, group_metrics), True: (aside, ())}
+            self._kept = made_of, rows_of(self.runs, failures, wanted, self.baseline)
         return self._kept[1]
 
     @staticmethod

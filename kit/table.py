@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from kit import registry, results, store
-from kit.ref import Ref
+from kit.registry import ROWS, saves
 from kit.spec import Run, Variant
 
 Row = dict[str, Any]
+Wanted = Mapping[bool, tuple[Sequence[str], Sequence[str]]]
+"""Whether a sample is set aside (a corrupted copy, a validation split) -> names of the metrics of
+such, and of those for each group."""
 
 
 def rows_of(
-    runs: Sequence[Run], failures: Mapping[Run, Any], names: Sequence[str], baseline: Variant
+    runs: Sequence[Run], failures: Mapping[Run, Any], wanted: Wanted, baseline: Variant
 ) -> list[Row]:
     """Returns the rows of all runs; they lack `study` and `machine`.
 
     Args:
         runs: of the study.
         failures: what is known of each run that has no artifact; None where it was not tried.
-        names: of the metrics.
+        wanted: names of metrics.
         baseline: what paired rows are against.
     """
     from kit.analysis.derived import derive
@@ -44,23 +47,45 @@ def rows_of(
     related = Related(artifacts, {run: known["message"] for run, known in lost.items()})
     again = repeats(runs)
     samples = [related.sample(each) for each in artifacts if each.run not in again]
-    rows = [
-        row
-        for sample in samples
-        for row in score(sample, names)
-        if row["baseline"] or not _is_second_timing(sample.artifact.run, baseline)
-    ]
-    rows += compare(samples, baseline, names)
+    rows = []
+    for aside, names in wanted.items():
+        some = [sample for sample in samples if sample.aside == aside]
+        rows += [
+            row
+            for sample in some
+            for row in score(sample, *names)
+            if row["baseline"] or not _is_second_timing(sample.artifact.run, baseline)
+        ]
+        rows += compare(some, baseline, *names)
     why = {
         run: ("undefined" if known["undefined"] else "error", known["message"])
         for run, known in lost.items()
     }
     study = {"artifacts": artifacts, "samples": samples, "baseline": baseline}
-    rows += derive(names, rows, **study, again=again, lost=why)
+    rows += derive(_derived(wanted), rows, **study, again=again, lost=why)
+    taken = {_key(row) for row in rows}
     for run in [run for run in lost if run not in again]:
-        sample = related.sample(store.Artifact(run, run.id, artifact_kind(run), {}))
-        rows += missing(sample, names, *why[run])
-    return adjust(_one_a_key(rows))
+        sample = related.sample(store.Artifact(run, run.id, saves(run.measurement), {}))
+        for row in missing(sample, why[run], wanted[sample.aside][0]):
+            if _key(row) not in taken:  # another run may have it, or lack it too
+                taken.add(_key(row))
+                rows.append(row)
+    return adjust(rows)
+
+
+def _derived(wanted: Wanted) -> list[str]:
+    """Returns the names of derivations: the kit's own, and those that are wanted."""
+    named = {name for names, _ in wanted.values() for name in names}
+    entries = map(registry.metrics.get, registry.metrics.names())
+    return [
+        each.name
+        for each in entries
+        if each.traits["artifacts"] == ROWS and (each.in_kit or each.name in named)
+    ]
+
+
+def _key(row: Row) -> tuple[Any, ...]:
+    return tuple(row[name] for name in results.KEY)
 
 
 def _is_second_timing(run: Run, baseline: Variant) -> bool:
@@ -68,30 +93,3 @@ def _is_second_timing(run: Run, baseline: Variant) -> bool:
     variant's own time is not."""
     against = run.measurement.args.get("against")
     return isinstance(against, Variant) and against != baseline.replace(seed=run.variant.seed)
-
-
-def artifact_kind(run: Run) -> str:
-    """Returns the kind of artifact that a run saves."""
-    kinds: tuple[str, ...] = registry.measurements.get(run.measurement.name).traits["artifacts"]
-    task = run.measurement.args.get("task")
-    if len(kinds) == 1 or not isinstance(task, Ref):
-        return kinds[0]
-    of_task = registry.QUALITY[registry.tasks.get(task.name).traits["kind"]]
-    return of_task if of_task in kinds else kinds[0]
-
-
-def _one_a_key(rows: Iterable[Row]) -> list[Row]:
-    """Drops what a run lacks where another run of the variant has it, or lacks it too.
-
-    Two measurements may save artifacts of one kind with other quantities in them; each then lacks
-    the other's. Two values of one key stay, and the table's schema refuses them.
-    """
-    kept: dict[tuple[Any, ...], Row] = {}
-    doubles = []
-    for row in rows:
-        key = tuple(row[name] for name in results.KEY)
-        if key not in kept or kept[key]["status"] != "ok":
-            kept[key] = row
-        elif row["status"] == "ok":
-            doubles.append(row)
-    return [*kept.values(), *doubles]

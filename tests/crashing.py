@@ -19,7 +19,10 @@ from helpers import toy_rule, toy_task
 
 import kit
 from kit import registry, store
+from kit.kinds import Quantity
 from kit.measurements.bench import Raw
+
+RATE: dict[str, Any] = {"artifacts": ("quantities",), "quantities": {"rate": Quantity("1", None)}}
 
 
 def probe(runner: Any, *, number: int) -> Raw:
@@ -46,12 +49,12 @@ def probe(runner: Any, *, number: int) -> Raw:
     texts = np.full(len(noise), "rate")
     conditions = np.full(len(noise), f"number={number}")
     columns = {"quantity": texts, "condition": conditions, "value": np.ones(len(noise))}
-    return Raw("cost", {**columns, "unit": texts, "noise": noise})
+    return Raw("quantities", {**columns, "noise": noise})
 
 
 def make(name: str, numbers: list[int]) -> kit.Study:
     """Returns the study; two seeds, so that two workers have work."""
-    registry.register_measurement(where="worker", artifacts=("cost",), version=1)(probe)
+    registry.register_measurement(where="worker", version=1, **RATE)(probe)
     registry.register_architecture(kind="predictor", version=1)(toy_rule)
     rule = kit.Variant("toy_rule", kit.Training(toy_task()), name="rule")
     runs = [kit.Run(rule.replace(seed=n % 2), kit.Ref("probe", number=n)) for n in numbers]

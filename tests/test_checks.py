@@ -203,38 +203,54 @@ def test_broken_metrics_fail() -> None:
 
     assert "it changed logits" in failed("spoils")["leaves its input as it is"]
     assert set(failed("first")) == {"takes no notice of the order of items"}
-    assert "no column 'mood'" in failed("needs_more")["gives a number, or one an item"]
+    assert "have no column 'mood'" in failed("needs_more")["gives a number, or one an item"]
 
 
 def test_a_metric_of_a_new_kind_is_tried_on_what_a_measurement_gives() -> None:
-    @kit.register_measurement(where="worker", artifacts=("lengths",), version=1)
+    @kit.register_artifact(record="item", columns=("length",))
+    def sizes() -> dict[str, np.ndarray]:
+        """Characters of each text."""
+        return {"item": np.array(["a", "b", "c"]), "length": np.array([3, 1, 2])}
+
+    @kit.register_measurement(where="worker", artifacts=("sizes",), version=1)
     def lengths(runner: Any, *, task: kit.TaskRef, limit: int = 9) -> kit.Raw:
         texts = kit.tasks.load(task).split("test", limit)["text"]
-        return kit.Raw("lengths", {"length": np.array([len(text) for text in texts])})
+        return kit.Raw("sizes", {"item": np.array(texts), "length": np.char.str_len(texts)})
 
-    @kit.register_metric(artifact="lengths", higher_is_better=None, unit="characters", version=1)
+    @kit.register_metric(artifact="sizes", higher_is_better=None, unit="characters", version=1)
     def mean_length(length: Any) -> Any:
         return length
 
+    assert not failed("sizes")
     assert not failed("lengths")
     assert not failed("mean_length")
+
+
+COUNTED: dict[str, Any] = {"artifacts": ("quantities",), "quantities": {"a": kit.Quantity("1")}}
 
 
 def test_broken_measurements_fail() -> None:
     @kit.register_measurement(where="worker", artifacts=("tokens",), version=1)
     def wrong_kind(runner: Any) -> kit.Raw:
-        return kit.Raw("memory", {"value": np.zeros(1)})
+        return kit.Raw("quantities", {"value": np.zeros(1)})
 
-    @kit.register_measurement(where="worker", artifacts=("memory",), version=1)
+    @kit.register_measurement(where="worker", **COUNTED)
     def ragged(runner: Any) -> kit.Raw:
-        return kit.Raw("memory", {"value": np.zeros(1), "quantity": np.array(["a", "b"])})
+        columns = {"value": np.zeros(1), "quantity": np.array(["a", "b"])}
+        return kit.Raw("quantities", {**columns, "condition": np.array([""])})
 
-    @kit.register_measurement(where="worker", artifacts=("memory",), version=1)
+    @kit.register_measurement(where="worker", **COUNTED)
+    def undeclared(runner: Any) -> kit.Raw:
+        columns = {"value": np.zeros(1), "quantity": np.array(["b"])}
+        return kit.Raw("quantities", {**columns, "condition": np.array([""])})
+
+    @kit.register_measurement(where="worker", **COUNTED)
     def no_raw(runner: Any) -> Any:
         return 3
 
-    assert "gave 'memory'" in failed("wrong_kind")["gives an artifact of a kind it declares"]
+    assert "gave 'quantities'" in failed("wrong_kind")["gives an artifact of a kind it declares"]
     assert "differ in length" in failed("ragged")["can be saved and read"]
+    assert "unknown quantity of undeclared 'b'" in failed("undeclared")["can be saved and read"]
     assert "expected kit's Raw" in failed("no_raw")["can be made"]
 
 

@@ -22,6 +22,7 @@ ADDED = (
     "correct_answers",
     "hesitation",
     "buffers",
+    "reading",
 )
 
 

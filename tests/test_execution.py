@@ -16,6 +16,7 @@ from helpers import toy_variant
 
 import kit
 from kit import execution, registry, store
+from kit.kinds import Quantity
 from kit.measurements.bench import Raw
 from kit.ref import Ref
 from kit.runner import Runner
@@ -23,6 +24,7 @@ from kit.spec import Run, Variant
 from kit.workers import inline
 
 pytestmark = pytest.mark.usefixtures("registries", "fresh_store")
+RATE: dict[str, Any] = {"artifacts": ("quantities",), "quantities": {"rate": Quantity("1", None)}}
 
 
 def probe(runner: Any, *, number: int = 0, mood: str = "") -> Raw:
@@ -32,12 +34,12 @@ def probe(runner: Any, *, number: int = 0, mood: str = "") -> Raw:
     if mood == "hang":
         time.sleep(60)
     columns = {"quantity": np.array(["rate"]), "condition": np.array([f"number={number}"])}
-    return Raw("cost", {**columns, "value": np.array([1.0 * number]), "unit": np.array(["1"])})
+    return Raw("quantities", {**columns, "value": np.array([1.0 * number])})
 
 
 @pytest.fixture
 def rule(toys: Ref) -> Variant:
-    registry.register_measurement(where="worker", artifacts=("cost",), version=1)(probe)
+    registry.register_measurement(where="worker", version=1, **RATE)(probe)
     return Variant(Ref("toy_rule"), kit.Training(toys), name="rule")
 
 
@@ -216,16 +218,15 @@ def test_a_timing_keeps_its_launches_when_it_is_stopped(
         value = np.concatenate([part["value"] for part in driver.parts.values()])
         text = np.array(["rate"] * launches)
         return Raw(
-            "cost",
+            "quantities",
             {
                 "quantity": text,
                 "condition": np.array([f"launch={n}" for n in range(launches)]),
                 "value": value,
-                "unit": text,
             },
         )
 
-    registry.register_measurement(where="driver", artifacts=("cost",), version=1)(timing)
+    registry.register_measurement(where="driver", version=1, **RATE)(timing)
     study = kit.Study("study", [Run(rule, Ref("timing"))], rule)
     with pytest.raises(KeyboardInterrupt):
         study.run(executor="inline")

@@ -94,7 +94,8 @@ def test_one_of_each_goes_through_a_study_here_and_in_workers(
         assert set(ours.architecture) == {"bag"}
         assert set(ours.task) == {"parity"}
         assert (ours.status == "ok").all()
-        counted = rows[(rows.metric == "state_bytes") & (rows.condition == "part=buffers")]
+        counted = rows[rows.metric == "buffer_bytes"]
+        assert any(column.startswith("buffer bytes") for column in kit.summary(rows))
         assert list(counted.status) == ["ok"]
     quality = inline.metric.isin(["accuracy", "nll", "sure_and_right"])
     assert inline[quality].value.tolist() == local[quality].value.tolist()
@@ -132,6 +133,23 @@ def test_a_new_kernel_finds_what_was_done(notebook: Cells) -> None:
     found = json.loads(done.stdout.splitlines()[-1])
     assert found["ids"] == sorted(run.id for run in study.runs)
     assert set(found["status"]) == {"done"}
+
+
+def test_a_kind_of_artifact_from_a_cell_goes_through_a_study_to_rows(notebook: Cells) -> None:
+    cell = """
+broken = kit.Variant(kit.Ref("pretrained", source="nowhere"), name="broken")
+runs = [kit.Run(each, kit.Ref("skim", task="parity")) for each in (base, small, broken)]
+study = kit.Study("skimmed", runs, base)
+"""
+    rows = run(notebook, [STUDY, cell]).run()
+    found = {(row.variant, row.metric): row for row in rows.itertuples()}
+    assert set(rows.metric) == {"words_read", "words_read_change"}
+    assert found["base", "words_read"].value == 0.5 and found["base", "words_read"].n == 20
+    assert found["base ternary graphed", "words_read_change"].value == 0
+    assert found["broken", "words_read"].status == "error"
+    for name in ("reading", "skim", "words_read"):
+        broken = [check for check in kit.check(name) if not check.passed]
+        assert not broken, broken
 
 
 def test_another_owner_of_a_name_is_refused(notebook: Cells) -> None:

@@ -88,6 +88,39 @@ def test_splits_are_those_that_a_task_has(toys: Ref) -> None:
 
 
 @pytest.mark.usefixtures("registries")
+def test_a_study_has_the_metrics_that_it_is_asked_for(toys: Ref) -> None:
+    base, rule = toy_variant(toys), Variant(Ref("toy_rule"))
+    study = kit.evaluate_shift(
+        [base, rule],
+        [toys],
+        base,
+        corruptions=["typos"],
+        severities=(3,),
+        noise_floor=False,
+        metrics=["macro_f1", "accuracy"],
+        group_metrics=["accuracy"],
+        shifted_metrics=["brier"],
+    )
+    rows = study.run(executor="inline", on_error="raise")
+    rows = rows[(rows.metric != "domain_auroc") & (rows.baseline == "")]
+    aside = rows.split.str.endswith("validation") | (rows.condition != "")
+    assert set(rows[aside].metric) == {"brier"}
+    whole = rows[~aside & (rows.group == "")]
+    assert set(whole.metric) == {"macro_f1", "accuracy"}
+    assert set(rows[rows.group != ""].metric) <= {
+        *("accuracy", "worst_group_accuracy", "accuracy_group_gap")
+    }
+    more = study.run(metrics=["aurc"])
+    assert {"aurc", "aurc_change"} <= set(more[more.split == "test"].metric)
+    assert "aurc" in set(more[more.condition.str.contains("typos")].metric)
+    with pytest.raises(SpecError, match="Did you mean 'brier'"):
+        kit.sweep_quantization(base, [toys], metrics=["brir"])
+    counted = kit.Study("counted", [kit.Run(base, kit.Cost())], base)
+    assert counted.metrics == ()
+    assert "parameters" in set(counted.run(executor="inline").metric)
+
+
+@pytest.mark.usefixtures("registries")
 def test_splits_that_hold_nothing_are_not_asked_for(toys: Ref) -> None:
     whole = toy_task("whole", validation=0, test=1.0)
     rule = Variant(Ref("toy_rule"))

@@ -23,7 +23,13 @@ def study(toys: Ref) -> kit.Study:
     barely = kit.Training(toys, kit.Budget(epochs=4), rates=(0.01,), batch_size=8, length=32)
     base = toy_variant(toys, training=barely)  # one that is wrong at times
     made = kit.evaluate_shift(
-        [base, base.replace(schemes=["w2"])], [toys], base, features=True, seeds=2, name="curves"
+        [base, base.replace(schemes=["w2"])],
+        [toys],
+        base,
+        features=True,
+        seeds=2,
+        shifted_metrics=["accuracy", "ood_auroc"],
+        name="curves",
     )
     made.run(executor="inline", on_error="raise")
     return made

@@ -1,4 +1,4 @@
-"""The seven registries and their decorators."""
+"""The registries and their decorators."""
 
 from __future__ import annotations
 
@@ -26,6 +26,7 @@ def test_each_kind_fills_itself() -> None:
         "measurements": "classify",
         "metrics": "accuracy",
         "corruptions": "typos",
+        "artifacts": "quantities",
     }
     for kind, name in expected.items():
         assert name in registry.REGISTRIES[kind].names()
@@ -67,6 +68,21 @@ def test_each_kind_fills_itself() -> None:
             "register_metric: unknown trait 'higer_is_better'. Did you mean 'higher_is_better'?",
         ),
         (
+            registry.register_metric,
+            {"artifact": "clasification", "higher_is_better": True, "unit": "1"},
+            "unknown kind of artifact 'clasification'. Did you mean 'classification'?",
+        ),
+        (
+            registry.register_measurement,
+            {"where": "worker", "artifacts": ("quantities",)},
+            'artifacts=("quantities",) and quantities={name: kit.Quantity("bytes")} go together',
+        ),
+        (
+            registry.register_task,
+            {"kind": "language", "image_shape": (1, 8, 8)},
+            "a task of kind 'language' holds no images",
+        ),
+        (
             registry.register_architecture,
             {"kind": "encoder", "width_multiples": 8},
             "Did you mean 'width_multiple'?",
@@ -99,7 +115,32 @@ def test_a_decorator_returns_the_function_and_keeps_the_traits() -> None:
         registry.register_runtime()(graph_runtime)
     metric = registry.register_metric(artifact="classification", higher_is_better=None, unit="1")
     assert metric(share) is share
-    assert registry.metrics.get("share").traits["interval"] == "bootstrap"
+    assert registry.metrics.get("share").traits["artifacts"] == ("classification",)
+
+
+def test_a_metric_reads_one_other_run() -> None:
+    with pytest.raises(SpecError, match="reads columns of clean and test; expected those of one"):
+
+        @registry.register_metric(artifact="classification", higher_is_better=None, unit="1")
+        def both(logits: Any, clean_logits: Any, test_logits: Any) -> Any: ...
+
+
+def test_names_replace_the_metrics_of_the_kinds_that_they_read() -> None:
+    wanted, kinds = registry.wanted, ["classification", "timing"]
+    own = {kind: registry.artifacts.get(kind).traits["metrics"] for kind in kinds}
+    assert wanted(kinds, "metrics") == (*own["classification"], *own["timing"])
+    assert wanted(kinds, "metrics", ["brier"]) == ("brier", *own["timing"])
+    assert wanted(kinds, "group_metrics", ["brier", "latency"]) == ("brier", "latency")
+    shifted = ("accuracy", "accuracy_retained", "speedup")
+    assert wanted(kinds, "shifted_metrics") == shifted
+    assert wanted(kinds, "shifted_metrics", ()) == ()
+    with pytest.raises(SpecError, match="Did you mean 'brier'"):
+        wanted(kinds, "metrics", ["brir"])
+
+
+def test_a_direction_is_known_of_metrics_and_of_what_is_counted() -> None:
+    names = ("accuracy", "nll", "peak_bytes", "training_tokens", "nothing")
+    assert [registry.direction(name) for name in names] == [True, False, False, None, None]
 
 
 def test_schemes_stand_in_an_order_that_exporters_lead_along() -> None:

@@ -15,12 +15,14 @@ from helpers import KINDS, Cells, toy_frame, toy_variant
 
 import kit
 from kit import registry, store
+from kit.kinds import Quantity
 from kit.measurements.bench import Raw
 from kit.ref import Ref
 from kit.spec import Run, Variant
 from kit.values import SpecError, Undefined
 
 pytestmark = pytest.mark.usefixtures("registries", "fresh_store")
+RATE: dict[str, Any] = {"artifacts": ("quantities",), "quantities": {"rate": Quantity("1", None)}}
 
 
 @pytest.fixture
@@ -39,11 +41,11 @@ def called(registries: None) -> list[int]:
         text = np.array([f"number={number}"])
         value = np.array([float(number)])
         return Raw(
-            "cost",
-            {"quantity": np.array(["rate"]), "condition": text, "value": value, "unit": text},
+            "quantities",
+            {"quantity": np.array(["rate"]), "condition": text, "value": value},
         )
 
-    registry.register_measurement(where="worker", artifacts=("cost",), version=1)(probe)
+    registry.register_measurement(where="worker", version=1, **RATE)(probe)
     return calls
 
 
@@ -241,9 +243,9 @@ def test_what_is_fitted_on_validation_is_where_the_study_asks_for_it(toys: Ref) 
     runs = [*few.runs, Run(null, kit.Quality(toys, "validation"))]
     rows = kit.Study("more", runs, null).run(executor="inline", metrics=["brier_parts"])
     found = rows[rows.metric == "conformal_size"]
-    assert set(found.split) == {*splits} and set(rows.split) == {*splits, "validation"}
+    assert set(found.split) == {"test", "later"} and set(rows.split) == {*splits, "validation"}
     near = rows[rows.metric == "ood_auroc"]
-    assert set(near.split) == {"later", "later/validation"}
+    assert set(near.split) == {"later"}
     assert "detector=energy" in set(near.condition)
     assert set(rows[rows.metric == "brier_parts"].status) == {"ok"}
 

@@ -19,11 +19,12 @@ from filelock import FileLock, Timeout
 
 from benchmarks.common import ROOT
 from kit import results
-from kit.registry import QUALITY, metrics
+from kit.kinds import TASKS
+from kit.registry import counted, metrics
 
 GRACE = 2.5
 """Seconds after a kill of the driver in which its workers have to end by themselves."""
-EXACT = tuple(QUALITY.values())
+EXACT = tuple(kind.artifact for kind in TASKS.values())
 """Kinds of artifacts whose numbers have to come out equal; those of a timing never do."""
 _TOO_FEW = re.compile(r"\d+ calls; p\d+ needs \d+")
 """Why a percentile is undefined: how many calls a turn holds is the machine's load, no kill's."""
@@ -160,7 +161,9 @@ def _by_key(table: pd.DataFrame) -> dict[tuple[str, ...], dict[str, str]]:
 def _is_exact(metric: str) -> bool:
     """Says whether a row has to come out equal; flips and distances are no metrics and have to."""
     name = metric.removesuffix("_change")
-    return name not in metrics.names() or metrics.get(name).traits["artifacts"][0] in EXACT
+    if name in metrics:
+        return metrics.get(name).traits["artifacts"][0] in EXACT
+    return name not in counted()
 
 
 def _words(key: tuple[str, ...]) -> str:

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from kit.analysis.evaluate import estimates
-from kit.analysis.metrics.classification import log_softmax
 from kit.analysis.statistics.clusters import Array
+from kit.kinds import CLASSES, log_softmax
 from kit.ref import content_hash
 from kit.registry import metrics
 from kit.source import source_hash
@@ -39,10 +39,11 @@ def as_evaluate(name: str) -> Metric:
 
     entry = metrics.get(name)
     columns = set(inspect.signature(entry.function).parameters)
-    if "classification" not in entry.traits["artifacts"] or not columns <= {"logits", "label"}:
+    known = {"logits", "label", *CLASSES}
+    if "classification" not in entry.traits["artifacts"] or not columns <= known:
         raise SpecError(f"metric {name!r} needs more than logits and labels of a classification")
     scores, numbers = Sequence(Value("float64")), Value("int64")
-    kinds = [scores] if entry.traits.get("needs_probabilities") else [scores, numbers]
+    kinds = [scores] if columns & set(CLASSES) else [scores, numbers]
 
     class Adapted(evaluate.Metric):  # type: ignore[misc] # evaluate has no type information
         def _info(self) -> Any:
@@ -71,7 +72,7 @@ def from_evaluate(
     unit: str = "share",
     name: str | None = None,
     key: str | None = None,
-    interval: str | None = "bootstrap",
+    interval: bool = True,
     **arguments: Any,
 ) -> str:
     """Registers an `evaluate.Metric` as a metric of classifications and returns its name.
@@ -84,7 +85,7 @@ def from_evaluate(
         unit: of the value.
         name: in tables; the metric's own where not given.
         key: of the value in what it computes, where that is not the metric's own name.
-        interval: `bootstrap` (1,000 calls, some 4 s a row) or None.
+        interval: by computing it again on 1,000 draws of the items, some 4 s a row.
         **arguments: passed to `compute`, such as `average="macro"`.
 
     Raises:
@@ -118,7 +119,7 @@ def from_torchmetrics(
     higher_is_better: bool | None = None,
     unit: str = "share",
     name: str | None = None,
-    interval: str | None = "bootstrap",
+    interval: bool = True,
 ) -> str:
     """Registers a `torchmetrics.Metric` of two arguments as a metric of classifications.
 
@@ -129,7 +130,7 @@ def from_torchmetrics(
         higher_is_better: direction; the metric's own where not given.
         unit: of the value.
         name: in tables; the class's where not given.
-        interval: `bootstrap` (up to 1,000 calls a row) or None.
+        interval: by computing it again on up to 1,000 draws of the items.
 
     Returns:
         The name it is registered by.
@@ -173,7 +174,7 @@ def _register(
     version: str,
     higher_is_better: bool | None,
     unit: str,
-    interval: str | None,
+    interval: bool,
 ) -> str:
     """Registers what another library's class computes; its owner is the class."""
     metrics.register(
@@ -184,6 +185,6 @@ def _register(
         artifacts=("classification",),
         higher_is_better=higher_is_better,
         unit=unit,
-        interval=interval,
+        no_interval="" if interval else "no interval: none was asked for",
     )
     return name

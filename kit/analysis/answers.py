@@ -7,8 +7,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from kit.analysis.metrics.classification import decided, log_softmax
+from kit.analysis.metrics.classification import decided
 from kit.analysis.statistics.clusters import Array
+from kit.kinds import log_softmax
 from kit.store import Artifact
 from kit.values import SpecError
 
@@ -39,7 +40,7 @@ def answers(artifact: Artifact, labels: Sequence[str]) -> Answers:
     Raises:
         SpecError: it has no labels, as a regression.
     """
-    if artifact.kind not in ("classification", "multi_label"):
+    if not {"logits", "label"} <= artifact.columns.keys():
         raise SpecError(
             f"{artifact.run.variant.name} gives no labels but {artifact.kind}: "
             "no answer is right or wrong"

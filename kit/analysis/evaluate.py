@@ -1,48 +1,38 @@
 """Applies a registered metric to an artifact, whatever the two are.
 
-What a metric gets is told by its parameters and traits, never by its name. Parameters are columns
-of the artifact; `labels`, the names of what `logits` has a column of; `fitted`, what
-`register_metric(fit=...)` made of the validation split; and `reference_<column>`, a column of the
-split that a shifted or corrupted one is set against (see `kit.analysis.sample`). Where the study
-does not ask for that other split, the metric gives no row; a parameter with a default is not
-needed. Traits beside those of `register_metric`:
+What a metric gets is told by the names of its parameters, never by its own name:
 
-- `where`: `{column: value}`, the records that it reads.
-- `columns`: names without which it gives no row, such as `("valence",)`; of a metric that reads
-  several kinds of artifact a mapping from the kind to such names.
-- `reference`: `clean` (of corrupted splits alone: the same items before and after, in one order),
-  `test` (of the task's shifts alone) or, where not given, either of them as another sample.
-- `optional`: only given where it is asked for by name.
-- `graded`: also reported for corrupted items, of which there are many; a user's metrics always are.
-- `needs_probabilities`: undefined where the artifact says that its scores are none (`rated`).
-- `null`: the value under no difference from the run's own `against` side (1.0 for ratios).
-- `by_group`: also reported for each group of 20 items or more.
-- `by_columns`: its scale depends on how many columns `logits` has: runs in which these differ in
-  number are not paired.
-- `flips`: per-item right and wrong, whose changes are counted.
-- `bounds`: least and greatest value of an `Influence`; its interval stays within.
-- `note`: why it has no interval.
+- a column of the artifact, or one derived from them (`probabilities`);
+- with `clean_`, `test_` or `validation_` before it the column of another run, `kit.kinds.ROLES`;
+- `labels`: the names of what `logits` has a column of;
+- `fitted`: what `register_metric(fit=...)` made of the validation split.
 
-A metric may return a mapping, `{"launches=4": value, "launches=8": value}`: a row for each key, and
-the key is added to the row's condition. A value that cannot be had is an `Undefined` with the
-reason.
+Where the study does not ask for that other run, or the artifact lacks a column that only some of
+its kind have, the metric gives no row; a parameter with a default is not needed.
+
+How its interval and its change are had is told by what it returns: right or wrong an item
+(booleans, by Wilson), a number an item, a `Ratio` of sums, an `Influence`, of calls a number a
+launch, a `Bounded` value that brings its own, or one number, which is computed again on draws of
+the items. A mapping, `{"launches=4": value, "launches=8": value}`, is a row for each key, and the
+key is added to the row's condition. A value that cannot be had is an `Undefined` with the reason.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
-from kit.analysis.inputs import Columns, call, needs
+from kit.analysis.inputs import Columns, Source, call, needs, required
 from kit.analysis.sample import Sample
 from kit.analysis.statistics.clusters import Array
 from kit.analysis.statistics.influence import Influence, Ratio
 from kit.analysis.statistics.intervals import Bounded, Interval
-from kit.registry import Entry, metrics
+from kit.registry import Entry, artifacts, measurements, metrics, wanted
 from kit.results import condition, parse_condition
+from kit.store import Artifact
 from kit.values import Undefined
 
 __all__ = ["Estimate", "Sample", "applicable", "evaluate"]
@@ -105,28 +95,48 @@ class Estimate:
         return values
 
 
-def applicable(kind: str, names: Sequence[str] | None) -> list[Entry]:
-    """Returns the metrics that read artifacts of a kind: those named, or all but the optional.
+def recorded(value: Array) -> float:
+    """Returns the number that was recorded for a quantity under one condition."""
+    if len(different := np.unique(value)) > 1:
+        raise ValueError(f"it was recorded with different values: {different}")
+    return float(different[0])
+
+
+def _quantities(measurement: Entry) -> list[Entry]:
+    """Returns what a measurement may have recorded, as metrics: rows as they stand."""
+    settings = {"no_interval": "counted once, not sampled: no interval"}
+    return [
+        replace(
+            measurement,
+            name=name,
+            function=recorded,
+            traits={**quantity._asdict(), **settings, "where": {"quantity": name}},
+        )
+        for name, quantity in measurement.traits["quantities"].items()
+    ]
+
+
+def applicable(artifact: Artifact, names: Sequence[str] | None = None) -> list[Entry]:
+    """Returns the metrics of an artifact; what a measurement counted needs none, named or not.
+
+    Args:
+        artifact: what a run saved.
+        names: of metrics; where none reads such artifacts, and by default, those of their kind.
 
     Raises:
         SpecError: a name that is not registered.
     """
-    chosen = metrics.names() if names is None else names
-    entries = [entry for entry in map(metrics.get, chosen) if kind in entry.traits["artifacts"]]
-    return [e for e in entries if names is not None or not e.traits.get("optional")]
+    if artifacts.get(artifact.kind).traits["record"] == "quantity":
+        return _quantities(measurements.get(artifact.run.measurement.name))
+    entries = map(metrics.get, wanted([artifact.kind], "metrics", names))
+    return [entry for entry in entries if artifact.kind in entry.traits["artifacts"]]
 
 
 def asked_for(entry: Entry, sample: Sample) -> bool:
-    """Says whether the study has what a metric needs, and whether it is wanted there.
-
-    Of corrupted items the kit's own metrics are reported only where they are `graded`.
-    """
-    if sample.shifted and entry.in_kit and not entry.traits.get("graded"):
-        return False
-    columns, needed = sample.artifact.columns, entry.traits.get("columns", ())
-    if isinstance(needed, Mapping):
-        needed = needed.get(sample.artifact.kind, ())
-    return all(name in columns for name in needed) and needs(entry) <= sample.related.keys()
+    """Says whether a study has what a metric needs: the other run, and what only some runs save."""
+    optional = artifacts.get(sample.artifact.kind).traits["optional"]
+    lacking = {name for name in optional if name not in sample.artifact.columns}
+    return not lacking & {*required(entry.function)} and needs(entry) <= sample.related.keys()
 
 
 def evaluate(entry: Entry, sample: Sample) -> Iterator[Estimate]:
@@ -140,13 +150,13 @@ def evaluate(entry: Entry, sample: Sample) -> Iterator[Estimate]:
     try:
         if sample.problem is not None:
             raise sample.problem
-        if entry.traits.get("needs_probabilities") and sample.artifact.info.get("rated") is False:
-            raise Undefined("its scores are no probabilities")
-        for name, wanted in entry.traits.get("where", {}).items():
-            if name not in columns or not np.any(columns[name] == wanted):
-                what = f"{name} {wanted}" if wanted != "" else "start"  # belongs to no condition
+        for name, value in entry.traits.get("where", {}).items():
+            if name not in columns or not np.any(columns[name] == value):
+                if name == "quantity":
+                    return
+                what = f"{name} {value}" if value != "" else "start"  # belongs to no condition
                 raise Undefined(f"the run recorded no {what}")
-            chosen = columns[name] == wanted
+            chosen = columns[name] == value
             columns = {key: values[chosen] for key, values in columns.items()}
     except Exception as error:
         yield Estimate(sample.protocol, **_failure(error))
@@ -175,10 +185,13 @@ def estimates(
         entry: the metric.
         columns: the records that it reads.
         text: the condition.
-        sample: whose columns they are, with what is related to it.
+        sample: whose columns they are, with what is related to it; None: of the first kind that the
+            metric reads.
     """
+    kind = entry.traits["artifacts"][0] if sample is None else sample.artifact.kind
+    info = {} if sample is None else sample.artifact.info
     try:
-        made = call(entry, columns, sample)
+        made = call(entry, Source(kind, columns, info), sample)
         result = made.at(None)
     except Exception as error:
         yield Estimate(text, **_failure(error))
@@ -188,7 +201,7 @@ def estimates(
         again = made.at if whole else _picked(made.at, key)
         extended = condition(**parse_condition(text), **parse_condition(key))
         try:
-            found = _shape(entry, value, made.n)
+            found = _shape(entry, value, made.n, artifacts.get(kind).traits["record"])
             yield Estimate(extended, key=key, again=again, beside=made.beside, **found)
         except Exception as error:
             yield Estimate(extended, key=key, **_failure(error))
@@ -198,20 +211,20 @@ def _picked(at: Callable[[Array | None], Any], key: str) -> Callable[[Array | No
     return lambda index: at(index)[key]
 
 
-def _shape(entry: Entry, result: Any, n: int) -> dict[str, Any]:
+def _shape(entry: Entry, result: Any, n: int, record: str) -> dict[str, Any]:
     """Tells one value, one an item, one a launch, a ratio of sums and a bounded value apart.
 
     Returns:
         Fields of `Estimate`.
     """
-    how, size = entry.traits["interval"], n
+    size = n
     if isinstance(result, Undefined):
         raise result
     if isinstance(result, Bounded):
         value, interval, n, p_value = result
         about = {"note": interval.note, "interval": interval, "p_value": p_value}
         return {"value": value, "n": n, **about}
-    if how == "launches":
+    if record == "call" and not entry.traits["no_interval"]:
         values = np.atleast_1d(np.asarray(result, dtype=np.float64))
         return {"value": float(values.mean()), "n": len(values), "launches": values}
     found: dict[str, Any] = {"n": n}
@@ -222,10 +235,8 @@ def _shape(entry: Entry, result: Any, n: int) -> dict[str, Any]:
         found |= {"influence": result, "value": result.value}
     elif np.ndim(result) == 1:
         values, size = np.asarray(result), len(result)
-        if how == "wilson" and not np.isin(values, (0, 1)).all():
-            raise ValueError(f"metric {entry.name}: a Wilson interval needs values of 0 and 1")
         found |= {"ratio": Ratio(values, np.ones(size)), "value": float(values.mean())}
-        found |= {"binary": how == "wilson" or values.dtype == bool}
+        found |= {"binary": values.dtype == bool}
     else:
         found |= {"value": float(result)}
     if size != n:

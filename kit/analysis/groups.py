@@ -170,11 +170,11 @@ def group_rows(entry: Entry, estimate: Estimate, sample: Sample) -> Iterator[Row
     group. They have no interval: the least of several estimates lies too low by chance.
 
     Args:
-        entry: the metric; without the trait `by_group` it gives nothing.
+        entry: the metric; without a value an item it gives nothing.
         estimate: of all items.
         sample: whose groups they are.
     """
-    if not entry.traits.get("by_group") or estimate.ratio is None:
+    if estimate.ratio is None:
         return
     values: dict[str, dict[str, Estimate]] = defaultdict(dict)
     for column, group, chosen in slices(sample.artifact.columns):
@@ -204,14 +204,12 @@ def change_rows(
     """Yields `<metric>_change` and `<metric>_excess_loss` for each group that is not all items.
 
     Args:
-        entry: the metric; without the trait `by_group` it gives nothing.
+        entry: the metric.
         both: its paired differences.
         sample: of the variant, whose groups they are.
         condition: of the rows.
         fields: of the row over all items, `<metric>_change`.
     """
-    if not entry.traits.get("by_group"):
-        return
     columns = sample.artifact.columns
     if both.kept is not None:
         columns = {name: values[both.kept] for name, values in columns.items()}

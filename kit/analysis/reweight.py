@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -152,8 +153,9 @@ def _at(
         reason = "all items are alike: there is no other share"
     elif estimate.ratio is not None:
         found, effective = reweighted(estimate.ratio, strata, shares)
-        bounds = (0.0, 1.0) if estimate.binary else None
-        low, high, _, note = smooth(found, sample.clusters, bounds)
+        if estimate.binary:
+            found = replace(found, bounds=(0.0, 1.0))
+        low, high, _, note = smooth(found, sample.clusters)
         numbers = {"value": found.value, "ci_low": low, "ci_high": high}
         return {**numbers, "effective_n": effective, "note": note}
     return {"note": reason}

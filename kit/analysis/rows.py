@@ -67,7 +67,7 @@ def row_of(
         "note": "; ".join(note for note in notes if note),
         "run_id": artifact.run_id,
     }
-    null = entry.traits.get("null")
+    null = 1.0 if entry.traits["unit"] == "ratio" else None
     if null is not None:
         against = artifact.run.measurement.args.get("against")
         given["baseline"] = against.name if isinstance(against, Variant) else ""
@@ -91,13 +91,12 @@ def interval_of(
     entry: Entry, estimate: Estimate, sample: Sample, chosen: Array | None = None
 ) -> Interval:
     """Returns the interval as the metric was registered to have it, of all or the chosen items."""
-    how = entry.traits["interval"]
     if estimate.status != "ok":
         return Interval()
     if estimate.interval is not None:
         return estimate.interval._replace(note="")  # the estimate has the note already
-    if how is None:
-        return Interval(note=entry.traits.get("note", ""))
+    if reason := entry.traits["no_interval"]:
+        return Interval(note=reason)
     if estimate.launches is not None:
         first = sample.artifact.info.get("first_launches")
         return launches(estimate.launches, first=first).interval
@@ -109,7 +108,7 @@ def interval_of(
     if estimate.ratio is not None:
         return intervals.skewed(estimate.ratio, clusters)
     if estimate.influence is not None:
-        return intervals.smooth(estimate.influence, clusters, entry.traits.get("bounds"))
+        return intervals.smooth(estimate.influence, clusters)
     again = estimate.again
     assert again is not None
     rng = np.random.default_rng(int(content_hash(sample.artifact.run_id, entry.name), 16))

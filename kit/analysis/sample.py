@@ -8,7 +8,6 @@ are.
 - `ood`: the validation parts of the task's shifts, concatenated; parameters `ood_*` of a fit.
 - `clean`: of a run on a shifted copy (`kit.roles.Axis`), the same split as it is.
 - `test`: of a shift, the test split (of a shift's validation part, the validation split).
-- `reference`: either of the last two; parameters `reference_*` of a metric.
 
 All are of the same variant, seed, task and other arguments of the measurement. The validation split
 itself has none of them, so that nothing is scored on what it was fitted on.
@@ -30,7 +29,7 @@ from kit.results import condition
 from kit.roles import data, on_split, shift_parts, shifted_by
 from kit.spec import Run
 from kit.store import Artifact
-from kit.values import Undefined
+from kit.values import Undefined, suggest
 
 VALIDATION = "validation"
 
@@ -60,6 +59,12 @@ class Sample:
         """Says whether its items are a copy that was shifted on purpose, as by a corruption."""
         return bool(shifted_by(self.artifact.run.measurement))
 
+    @property
+    def aside(self) -> bool:
+        """Says whether it is a shifted copy or a validation split: few metrics are wanted."""
+        split = data(self.artifact.run.measurement).get("split")
+        return self.shifted or str(split).rpartition("/")[2] == VALIDATION
+
     def items(self, beside: Sample | None = None) -> Array:
         """Returns the items' ids; with another sample, its ids first, marked as such."""
         ids: Array = self.artifact.columns["item"]
@@ -83,8 +88,17 @@ class Sample:
         if len({len(values) for values in columns.values()}) > 1:
             sizes = {name: len(values) for name, values in columns.items()}
             return ValueError(f"run {self.artifact.run_id}: columns differ in length: {sizes}")
+        kind = registry.artifacts.get(self.artifact.kind).traits
         if not columns or not len(next(iter(columns.values()))):
-            return Undefined("no items")
+            return None if kind["record"] == "quantity" else Undefined("no items")
+        if lacking := [name for name in kind["columns"] if name not in columns]:
+            what = f"its {self.artifact.kind} has no column {lacking[0]!r}"
+            return ValueError(f"run {self.artifact.run_id}: {what}")
+        if kind["record"] == "quantity":
+            ask = registry.measurements.get(self.artifact.run.measurement.name)
+            for name in set(columns["quantity"].tolist()) - set(ask.traits["quantities"]):
+                known = suggest(name, ask.traits["quantities"], f"quantity of {ask.name}")
+                return ValueError(f"run {self.artifact.run_id}: {known}")
         for name, values in columns.items():
             if values.dtype.kind == "f" and not np.isfinite(values).all():
                 bad = ~np.isfinite(values.reshape(len(values), -1)).all(axis=1)
@@ -202,4 +216,3 @@ def _roles(run: Run) -> Iterator[tuple[str, list[Run]]]:
     else:
         return
     yield role, [sibling(reference)]
-    yield "reference", [sibling(reference)]

@@ -18,28 +18,32 @@ from kit.analysis.statistics.clusters import Clusters
 from kit.analysis.statistics.intervals import Interval, robust
 from kit.meaning import join_name
 from kit.ref import content_hash
-from kit.registry import Entry
+from kit.registry import Entry, wanted
 from kit.results import condition, parse_condition
 from kit.spec import Variant
 from kit.store import Artifact
 
+Names = Sequence[str] | None
 
-def score(of: Sample | Artifact, metrics: Sequence[str] | None = None) -> list[Row]:
-    """Returns the rows of one run: each metric that reads such artifacts, or those named.
+
+def score(of: Sample | Artifact, metrics: Names = None, group_metrics: Names = None) -> list[Row]:
+    """Returns the rows of one run.
 
     Args:
         of: what the run saved; as a `Sample`, with the other runs that metrics may need.
-        metrics: names; None for all but the optional.
+        metrics: names; None for those of the kind of artifact.
+        group_metrics: names of those that are given for each group, too.
 
     Raises:
         SpecError: a metric that is not registered.
     """
     sample, rows = _sample(of), []
-    for entry in applicable(sample.artifact.kind, metrics):
+    groups = wanted([sample.artifact.kind], "group_metrics", group_metrics)
+    for entry in applicable(sample.artifact, metrics):
         for estimate in evaluate(entry, sample):
             interval = interval_of(entry, estimate, sample)
             rows.append(row_of(sample, entry, estimate, interval))
-            if not sample.shifted:
+            if entry.name in groups:
                 rows += group_rows(entry, estimate, sample)
     return rows
 
@@ -48,25 +52,25 @@ def _sample(of: Sample | Artifact) -> Sample:
     return of if isinstance(of, Sample) else Sample(of)
 
 
-def missing(
-    of: Sample | Artifact, metrics: Sequence[str] | None, status: str, message: str
-) -> list[Row]:
+def missing(of: Sample | Artifact, why: tuple[str, str], metrics: Names = None) -> list[Row]:
     """Returns the rows that a run that failed would have given, with the reason in each.
 
     Args:
         of: an artifact without columns, of the kind that the run would have saved.
-        metrics: names; None for all but the optional.
-        status: `undefined` or `error`.
-        message: the reason.
+        why: `undefined` or `error`, and the reason.
+        metrics: names; None for those of the kind of artifact.
     """
     sample = _sample(of)
-    lost = Estimate(sample.protocol, status=status, note=message)
-    entries = applicable(sample.artifact.kind, metrics)
+    lost = Estimate(sample.protocol, status=why[0], note=why[1])
+    entries = applicable(sample.artifact, metrics)
     return [row_of(sample, each, lost, Interval()) for each in entries if asked_for(each, sample)]
 
 
 def compare(
-    of: Sequence[Sample | Artifact], baseline: Variant, metrics: Sequence[str] | None = None
+    of: Sequence[Sample | Artifact],
+    baseline: Variant,
+    metrics: Names = None,
+    group_metrics: Names = None,
 ) -> list[Row]:
     """Returns the rows that need more than one run: paired with the baseline, and over seeds.
 
@@ -85,7 +89,9 @@ def compare(
         cells[_cell(sample.artifact)][_identity(variant)][variant.seed] = sample
     rows: list[Row] = []
     for (kind, _), variants in cells.items():
-        for entry in applicable(kind, metrics):
+        first = next(iter(next(iter(variants.values())).values()))
+        groups = wanted([kind], "group_metrics", group_metrics)
+        for entry in applicable(first.artifact, metrics):
             found = {
                 key: {
                     seed: (seeds[seed], [*evaluate(entry, seeds[seed])]) for seed in sorted(seeds)
@@ -99,7 +105,8 @@ def compare(
                 base = found.get(_identity(baseline), {})
                 for key, estimates in found.items():
                     if key != _identity(baseline):
-                        rows += _changes(entry, estimates, base, baseline.name)
+                        grouped = entry.name in groups
+                        rows += _changes(entry, estimates, base, baseline.name, grouped=grouped)
     return adjust(rows)
 
 
@@ -130,7 +137,8 @@ def _over_seeds(entry: Entry, estimates: Estimates) -> Iterator[Row]:
         interval = Interval(note=f"mean of {k} seeds: no interval below 3")
         if k >= 3:
             low, high, _, _ = robust(values, Clusters.alone(k))
-            least, most = entry.traits.get("bounds") or (-math.inf, math.inf)
+            influence = found[0].influence
+            least, most = (influence and influence.bounds) or (-math.inf, math.inf)
             if all(estimate.binary for estimate in found):
                 least, most = 0.0, 1.0
             ends = max(low, least), min(high, most)
@@ -140,19 +148,22 @@ def _over_seeds(entry: Entry, estimates: Estimates) -> Iterator[Row]:
         yield row_of(samples[0], entry, pooled, interval, seed="all", run_id=run_ids)
 
 
-def _changes(entry: Entry, ours: Estimates, theirs: Estimates, name: str) -> Iterator[Row]:
+def _changes(
+    entry: Entry, ours: Estimates, theirs: Estimates, name: str, *, grouped: bool
+) -> Iterator[Row]:
     """Yields the paired rows of one variant for each key of its mapping: by seed, then over all."""
+    same: dict[str, Any] = {"name": name, "grouped": grouped}
     keys = dict.fromkeys(one.key for _, many in ours.values() for one in many)
     for key in [key for key in keys if key] or keys:
         mine, other = _of_key(ours, key), _of_key(theirs, key)
         pairs = {seed: (seed, seed if seed in other else min(other, default=-1)) for seed in mine}
         for seed, pair in pairs.items():
-            yield from _change_rows(entry, mine, other, [pair], key, seed=str(seed), name=name)
+            yield from _change_rows(entry, mine, other, [pair], key, seed=str(seed), **same)
         if len(mine) > 1 or len(other) > 1:
             together = [(seed, seed) for seed in mine if seed in other]
             if len(mine) == 1 or len(other) == 1:
                 together = [(seed, another) for seed in mine for another in other]
-            yield from _change_rows(entry, mine, other, together, key, seed="all", name=name)
+            yield from _change_rows(entry, mine, other, together, key, seed="all", **same)
 
 
 def _of_key(estimates: Estimates, key: str) -> Estimates:
@@ -176,6 +187,7 @@ def _change_rows(
     *,
     seed: str,
     name: str,
+    grouped: bool,
 ) -> Iterator[Row]:
     """Yields the change over pairs of seeds (variant's, baseline's) and its flips."""
     sample = next(iter(ours.values()))[0] if seed == "all" else ours[int(seed)][0]
@@ -195,11 +207,11 @@ def _change_rows(
         notes.append(f"against seed {pairs[0][1]} of the baseline")
     found, n = both.change, both.differences.shape[1]
     yield change_row(sample, entry, found, text, n, "; ".join(notes + both.notes), fields)
-    if entry.traits.get("flips") and found.lost >= 0:
+    if found.lost >= 0 and entry.name in wanted([sample.artifact.kind], "metrics")[:1]:
         for metric, count in (("flips_lost", found.lost), ("flips_gained", found.gained)):
             flips = Estimate(text, float(count), n)
             named = fields | {"metric": metric, "unit": "items"}
             yield row_of(sample, entry, flips, Interval(), **named)
     mine = ours[pairs[0][0]][0]
-    if not mine.shifted and (seed == "all" or len(ours) == len(theirs) == 1):
+    if grouped and (seed == "all" or len(ours) == len(theirs) == 1):
         yield from change_rows(entry, both, mine, text, fields)

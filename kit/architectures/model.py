@@ -17,6 +17,7 @@ from kit.architectures.head import Head, head_of
 from kit.architectures.preprocessing import Images, Preprocessor, Texts
 from kit.architectures.tokenizers import ByteTokenizer, HFTokenizer, Tokenizer
 from kit.entries import call, positional
+from kit.kinds import TASKS
 from kit.ref import Ref
 from kit.values import SpecError
 
@@ -116,7 +117,7 @@ def shell(ref: Ref, task: Task | None) -> Model:
     if kind == "causal":
         return Model(None, "causal", _tokenizer(entry))
     if kind == "predictor":
-        kinds = [each for each in registry.QUALITY if each != "language"]
+        kinds = [each for each, kind in TASKS.items() if kind.label is not None]
         labels = _needed(ref, task, traits.get("modality"), kinds).labels or ("prediction",)
         return Model(None, kind, None, labels, bool(traits.get("probabilities", False)))
     data = _needed(ref, task, "image" if kind == "vision" else "text")

@@ -26,6 +26,7 @@ TESTS: dict[str, Callable[[Entry, Ref], Iterator[tiny.Test]]] = {
     "measurements": data.measurement,
     "metrics": data.metric,
     "corruptions": corruptions.corruption,
+    "artifacts": data.artifact,
 }
 
 
@@ -109,7 +110,8 @@ def _all_tests(kind: str, ref: Ref, task: Ref | None) -> Iterator[tiny.Test]:
         ref = Ref(ref.name, **{"severity": 1, **ref.args})
     ref = REGISTRIES[kind].canonical(ref)
     entry = REGISTRIES[kind].get(ref.name)
-    yield "has a version", lambda: f"version {entry.version}"
+    if kind not in ("metrics", "artifacts"):  # what no run id holds
+        yield "has a version", lambda: f"version {entry.version}"
     if not entry.in_kit:
         yield "travels to a worker process", lambda: tiny.travels(entry)
     if entry.traits.get("kind") == "pretrained":

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -12,10 +12,10 @@ import numpy as np
 from kit import registry, store, tasks
 from kit.analysis.derived import derive
 from kit.analysis.evaluate import evaluate
-from kit.analysis.inputs import FITTED, LABELS, needs, required
+from kit.analysis.inputs import FITTED, LABELS, Source, needs, required, role_of
 from kit.analysis.sample import Sample
 from kit.asking import filled
-from kit.checks.tiny import IMAGES, REVIEWS, TEXTS, Broken, Test, columns, expect, variants
+from kit.checks.tiny import IMAGES, REVIEWS, TEXTS, Broken, Test, expect, variants
 from kit.entries import Entry
 from kit.ref import Ref
 from kit.results import row, to_frame
@@ -98,7 +98,6 @@ def with_small_arguments(ref: Ref) -> Ref:
 def measurement(entry: Entry, ref: Ref) -> Iterator[Test]:
     """Yields the tests of a measurement, which measures a tiny classifier and language model."""
     declared = entry.traits["artifacts"]
-    yield "says what it saves", lambda: expect(declared, "artifacts=() names no kind")
     raws, reasons = measured(entry, ref)
     if not raws:
         broken = [error for error in reasons if not isinstance(error, Undefined)]
@@ -115,7 +114,10 @@ def measurement(entry: Entry, ref: Ref) -> Iterator[Test]:
     def kept() -> None:
         run = Run(variants()[0][0], ref)
         for raw in raws:
-            store.save(store.Artifact(run, "check", raw.kind, raw.columns, raw.info))
+            saved = store.Artifact(run, "check", raw.kind, raw.columns, raw.info)
+            if (problem := Sample(saved).problem) is not None:
+                raise Broken(str(problem))
+            store.save(saved)
             found = store.load(run, "check").columns
             expect(set(found) == set(raw.columns), "what was saved has other columns")
 
@@ -178,8 +180,7 @@ def _derived(entry: Entry) -> str:
 
 
 def _metric_of(entry: Entry, kind: str) -> Iterator[Test]:
-    made = columns(kind, entry.traits.get("where") or {})
-    given = _measured_columns(kind) if made is None else made
+    given = _example(kind, entry.traits.get("where") or {})
     order = np.random.default_rng(1).permutation(len(next(iter(given.values()))))
     value = partial(_values, entry, kind)
 
@@ -221,10 +222,11 @@ def _values(entry: Entry, kind: str, given: Mapping[str, np.ndarray]) -> dict[st
     """
     artifact = store.Artifact(Run(Variant(Ref("majority")), Ref("cost")), "check", kind, given)
     sample = Sample(artifact, dict.fromkeys(needs(entry), artifact))
+    there = {FITTED, LABELS, *given, *registry.artifacts.get(kind).traits["derived"]}
+    read = {name.removeprefix(f"{role_of(name)}_") for name in required(entry.function)}
     found = {}
     for estimate in evaluate(entry, sample):
-        there = {FITTED, LABELS, *given}
-        if estimate.status == "undefined" and set(required(entry.function)) <= there:
+        if estimate.status == "undefined" and read <= there:
             raise Undefined(estimate.note)
         if estimate.status != "ok":
             raise SpecError(estimate.note)
@@ -232,13 +234,40 @@ def _values(entry: Entry, kind: str, given: Mapping[str, np.ndarray]) -> dict[st
     return found
 
 
-def _measured_columns(kind: str) -> Mapping[str, np.ndarray]:
-    """Returns the columns of a kind that is not the kit's own, from a measurement that gives it."""
-    for name in registry.measurements.names():
-        entry = registry.measurements.get(name)
-        if kind in entry.traits["artifacts"]:
-            ref = registry.measurements.canonical(with_small_arguments(Ref(name)))
-            for raw in measured(entry, ref)[0]:
-                if raw.kind == kind:
-                    return raw.columns
-    raise SpecError(f"it reads {kind!r}, of which no measurement gave an artifact here")
+def _example(kind: str, where: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    """Returns the example of a kind, all of whose records have what the metric reads (`where`)."""
+    columns: dict[str, np.ndarray] = dict(registry.artifacts.get(kind).function())
+    size = len(next(iter(columns.values())))
+    return columns | {name: np.full(size, value) for name, value in where.items()}
+
+
+def artifact(entry: Entry, ref: Ref) -> Iterator[Test]:
+    """Yields the tests of a kind of artifact, on its example."""
+    columns, traits = _example(entry.name, {}), entry.traits
+    run = Run(Variant(Ref("majority")), Ref("cost"))
+    sample = Sample(store.Artifact(run, "check", entry.name, columns))
+
+    def whole() -> str:
+        unknown = set(columns) - {*traits["columns"], *traits["optional"]}
+        expect(not unknown, f"its example has {_few(unknown)}, which it does not declare")
+        if sample.problem is not None:
+            raise Broken(str(sample.problem))
+        for name in traits["derived"]:
+            column = Source.of(sample).get(name)
+            same = column is not None and len(column) == len(next(iter(columns.values())))
+            expect(same, f"it derives {name} without a value a record")
+        return _few([*columns, *traits["derived"]])
+
+    def named() -> str:
+        names = [*traits["metrics"], *traits["group_metrics"], *traits["shifted_metrics"]]
+        for name in names:
+            reads = registry.metrics.get(name).traits["artifacts"]
+            expect(entry.name in reads, f"{name} is a metric of {_few(reads)}")
+        return _few(set(names))
+
+    yield "has an example with the columns it declares", whole
+    yield "names metrics that read it", named
+
+
+def _few(names: Iterable[str]) -> str:
+    return ", ".join(sorted(names)) or "nothing"

@@ -33,8 +33,6 @@ TAGS, GRADES = Ref("check_tags"), Ref("check_grades")
 SIDE = 28
 """Pixels of the images' side."""
 ITEMS = 40
-CALLS = 2000
-"""Of a timing, so that it has samples enough for a 99th percentile."""
 
 
 class Broken(Exception):
@@ -192,52 +190,3 @@ def travels(entry: Entry) -> None:
     import cloudpickle
 
     cloudpickle.dumps(entry.function)
-
-
-def columns(kind: str, where: Mapping[str, Any]) -> dict[str, np.ndarray] | None:
-    """Returns the columns of an artifact of one of the kit's kinds, None for others.
-
-    Args:
-        kind: of the artifact.
-        where: column and the value that all its records get, so that the metric reads them.
-    """
-    rng = np.random.default_rng(0)
-    count = np.arange(CALLS if kind in ("timing", "selftest") else ITEMS)
-    items = {"item": np.char.mod("%03d", count), "cluster": np.char.mod("%d", count // 2)}
-    logits = rng.normal(size=(len(count), 2)).astype(np.float32)
-    quantity = {"quantity": np.full(3, ""), "value": np.full(3, 8.0), "unit": np.full(3, "1")}
-    texts = {**items, "cut": count % 5 == 0}
-    known: dict[str, dict[str, np.ndarray]] = {
-        "classification": {
-            **texts,
-            "label": count % 2,
-            "logits": logits + 0.5 * np.eye(2, dtype=np.float32)[count % 2],
-            "features": logits,
-            "valence": count % 2 + logits[:, 0],
-        },
-        "multi_label": {**texts, "label": (logits > rng.normal(size=logits.shape)) + 0},
-        "regression": {**texts, "label": count % 7 / 2},
-        "tokens": {**items, "nll": rng.random(len(count)) * 9, "tokens": 3 + count % 9},
-        "memory": quantity,
-        "cost": {**quantity, "condition": np.full(3, "context=8")},
-    }
-    known["multi_label"]["logits"] = logits
-    known["regression"]["prediction"] = count % 7 + logits[:, 0].astype(np.float64)
-    text = np.full(len(count), "batch_size=2;length=8;threads=1")
-    known["timing"] = {
-        "launch": count % 4,
-        "side": np.where(count // 4 % 2, "baseline", "variant"),
-        "condition": text,
-        "turn": count // 8,
-        "phase": np.full(len(count), "call"),
-        "seconds": 0.01 + rng.random(len(count)) / 100,
-        "foreign": 0.01 * (count % 4),
-        "stolen": 0.001 * (count % 4),
-        "switches": 10.0 * (count % 4),
-    }
-    known["selftest"] = known["timing"]
-    known["tokens"]["bytes"] = 5 * known["tokens"]["tokens"]
-    if kind not in known:
-        return None
-    size = len(next(iter(known[kind].values())))
-    return known[kind] | {name: np.full(size, value) for name, value in where.items()}

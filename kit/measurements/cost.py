@@ -8,13 +8,29 @@ import json
 import numpy as np
 
 from kit import build
+from kit.kinds import Quantity
 from kit.measurements.bench import Positive, Raw
 from kit.registry import register_measurement
 from kit.runner import Runner, TorchRunner
 from kit.values import Undefined
 
 
-@register_measurement(where="worker", artifacts=("cost",), version=1, seconds=3.0)
+@register_measurement(
+    where="worker",
+    artifacts=("quantities",),
+    quantities={
+        "parameters": Quantity("count"),
+        "non_embedding_parameters": Quantity("count"),
+        "state_bytes": Quantity("bytes"),
+        "flops_per_token": Quantity("FLOP"),
+        "training_seconds": Quantity("s"),
+        "training_flops": Quantity("FLOP"),
+        "training_tokens": Quantity("count", None),
+        "rate": Quantity("1", None),
+    },
+    version=2,
+    seconds=3.0,
+)
 def cost(runner: Runner, *, context: Positive = 1024) -> Raw:
     """Parameters, bytes of state at a context, FLOPs a token, and what the training took.
 
@@ -28,34 +44,32 @@ def cost(runner: Runner, *, context: Positive = 1024) -> Raw:
     from kit.architectures.preprocessing import positions
 
     module = runner.model.module if isinstance(runner, TorchRunner) else None
-    rows: list[tuple[str, str, float, str]] = []
+    rows: list[tuple[str, str, float]] = []
     if module is not None:
         total, non_embedding = count_parameters(module)
-        rows.append(("parameters", "", total, "parameters"))
-        rows.append(("non_embedding_parameters", "", non_embedding, "parameters"))
+        rows.append(("parameters", "", total))
+        rows.append(("non_embedding_parameters", "", non_embedding))
         preprocessor = runner.model.preprocessor
         inputs = preprocessor.collate(preprocessor.made_up(1, runner.length or context))
         with contextlib.suppress(Undefined):
             flops = flops_per_token(module, inputs)
-            rows.append(("flops_per_token", f"context={positions(inputs)}", flops, "FLOPs"))
+            rows.append(("flops_per_token", f"context={positions(inputs)}", flops))
         with contextlib.suppress(Undefined):
             held = state_bytes(module, context) if runner.model.kind == "causal" else 0
             if held:
-                rows.append(("state_bytes", f"context={context}", held, "bytes"))
+                rows.append(("state_bytes", f"context={context}", held))
     if build.is_trained(runner.variant):
         path = build.Weights(runner.variant).built() / "training.json"
         training = json.loads(path.read_text(encoding="utf-8"))
-        units = {"seconds": "s", "flops": "FLOPs", "tokens": "tokens"}
-        made = {f"training_{key}": (training[key], unit) for key, unit in units.items()}
-        made["rate"] = (training["rate"], "1")
-        rows += [(k, "", value, unit) for k, (value, unit) in made.items() if value is not None]
-    quantity, condition, value, unit = zip(*rows, strict=True) if rows else ((), (), (), ())
+        spent = {f"training_{key}": training[key] for key in ("seconds", "flops", "tokens")}
+        spent["rate"] = training["rate"]
+        rows += [(name, "", value) for name, value in spent.items() if value is not None]
+    quantity, condition, value = zip(*rows, strict=True) if rows else ((), (), ())
     return Raw(
-        "cost",
+        "quantities",
         {
             "quantity": np.array(quantity, dtype=str),
             "condition": np.array(condition, dtype=str),
             "value": np.array(value, np.float64),
-            "unit": np.array(unit, dtype=str),
         },
     )

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from kit import tasks
+from kit.kinds import Quantity
 from kit.measurements.bench import Positive, Raw, Split
 from kit.registry import register_measurement
 from kit.roles import TaskRef
@@ -17,7 +18,19 @@ STATUS = Path("/proc/self/status")
 EXCLUDED = "without the libraries (their imports) and the system's file cache"
 
 
-@register_measurement(where="fresh", artifacts=("memory",), version=3, seconds=10.0)
+@register_measurement(
+    where="fresh",
+    artifacts=("quantities",),
+    quantities={
+        "disk_bytes": Quantity("bytes"),
+        "weight_bytes": Quantity("bytes"),
+        "resident_bytes": Quantity("bytes"),
+        "peak_bytes": Quantity("bytes"),
+        "bits_per_weight": Quantity("bits"),
+    },
+    version=4,
+    seconds=10.0,
+)
 def memory(
     runner: Runner,
     *,
@@ -62,9 +75,10 @@ def memory(
         "weight_bytes": found.nominal_bytes,
     } | ({"bits_per_weight": found.bits_per_weight} if found.bits_per_weight else {})
     return Raw(
-        "memory",
+        "quantities",
         {
             "quantity": np.array(list(quantities)),
+            "condition": np.full(len(quantities), ""),
             "value": np.array(list(quantities.values()), np.float64),
         },
         {"notes": [EXCLUDED, *found.notes]},

@@ -8,6 +8,7 @@ import numpy as np
 
 from kit import build, registry, tasks
 from kit.corruptions import CorruptionRef, examples_of
+from kit.kinds import TASKS
 from kit.measurements.bench import Positive, Raw, Split, of_kind
 from kit.measurements.score_text import score_text
 from kit.presets import Preset
@@ -71,7 +72,7 @@ def classify(
     info = _checked(runner, data, answers["logits"].shape, len(examples))
     if data.kind == "regression":
         answers["prediction"] = answers.pop("logits")[:, 0].astype(np.float64)
-    return Raw(registry.QUALITY[data.kind], {**_known(data, rows), **answers}, info)
+    return Raw(TASKS[data.kind].artifact, {**_known(data, rows), **answers}, info)
 
 
 def Quality(task: str | Ref, split: str = "test", limit: int | None = None, **args: Any) -> Ref:
@@ -87,16 +88,16 @@ def Quality(task: str | Ref, split: str = "test", limit: int | None = None, **ar
         SpecError: an unknown task, split, corruption or argument, or a corruption of another kind
             of example.
     """
-    kind = registry.tasks.get(registry.tasks.canonical(task).name).traits["kind"]
-    ask = score_text if kind == "language" else classify
+    task = registry.tasks.canonical(task)
+    kind = TASKS[registry.tasks.get(task.name).traits["kind"]]
+    ask = {"classify": classify, "score_text": score_text}[kind.quality]
     return ask(task, split=split, **({} if limit is None else {"limit": limit}), **args)
 
 
 def _known(data: Task, rows: Dataset) -> dict[str, np.ndarray]:
     """Returns what the data say of each item: id, label, rating where they have one, groups."""
     columns = {"item": np.asarray(rows["id"]), "cluster": np.asarray(rows["cluster"])}
-    numbers = np.float64 if data.kind == "regression" else np.int64
-    columns["label"] = np.asarray(rows["label"], numbers)
+    columns["label"] = np.asarray(rows["label"], TASKS[data.kind].label)
     if "valence" in rows.column_names:
         columns["valence"] = np.asarray(rows["valence"], np.float64)
     return columns | {f"group:{name}": np.asarray(rows[name]).astype(str) for name in data.groups}

@@ -103,8 +103,12 @@ def summary(table: pd.DataFrame, metrics: Sequence[str] | None = None) -> Summar
     rows = whole_splits(table)
     present = list(dict.fromkeys(rows["metric"]))
     if metrics is None:
-        known = registry.metrics.names()
-        own = [n for n in present if n in known and not registry.metrics.get(n).in_kit]
+        known, counted = registry.metrics.names(), registry.counted(own=True)
+        own = [
+            name
+            for name in present
+            if name in counted or (name in known and not registry.metrics.get(name).in_kit)
+        ]
         metrics = [name for name in (*HEADLINES, *own) if name in present] or present
     made = Summary(index=pd.Index(table["variant"].unique(), name="variant"))
     for metric in metrics:

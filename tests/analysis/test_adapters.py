@@ -80,7 +80,7 @@ def test_what_cannot_be_had_is_said() -> None:
 def test_a_metric_of_evaluate_gives_rows(base: Variant, small: Variant, classified: Any) -> None:
     names = [
         from_evaluate(Agreement, higher_is_better=True, key="share", name="agreement"),
-        from_evaluate(Certainty(), higher_is_better=None, unit="logits", interval=None),
+        from_evaluate(Certainty(), higher_is_better=None, unit="logits", interval=False),
     ]
     assert names == ["agreement", "certainty"]
     right = np.arange(60) % 3 > 0
@@ -159,6 +159,6 @@ def test_torchmetrics_itself(base: Variant, classified: Any) -> None:
         (classification.MulticlassAccuracy(num_classes=2, average="micro"), "probabilities"),
         (classification.BinaryAccuracy(), "positive"),
     ):
-        name = from_torchmetrics(metric, scores=scores, interval=None)
+        name = from_torchmetrics(metric, scores=scores, interval=False)
         (row,) = score(classified(base, right), [name])
         assert row["value"] == pytest.approx(2 / 3)

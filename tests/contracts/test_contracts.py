@@ -20,7 +20,7 @@ MARKED = [pytest.param(name, marks=[pytest.mark.slow] * (name in SLOW)) for name
 @pytest.mark.parametrize("name", MARKED)
 def test_what_is_registered_keeps_its_contract(name: str) -> None:
     found = check(name)
-    assert len(found) > 1 or name == "architectures/pretrained"
+    assert len(found) > 1 or found[0].message.startswith("skipped")
     broken = [f"{what}: {message}" for what, passed, message in found if not passed]
     assert not broken, "\n".join(broken)
 
@@ -34,4 +34,5 @@ def test_what_is_registered_says_what_it_is(name: str) -> None:
     kind, _, bare = name.partition("/")
     entry = registry.REGISTRIES[kind].get(bare)
     assert len(entry.summary) > 5, f"{name} has no docstring"
-    assert entry.declared_version is not None, f"{name} has no version="
+    unversioned = kind in ("metrics", "artifacts")  # their rows are computed anew
+    assert unversioned or entry.declared_version is not None, f"{name} has no version="

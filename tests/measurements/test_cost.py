@@ -14,22 +14,21 @@ from kit.spec import Budget, Training, Variant
 from kit.steps import Weights
 
 
-def quantities(runner: Runner, **args: Any) -> dict[str, tuple[float, str]]:
+def quantities(runner: Runner, **args: Any) -> dict[str, float]:
     columns = measure(runner, Cost(**args)).columns
-    names = ("quantity", "value", "unit")
-    rows = zip(*(columns[name] for name in names), strict=True)
-    return {str(q): (float(v), str(u)) for q, v, u in rows}
+    rows = zip(columns["quantity"], columns["value"], strict=True)
+    return {str(name): float(value) for name, value in rows}
 
 
 def test_a_trained_classifier(toys: Ref) -> None:
     variant = toy_variant(toys)
     found = quantities(Runner(variant, 1))
     layers = (16 * 16 + 16) + (16 * 2 + 2)  # the encoder's and the head's
-    assert found["non_embedding_parameters"] == (layers, "parameters")
-    assert found["parameters"] == (layers + 256 * 16, "parameters")
-    assert found["rate"] == (0.03, "1")
-    assert found["training_seconds"][0] > 0
-    assert found["training_tokens"][0] > 0
+    assert found["non_embedding_parameters"] == layers
+    assert found["parameters"] == layers + 256 * 16
+    assert found["rate"] == 0.03
+    assert found["training_seconds"] > 0
+    assert found["training_tokens"] > 0
     assert (Weights(variant).folder / "training.json").is_file()
 
 
@@ -38,7 +37,7 @@ def test_the_state_of_a_language_model_grows_with_its_context(toys: Ref, fresh_s
     training = Training(prose, Budget(tokens=256), batch_size=2, length=16, rates=(1e-2,))
     size = {"width": 8, "feed_forward": 16, "depth": 1, "heads": 2, "kv_heads": 1}
     llama = Variant(Ref("llama", **_known("llama", size)), training)
-    states = [quantities(Runner(llama, 1), context=n)["state_bytes"][0] for n in (64, 128)]
+    states = [quantities(Runner(llama, 1), context=n)["state_bytes"] for n in (64, 128)]
     assert states[1] == 2 * states[0] > 0
     assert Cost(context=64) == Ref("cost", context=64)
 
@@ -46,7 +45,7 @@ def test_the_state_of_a_language_model_grows_with_its_context(toys: Ref, fresh_s
 def test_a_predictor_costs_nothing_that_is_counted(toys: Ref) -> None:
     raw = measure(Runner(Variant(Ref("toy_rule")), 1, toys), Cost())
     assert {name: len(values) for name, values in raw.columns.items()} == dict.fromkeys(
-        ("quantity", "condition", "value", "unit"), 0
+        ("quantity", "condition", "value"), 0
     )
 
 

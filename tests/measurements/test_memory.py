@@ -38,7 +38,7 @@ def test_a_fresh_process_has_a_peak_above_what_stays(toys: Ref) -> None:
     with Worker(Bench, threads=1, timeout=60) as worker:
         raw = worker.call("measure", Run(toy_variant(toys), Memory(toys)))
     found = quantities(raw)
-    assert raw.kind == "memory"
+    assert raw.kind == "quantities"
     assert 0 < found["resident_bytes"] <= found["peak_bytes"]
     assert found["disk_bytes"] == found["weight_bytes"] == 4 * PARAMETERS
     assert found["bits_per_weight"] == 32

@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kit import registry, tasks
+from kit.kinds import TASKS
 from kit.measurements import Quality
 from kit.measurements.score_text import _cut, _windows
 from kit.ref import Ref
@@ -225,7 +226,7 @@ def test_several_labels_and_numbers(
         monkeypatch.setattr(tasks, "load", lambda _, made=made: made)
         monkeypatch.setattr(classifier, "predict", lambda *_, outputs=outputs: outputs)
         raw = measure(classifier, Quality(toys))
-        assert raw.kind == registry.QUALITY[kind] == kind
+        assert raw.kind == TASKS[kind].artifact == kind
         assert raw.columns["label"].tolist() == label.tolist()
         if kind == "multi_label":
             assert raw.columns["logits"].tolist() == outputs.tolist()

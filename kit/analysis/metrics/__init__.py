@@ -4,7 +4,6 @@ from kit.analysis import distance as distance
 from kit.analysis import noise_floor as noise_floor
 from kit.analysis.metrics import calibration as calibration
 from kit.analysis.metrics import classification as classification
-from kit.analysis.metrics import costs as costs
 from kit.analysis.metrics import multi_label as multi_label
 from kit.analysis.metrics import ood as ood
 from kit.analysis.metrics import rating as rating

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from kit.analysis.metrics.classification import log_softmax, one_hot, squared_errors
+from kit.analysis.metrics.classification import one_hot, squared_errors
 from kit.analysis.statistics.clusters import Array, Clusters
 from kit.analysis.statistics.intervals import wilson
+from kit.kinds import log_softmax
 from kit.registry import register_metric
 from kit.values import Undefined
 
@@ -24,10 +25,7 @@ calibration_error = partial(
     artifact="classification",
     higher_is_better=False,
     unit="share",
-    interval=None,
-    version=1,
-    needs_probabilities=True,
-    note=BIASED,
+    no_interval=BIASED,
 )
 """Registers a distance between confidence and accuracy."""
 
@@ -43,9 +41,8 @@ def equal_mass(values: Array) -> Array:
     return np.asarray(np.searchsorted(edges, values))
 
 
-def _confidence(logits: Array, label: Array) -> tuple[Array, Array]:
+def _confidence(probabilities: Array, label: Array) -> tuple[Array, Array]:
     """Returns the largest probability [n], and whether it is the label's [n]."""
-    probabilities = np.exp(log_softmax(logits))
     return probabilities.max(axis=1), probabilities.argmax(axis=1) == label
 
 
@@ -54,35 +51,35 @@ def gap(bins: Array, said: Array, true: Array) -> float:
     return float(np.abs(np.bincount(bins, true - said, minlength=BINS)).sum() / len(said))
 
 
-@calibration_error(graded=True)
-def ece(logits: Array, label: Array) -> float:
+@calibration_error()
+def ece(probabilities: Array, label: Array) -> float:
     """Expected calibration error: mean gap of confidence and accuracy over 15 bins of equal width.
 
     Bins are (a, b], the first with 0; Guo et al. 2017.
     """
-    confidence, right = _confidence(logits, label)
+    confidence, right = _confidence(probabilities, label)
     return gap(equal_width(confidence), confidence, right)
 
 
-@calibration_error(optional=True)
-def ece_equal_mass(logits: Array, label: Array) -> float:
+@calibration_error()
+def ece_equal_mass(probabilities: Array, label: Array) -> float:
     """Expected calibration error over 15 bins of equally many items (Nixon et al. 2019)."""
-    confidence, right = _confidence(logits, label)
+    confidence, right = _confidence(probabilities, label)
     return gap(equal_mass(confidence), confidence, right)
 
 
-@calibration_error(optional=True)
-def classwise_ece(logits: Array, label: Array) -> float:
+@calibration_error()
+def classwise_ece(probabilities: Array, label: Array) -> float:
     """Mean over the classes of the gap between their probability and share (Kull et al. 2019)."""
-    probabilities, there = np.exp(log_softmax(logits)), one_hot(label, logits.shape[1])
+    there = one_hot(label, probabilities.shape[1])
     pairs = zip(probabilities.T, there.T, strict=True)
     return float(np.mean([gap(equal_width(said), said, true) for said, true in pairs]))
 
 
 @calibration_error(
-    note="no interval: near zero the spread of a debiased square follows no normal law"
+    no_interval="no interval: near zero the spread of a debiased square follows no normal law"
 )
-def rms_calibration_error(logits: Array, label: Array) -> float:
+def rms_calibration_error(probabilities: Array, label: Array) -> float:
     """Root mean square gap of confidence and accuracy, less what chance alone adds to it.
 
     Over 15 bins of equal mass the squared gap is too large by the variance of the accuracy,
@@ -92,7 +89,7 @@ def rms_calibration_error(logits: Array, label: Array) -> float:
     Raises:
         Undefined: no bin has two items.
     """
-    confidence, right = _confidence(logits, label)
+    confidence, right = _confidence(probabilities, label)
     bins = equal_mass(confidence)
     sizes = np.bincount(bins, minlength=BINS)
     kept = sizes > 1
@@ -109,13 +106,9 @@ def rms_calibration_error(logits: Array, label: Array) -> float:
     artifact="classification",
     higher_is_better=None,
     unit="score",
-    interval=None,
-    version=1,
-    needs_probabilities=True,
-    optional=True,
-    note=BIASED,
+    no_interval=BIASED,
 )
-def brier_parts(logits: Array, label: Array) -> dict[str, float]:
+def brier_parts(probabilities: Array, label: Array) -> dict[str, float]:
     """The Brier score as reliability - resolution + uncertainty (Murphy 1973), and what is left.
 
     Over 15 bins of equal width for each class: `reliability` is the squared gap of probability and
@@ -123,8 +116,8 @@ def brier_parts(logits: Array, label: Array) -> dict[str, float]:
     own (higher tells more apart), `uncertainty` the score of always saying the class's share, and
     `within_bins` what the bins hide, so that the four add up to `brier`.
     """
-    classes = logits.shape[1]
-    probabilities, there = np.exp(log_softmax(logits)), one_hot(label, classes)
+    classes = probabilities.shape[1]
+    there = one_hot(label, classes)
     each = []
     for said, true in zip(probabilities.T, there.T, strict=True):
         bins, share = equal_width(said), true.mean()
@@ -136,7 +129,7 @@ def brier_parts(logits: Array, label: Array) -> dict[str, float]:
     names = ("reliability", "resolution", "uncertainty")
     parts = dict(zip(names, map(float, sums), strict=True))
     explained = parts["reliability"] - parts["resolution"] + parts["uncertainty"]
-    total = float(squared_errors(logits, label).sum(axis=1).mean())
+    total = float(squared_errors(probabilities, label).sum(axis=1).mean())
     parts["within_bins"] = total - explained
     return {f"part={name}": value for name, value in parts.items()}
 
@@ -155,7 +148,7 @@ def reliability(logits: Array, label: Array, *, mass: bool = False) -> pd.DataFr
     """
     import pandas as pd
 
-    confidence, right = _confidence(logits, label)
+    confidence, right = _confidence(np.exp(log_softmax(logits)), label)
     bins = (equal_mass if mass else equal_width)(confidence)
     rows = []
     for place in np.unique(bins):

@@ -13,18 +13,12 @@ import numpy as np
 from kit.analysis.statistics.clusters import Array
 from kit.analysis.statistics.influence import Influence, Ratio
 from kit.analysis.statistics.ranking import auroc as area_under_roc
+from kit.kinds import log_softmax
 from kit.registry import register_metric
 from kit.values import Undefined
 
 TOP = 5
 """Guesses that `top_k_accuracy` allows."""
-
-
-def log_softmax(logits: Array) -> Array:
-    """Returns log-probabilities [n, classes] of scores, in float64."""
-    from scipy import special
-
-    return np.asarray(special.log_softmax(logits.astype(np.float64), axis=1))
 
 
 def one_hot(label: Array, classes: int) -> Array:
@@ -36,18 +30,13 @@ def one_hot(label: Array, classes: int) -> Array:
     artifact="classification",
     higher_is_better=True,
     unit="share",
-    interval="wilson",
-    version=1,
-    graded=True,
-    by_group=True,
-    flips=True,
 )
 def accuracy(logits: Array, label: Array) -> Array:
     """Share of items whose largest score is at the label."""
     return np.asarray(logits.argmax(axis=1) == label)
 
 
-@register_metric(artifact="classification", higher_is_better=True, unit="share", version=1)
+@register_metric(artifact="classification", higher_is_better=True, unit="share")
 def balanced_accuracy(logits: Array, label: Array) -> Ratio:
     """Mean over the classes of the share of their items found: no class outweighs another."""
     of_class = one_hot(label, logits.shape[1])
@@ -58,22 +47,16 @@ def balanced_accuracy(logits: Array, label: Array) -> Ratio:
     artifact="classification",
     higher_is_better=False,
     unit="nats",
-    version=1,
-    graded=True,
-    needs_probabilities=True,
 )
-def nll(logits: Array, label: Array) -> Array:
+def nll(log_probabilities: Array, label: Array) -> Array:
     """Negative log-likelihood of the label: punishes a wrong answer by how sure it was."""
-    return np.asarray(-np.take_along_axis(log_softmax(logits), label[:, None], axis=1)[:, 0])
+    return np.asarray(-np.take_along_axis(log_probabilities, label[:, None], axis=1)[:, 0])
 
 
 @register_metric(
     artifact="classification",
     higher_is_better=True,
     unit="share",
-    interval="wilson",
-    version=1,
-    optional=True,
 )
 def top_k_accuracy(logits: Array, label: Array) -> Array:
     """Share of items whose label is among the five largest scores.
@@ -117,9 +100,7 @@ def macro_f1(logits: Array, label: Array) -> Ratio:
     return Ratio(2.0 * (said & there), (said.astype(np.float64) + there) * counted)
 
 
-@register_metric(
-    artifact="classification", higher_is_better=True, unit="AUROC", version=1, bounds=(0, 1)
-)
+@register_metric(artifact="classification", higher_is_better=True, unit="AUROC")
 def auroc(logits: Array, label: Array) -> Influence:
     """Chance that an item of a class scores higher for it than an item of another class.
 
@@ -135,16 +116,16 @@ def auroc(logits: Array, label: Array) -> Influence:
     scores = log_softmax(logits)
     each = [area_under_roc(scores[:, k], label == k) for k in np.unique(label)]
     influence = np.mean([one.influence for one in each], axis=0)
-    return Influence(float(np.mean([one.value for one in each])), influence)
+    return Influence(float(np.mean([one.value for one in each])), influence, (0, 1))
 
 
-def squared_errors(logits: Array, label: Array) -> Array:
+def squared_errors(probabilities: Array, label: Array) -> Array:
     """Returns (probability - outcome)^2 for each class [n, classes]; of two classes half of it.
 
     So that the score of two classes lies in 0..1 and is the squared error of one probability.
     """
-    classes = logits.shape[1]
-    errors = (np.exp(log_softmax(logits)) - one_hot(label, classes)) ** 2
+    classes = probabilities.shape[1]
+    errors = (probabilities - one_hot(label, classes)) ** 2
     return np.asarray(errors / 2 if classes == 2 else errors)
 
 
@@ -152,28 +133,19 @@ def squared_errors(logits: Array, label: Array) -> Array:
     artifact="classification",
     higher_is_better=False,
     unit="score",
-    version=1,
-    needs_probabilities=True,
     by_columns=True,
 )
-def brier(logits: Array, label: Array) -> Array:
+def brier(probabilities: Array, label: Array) -> Array:
     """Squared error of the probabilities (Brier 1950): 0..1 for two classes, 0..2 for more."""
-    return np.asarray(squared_errors(logits, label).sum(axis=1))
+    return np.asarray(squared_errors(probabilities, label).sum(axis=1))
 
 
-@register_metric(
-    artifact="classification",
-    higher_is_better=True,
-    unit="share",
-    version=1,
-    graded=True,
-    reference="clean",
-)
+@register_metric(artifact="classification", higher_is_better=True, unit="share")
 def accuracy_retained(
-    logits: Array, label: Array, reference_logits: Array, reference_label: Array
+    logits: Array, label: Array, clean_logits: Array, clean_label: Array
 ) -> Ratio:
     """Accuracy on corrupted items as a share of the accuracy on the same items as they were."""
-    after, before = accuracy(logits, label), accuracy(reference_logits, reference_label)
+    after, before = accuracy(logits, label), accuracy(clean_logits, clean_label)
     return Ratio(after.astype(float), before)  # no share: an item may be right after alone
 
 
@@ -181,8 +153,6 @@ def accuracy_retained(
     artifact="tokens",
     higher_is_better=False,
     unit="bits/byte",
-    version=1,
-    graded=True,
 )
 def bits_per_byte(nll: Array, bytes: Array) -> Ratio:  # noqa: A002 (named as the column)
     """Bits needed for a byte of text: comparable between tokenizers, as perplexity is not."""

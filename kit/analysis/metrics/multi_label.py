@@ -19,33 +19,24 @@ from kit.analysis.statistics.influence import Influence, Ratio
 from kit.registry import register_metric
 from kit.values import Undefined
 
-_of_labels = partial(register_metric, artifact="multi_label", version=1)
+_of_labels = partial(register_metric, artifact="multi_label")
 
 
-def probabilities(logits: Array) -> Array:
-    """Returns the probability of each label [n, labels], in float64."""
-    from scipy.special import expit
-
-    return np.asarray(expit(logits.astype(np.float64)))
-
-
-@_of_labels(
-    higher_is_better=True, unit="share", interval="wilson", graded=True, by_group=True, flips=True
-)
+@_of_labels(higher_is_better=True, unit="share")
 def subset_accuracy(logits: Array, label: Array) -> Array:
     """Share of items whose labels are all right: those given and those not."""
     said, there = decided(logits, label)
     return np.asarray((said == there).all(axis=1))
 
 
-@_of_labels(higher_is_better=False, unit="share", by_group=True)
+@_of_labels(higher_is_better=False, unit="share")
 def hamming_loss(logits: Array, label: Array) -> Array:
     """Share of an item's labels that are wrong: given and not there, or there and not given."""
     said, there = decided(logits, label)
     return np.asarray((said != there).mean(axis=1))
 
 
-@_of_labels(higher_is_better=True, unit="share", graded=True)
+@_of_labels(higher_is_better=True, unit="share")
 def micro_f1(logits: Array, label: Array) -> Ratio:
     """Harmonic mean of precision and recall over all labels of all items at once.
 
@@ -65,7 +56,7 @@ def _areas(logits: Array, label: Array) -> Iterator[Influence | Undefined]:
             yield error
 
 
-@_of_labels(higher_is_better=True, unit="AUROC", bounds=(0, 1))
+@_of_labels(higher_is_better=True, unit="AUROC")
 def label_auroc(
     logits: Array, label: Array, labels: Sequence[str]
 ) -> dict[str, Influence | Undefined]:
@@ -74,7 +65,7 @@ def label_auroc(
     return {f"label={re.sub('[;=]', '_', name)}": area for name, area in each}
 
 
-@_of_labels(higher_is_better=True, unit="AUROC", bounds=(0, 1))
+@_of_labels(higher_is_better=True, unit="AUROC")
 def macro_auroc(logits: Array, label: Array) -> Influence:
     """Mean over the labels of the chance that an item with the label scores above one without.
 
@@ -87,31 +78,31 @@ def macro_auroc(logits: Array, label: Array) -> Influence:
     if not each:
         raise Undefined("every item has the same labels: nothing to tell apart")
     influence = np.mean([area.influence for area in each], axis=0)
-    return Influence(float(np.mean([area.value for area in each])), influence)
+    return Influence(float(np.mean([area.value for area in each])), influence, (0, 1))
 
 
-@_of_labels(higher_is_better=False, unit="nats", graded=True, needs_probabilities=True)
-def label_nll(logits: Array, label: Array) -> Array:
+@_of_labels(higher_is_better=False, unit="nats")
+def label_nll(log_probabilities: Array, label: Array) -> Array:
     """Binary cross-entropy: negative log-likelihood of a label being there or not, mean over them.
 
     As torch's `BCEWithLogitsLoss`.
     """
-    scores = logits.astype(np.float64)
-    return np.asarray((np.logaddexp(0, scores) - label * scores).mean(axis=1))
+    own = np.take_along_axis(log_probabilities, label[..., None].astype(np.int64), axis=-1)
+    return np.asarray(-own[..., 0].mean(axis=1))
 
 
-@_of_labels(higher_is_better=False, unit="score", needs_probabilities=True)
-def label_brier(logits: Array, label: Array) -> Array:
+@_of_labels(higher_is_better=False, unit="score")
+def label_brier(probabilities: Array, label: Array) -> Array:
     """Squared error of the probabilities (Brier 1950), mean over the labels: 0..1."""
-    return np.asarray(((probabilities(logits) - label) ** 2).mean(axis=1))
+    return np.asarray(((probabilities - label) ** 2).mean(axis=1))
 
 
-@calibration_error(artifact="multi_label", graded=True)
-def label_ece(logits: Array, label: Array) -> float:
+@calibration_error(artifact="multi_label")
+def label_ece(probabilities: Array, label: Array) -> float:
     """Expected calibration error of all labels at once: mean gap of probability and share there.
 
     Over 15 bins of equal width of the probability that the label is there; each label of each item
     counts once.
     """
-    said, there = probabilities(logits).ravel(), (label == 1).ravel()
+    said, there = probabilities.ravel(), (label == 1).ravel()
     return gap(equal_width(said), said, there)

@@ -14,7 +14,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from kit.analysis.metrics.classification import log_softmax
 from kit.analysis.statistics import ranking
 from kit.analysis.statistics.clusters import Array
 from kit.analysis.statistics.influence import Influence
@@ -24,6 +23,9 @@ NEIGHBOURS = (1, 5, 10, 20, 50, 100, 200)
 """Tried for `knn` on the shifts' validation parts; without these, 10."""
 ROWS = 2048
 """Items whose distances are computed at once."""
+
+
+Measure = Callable[[Array, Array], Influence]
 
 
 class FeatureSpace(NamedTuple):
@@ -91,7 +93,10 @@ def _neighbours(items: Array, bank: Array, ranks: list[int]) -> Array:
 
 
 def detectors(
-    logits: Array, features: Array | None = None, space: FeatureSpace | None = None
+    logits: Array,
+    log_probabilities: Array,
+    features: Array | None = None,
+    space: FeatureSpace | None = None,
 ) -> dict[str, Array]:
     """Returns each detector's score of each item, higher for items out of distribution.
 
@@ -102,10 +107,11 @@ def detectors(
 
     Args:
         logits: [n, classes].
+        log_probabilities: [n, classes].
         features: [n, d].
         space: what `fit_features` gave.
     """
-    logs, scores = log_softmax(logits), logits.astype(np.float64)
+    logs, scores = log_probabilities, logits.astype(np.float64)
     probabilities = np.exp(logs)
     found = {
         "msp": -probabilities.max(axis=1),
@@ -125,86 +131,55 @@ def _squared_distance(gap: Array, precision: Array) -> Array:
     return np.asarray(((gap @ precision) * gap).sum(axis=1))
 
 
-Measure = Callable[[Array, Array], Influence]
+def _detection(**traits: Any) -> Callable[[Measure], Measure]:
+    """Registers a measure of scores and which are of the shift, for each detector of both sides."""
+
+    def register(measure: Measure) -> Measure:
+        def by_detector(
+            logits: Array,
+            log_probabilities: Array,
+            test_logits: Array,
+            test_log_probabilities: Array,
+            features: Array | None = None,
+            test_features: Array | None = None,
+            fitted: FeatureSpace | None = None,
+        ) -> dict[str, Influence]:
+            inside = detectors(test_logits, test_log_probabilities, test_features, fitted)
+            outside = detectors(logits, log_probabilities, features, fitted)
+            found = {}
+            for name in [name for name in inside if name in outside]:
+                scores = np.concatenate([inside[name], outside[name]])
+                shifted = np.arange(len(scores)) >= len(inside[name])
+                found[f"detector={name}"] = measure(scores, shifted)
+            return found
+
+        for name in ("__module__", "__name__", "__qualname__", "__doc__"):
+            setattr(by_detector, name, getattr(measure, name))
+        register_metric(artifact="classification", fit=fit_features, **traits)(by_detector)
+        return measure
+
+    return register
 
 
-def _each(
-    measure: Measure,
-    shift: tuple[Array, Array | None],
-    reference: tuple[Array, Array | None],
-    space: FeatureSpace | None,
-) -> dict[str, Influence]:
-    """Returns a measure of (scores, out of distribution) for each detector that both sides have."""
-    inside, outside = detectors(*reference, space), detectors(*shift, space)
-    found = {}
-    for name in [name for name in inside if name in outside]:
-        scores = np.concatenate([inside[name], outside[name]])
-        shifted = np.arange(len(scores)) >= len(inside[name])
-        found[f"detector={name}"] = measure(scores, shifted)
-    return found
-
-
-def _of_reference(scores: Array, shifted: Array) -> Influence:
-    return ranking.average_precision(-scores, ~shifted)
-
-
-COMMON: dict[str, Any] = {
-    "artifact": "classification",
-    "version": 2,
-    "fit": fit_features,
-    "needs_probabilities": True,
-    "reference": "test",
-    "bounds": (0, 1),
-}
-
-
-@register_metric(**COMMON, higher_is_better=True, unit="AUROC")
-def ood_auroc(
-    logits: Array,
-    reference_logits: Array,
-    features: Array | None = None,
-    reference_features: Array | None = None,
-    fitted: FeatureSpace | None = None,
-) -> dict[str, Influence]:
+@_detection(higher_is_better=True, unit="AUROC")
+def ood_auroc(scores: Array, shifted: Array) -> Influence:
     """Chance that an item of the shift scores above one of the test split, by detector."""
-    shift, reference = (logits, features), (reference_logits, reference_features)
-    return _each(ranking.auroc, shift, reference, fitted)
+    return ranking.auroc(scores, shifted)
 
 
-@register_metric(**COMMON, higher_is_better=False, unit="share")
-def fpr_at_95_tpr(
-    logits: Array,
-    reference_logits: Array,
-    features: Array | None = None,
-    reference_features: Array | None = None,
-    fitted: FeatureSpace | None = None,
-) -> dict[str, Influence]:
+@_detection(higher_is_better=False, unit="share")
+def fpr_at_95_tpr(scores: Array, shifted: Array) -> Influence:
     """Share of the test split flagged where 95% of the shift are, by detector."""
-    shift, reference = (logits, features), (reference_logits, reference_features)
-    return _each(ranking.false_positive_rate, shift, reference, fitted)
+    return ranking.false_positive_rate(scores, shifted)
 
 
-@register_metric(**COMMON, higher_is_better=True, unit="AUPR", optional=True)
-def aupr_out(
-    logits: Array,
-    reference_logits: Array,
-    features: Array | None = None,
-    reference_features: Array | None = None,
-    fitted: FeatureSpace | None = None,
-) -> dict[str, Influence]:
+@_detection(higher_is_better=True, unit="AUPR")
+def aupr_out(scores: Array, shifted: Array) -> Influence:
     """Average precision with the shift's items as positives, by detector."""
-    shift, reference = (logits, features), (reference_logits, reference_features)
-    return _each(ranking.average_precision, shift, reference, fitted)
+    return ranking.average_precision(scores, shifted)
 
 
-@register_metric(**COMMON, higher_is_better=True, unit="AUPR", optional=True)
-def aupr_in(
-    logits: Array,
-    reference_logits: Array,
-    features: Array | None = None,
-    reference_features: Array | None = None,
-    fitted: FeatureSpace | None = None,
-) -> dict[str, Influence]:
+@_detection(higher_is_better=True, unit="AUPR")
+def aupr_in(scores: Array, shifted: Array) -> Influence:
     """Average precision with the test split's items as positives, by detector."""
-    shift, reference = (logits, features), (reference_logits, reference_features)
-    return _each(_of_reference, shift, reference, fitted)
+    return ranking.average_precision(-scores, ~shifted)

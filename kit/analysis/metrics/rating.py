@@ -46,10 +46,7 @@ def fit_line(logits: Array, valence: Array) -> tuple[float, float]:
 _of_rating = partial(
     register_metric,
     artifact="classification",
-    version=1,
-    columns=("valence",),
     fit=fit_line,
-    optional=True,
 )
 
 

@@ -11,20 +11,21 @@ from kit.analysis.statistics import errors, ranking
 from kit.analysis.statistics.clusters import Array
 from kit.analysis.statistics.influence import Influence
 from kit.registry import register_metric
+from kit.values import Undefined
 
 UNIT = "label units"
 """Errors are in whatever the task's labels are in."""
 
-_of_number = partial(register_metric, artifact="regression", version=1)
+_of_number = partial(register_metric, artifact="regression")
 
 
-@_of_number(higher_is_better=False, unit=UNIT, graded=True)
+@_of_number(higher_is_better=False, unit=UNIT)
 def rmse(label: Array, prediction: Array) -> Influence:
     """Root mean square error: large errors weigh most."""
     return errors.root_mean_square(label - prediction)
 
 
-@_of_number(higher_is_better=False, unit=UNIT, by_group=True)
+@_of_number(higher_is_better=False, unit=UNIT)
 def mae(label: Array, prediction: Array) -> Array:
     """Mean absolute error."""
     return np.asarray(np.abs(label - prediction))
@@ -40,7 +41,7 @@ def r2(label: Array, prediction: Array) -> Influence:
     return errors.r_squared(label - prediction, label)
 
 
-@_of_number(higher_is_better=True, unit="correlation", bounds=(-1, 1))
+@_of_number(higher_is_better=True, unit="correlation")
 def pearson(label: Array, prediction: Array) -> Influence:
     """Pearson's correlation of label and prediction: how near to a line they lie.
 
@@ -52,11 +53,8 @@ def pearson(label: Array, prediction: Array) -> Influence:
 
 @register_metric(
     artifact=("classification", "regression"),
-    columns={"classification": ("valence",)},
     higher_is_better=True,
     unit="correlation",
-    bounds=(-1, 1),
-    version=1,
 )
 def spearman(
     label: Array,
@@ -67,9 +65,10 @@ def spearman(
     """Spearman's rank correlation of label and prediction; of a classifier, of rating and log-odds.
 
     Raises:
-        Undefined: one of them is constant; a classifier of other than two classes.
+        Undefined: one of them is constant; items without a rating, or of other than two classes.
     """
     if prediction is not None:
         return ranking.spearman(prediction, label)
-    assert logits is not None and valence is not None
+    if logits is None or valence is None:
+        raise Undefined("the items have no rating (a column 'valence')")
     return ranking.spearman(log_odds(logits), valence)

@@ -33,9 +33,7 @@ LEVEL = 0.05
 PLANTED = (0.02, 0.05)
 """Slowdowns whose detection is asked for."""
 
-_own = partial(
-    register_metric, artifact="selftest", interval="own", version=3, where={"phase": "call"}
-)
+_own = partial(register_metric, artifact="selftest", where={"phase": "call"})
 Rule = Callable[[Array], tuple[Array, Array]]
 """Orders of launches [m, n] to verdicts (-1 slower, 0 same, 1 faster) and launches each used."""
 

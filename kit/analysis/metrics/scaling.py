@@ -5,22 +5,24 @@ from __future__ import annotations
 import numpy as np
 
 from kit.analysis.metrics.calibration import calibration_error, ece
-from kit.analysis.metrics.classification import log_softmax, nll, one_hot
+from kit.analysis.metrics.classification import nll, one_hot
 from kit.analysis.statistics.clusters import Array
+from kit.kinds import log_softmax
 from kit.registry import register_metric
 from kit.values import Undefined
 
 COLDEST, HOTTEST = 1e-3, 1e3
 
 
-def fit_temperature(logits: Array, label: Array) -> float:
+def fit_temperature(log_probabilities: Array, label: Array) -> float:
     """Returns the temperature by which scores are divided, at the least NLL (Guo et al. 2017).
 
     The NLL is convex in the inverse temperature; its slope, the mean score expected less the
     label's, is zero at the best one.
 
     Args:
-        logits: of the validation split [n, classes].
+        log_probabilities: of the validation split, or any scores [n, classes]: what is added to all
+            scores of an item changes nothing.
         label: [n].
 
     Raises:
@@ -29,7 +31,7 @@ def fit_temperature(logits: Array, label: Array) -> float:
     """
     from scipy.optimize import brentq
 
-    scores = logits.astype(np.float64)
+    scores = log_probabilities.astype(np.float64)
     scores -= scores.max(axis=1, keepdims=True)
     own = float(np.take_along_axis(scores, label[:, None], axis=1).mean())
 
@@ -77,43 +79,38 @@ def fit_vector(logits: Array, label: Array) -> tuple[Array, Array]:
 
 
 def _scaled(logits: Array, fitted: tuple[Array, Array]) -> Array:
-    return np.asarray(logits * fitted[0] + fitted[1])
+    return log_softmax(logits * fitted[0] + fitted[1])
 
 
 @register_metric(
     artifact="classification",
     higher_is_better=False,
     unit="nats",
-    version=1,
     fit=fit_temperature,
-    needs_probabilities=True,
 )
-def nll_temperature(logits: Array, label: Array, fitted: float) -> Array:
+def nll_temperature(log_probabilities: Array, label: Array, fitted: float) -> Array:
     """Negative log-likelihood after temperature scaling on validation."""
-    return nll(logits / fitted, label)
+    return nll(log_softmax(log_probabilities / fitted), label)
 
 
-@calibration_error(graded=True, fit=fit_temperature)
-def ece_temperature(logits: Array, label: Array, fitted: float) -> float:
+@calibration_error(fit=fit_temperature)
+def ece_temperature(log_probabilities: Array, label: Array, fitted: float) -> float:
     """Expected calibration error after temperature scaling on validation."""
-    return ece(logits / fitted, label)
+    return ece(np.exp(log_softmax(log_probabilities / fitted)), label)
 
 
 @register_metric(
     artifact="classification",
     higher_is_better=False,
     unit="nats",
-    version=1,
     fit=fit_vector,
-    needs_probabilities=True,
-    optional=True,
 )
 def nll_vector(logits: Array, label: Array, fitted: tuple[Array, Array]) -> Array:
     """Negative log-likelihood after vector scaling on validation."""
     return nll(_scaled(logits, fitted), label)
 
 
-@calibration_error(fit=fit_vector, optional=True)
+@calibration_error(fit=fit_vector)
 def ece_vector(logits: Array, label: Array, fitted: tuple[Array, Array]) -> float:
     """Expected calibration error after vector scaling on validation."""
-    return ece(_scaled(logits, fitted), label)
+    return ece(np.exp(_scaled(logits, fitted)), label)

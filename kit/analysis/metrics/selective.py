@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from kit.analysis.metrics.classification import log_softmax, nll
+from kit.analysis.metrics.classification import nll
 from kit.analysis.statistics.clusters import Array
 from kit.analysis.statistics.influence import Influence
 from kit.registry import register_metric
@@ -20,21 +20,17 @@ COVERAGE = 0.9
     artifact="classification",
     higher_is_better=False,
     unit="share",
-    version=1,
-    needs_probabilities=True,
-    bounds=(0, 1),
 )
-def aurc(logits: Array, label: Array) -> Influence:
+def aurc(log_probabilities: Array, label: Array) -> Influence:
     """Area under the risk-coverage curve: mean share of errors among the k surest items, all k.
 
     Geifman and El-Yaniv 2017. Equally sure items stand in every order at once, so that each counts
     with their mean error. The influence is the derivative by each item's weight. Confidence is the
     largest log-probability: it tells apart what rounds to a probability of one.
     """
-    n, wrong = len(label), logits.argmax(axis=1) != label
-    _, at, sizes = np.unique(
-        log_softmax(logits).max(axis=1), return_inverse=True, return_counts=True
-    )
+    n, wrong = len(label), log_probabilities.argmax(axis=1) != label
+    confidence = log_probabilities.max(axis=1)
+    _, at, sizes = np.unique(confidence, return_inverse=True, return_counts=True)
     errors = np.bincount(at, wrong)
     spread = (errors / sizes)[::-1].repeat(sizes[::-1])
     value = float((np.cumsum(spread) / np.arange(1, n + 1)).mean())
@@ -43,23 +39,23 @@ def aurc(logits: Array, label: Array) -> Influence:
     # an item is among those kept at its own level and at every lower one
     alone, shared = np.cumsum(sizes / kept), np.cumsum(sizes * risk / kept)
     influence = risk[at] + wrong * alone[at] - shared[at]
-    return Influence(value, influence - influence.mean())
+    return Influence(value, influence - influence.mean(), (0, 1))
 
 
-def fit_conformal(logits: Array, label: Array) -> float:
+def fit_conformal(log_probabilities: Array, label: Array) -> float:
     """Returns the threshold on 1 - probability below which a label is in the set.
 
     Split conformal sets by the least ambiguous classifier (Sadinle, Lei and Wasserman 2019): the
     quantile at (n + 1) 0.9 of the validation split, which covers 90% of items drawn alike.
 
     Args:
-        logits: of the validation split [n, classes].
+        log_probabilities: of the validation split [n, classes].
         label: [n].
 
     Raises:
         Undefined: too few items.
     """
-    scores = 1 - np.exp(-nll(logits, label))
+    scores = 1 - np.exp(-nll(log_probabilities, label))
     rank = math.ceil((len(scores) + 1) * COVERAGE - 1e-9)
     if rank > len(scores):
         needed = math.ceil(COVERAGE / (1 - COVERAGE) - 1e-9)
@@ -67,34 +63,28 @@ def fit_conformal(logits: Array, label: Array) -> float:
     return float(np.partition(scores, rank - 1)[rank - 1])
 
 
-def conformal_sets(logits: Array, threshold: float) -> Array:
+def conformal_sets(log_probabilities: Array, threshold: float) -> Array:
     """Returns which classes are in each item's set [n, classes]; a set may be empty."""
-    return np.asarray(1 - np.exp(log_softmax(logits)) <= threshold)
+    return np.asarray(1 - np.exp(log_probabilities) <= threshold)
 
 
 @register_metric(
     artifact="classification",
     higher_is_better=None,
     unit="share",
-    interval="wilson",
-    version=1,
-    graded=True,
     fit=fit_conformal,
-    needs_probabilities=True,
 )
-def conformal_coverage(logits: Array, label: Array, fitted: float) -> Array:
+def conformal_coverage(log_probabilities: Array, label: Array, fitted: float) -> Array:
     """Share of items whose conformal set holds the label; 0.9 is promised in distribution alone."""
-    return np.asarray(conformal_sets(logits, fitted)[np.arange(len(label)), label])
+    return np.asarray(conformal_sets(log_probabilities, fitted)[np.arange(len(label)), label])
 
 
 @register_metric(
     artifact="classification",
     higher_is_better=False,
     unit="labels",
-    version=1,
     fit=fit_conformal,
-    needs_probabilities=True,
 )
-def conformal_size(logits: Array, fitted: float) -> Array:
+def conformal_size(log_probabilities: Array, fitted: float) -> Array:
     """Mean number of labels in a conformal set: what the promised coverage costs."""
-    return np.asarray(conformal_sets(logits, fitted).sum(axis=1).astype(np.float64))
+    return np.asarray(conformal_sets(log_probabilities, fitted).sum(axis=1).astype(np.float64))

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from kit.analysis.statistics.clusters import Array, Clusters
 from kit.analysis.statistics.intervals import Bounded, wilson
-from kit.registry import QUALITY, register_metric
+from kit.registry import register_metric
 
 
 @register_metric(
-    artifact=[kind for kind in QUALITY.values() if kind != "tokens"],
-    columns=("cut",),
+    artifact=("classification", "multi_label", "regression"),
     higher_is_better=None,
     unit="share",
-    interval="own",
-    version=1,
 )
 def texts_cut(cut: Array, cluster: Array) -> Bounded:
     """Share of texts longer than the model's window, whose rest it did not read.

@@ -25,16 +25,14 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _variant_calls = {"phase": "call", "side": "variant"}
-_launches = partial(register_metric, artifact="timing", interval="launches", version=1)
+_launches = partial(register_metric, artifact="timing")
 _percentile = partial(
     register_metric,
     artifact="timing",
     higher_is_better=False,
     unit="s",
-    interval=None,
-    version=1,
     where=_variant_calls,
-    note="calls of all launches pooled; their shared luck allows no interval",
+    no_interval="calls of all launches pooled; their shared luck allows no interval",
 )
 
 
@@ -135,7 +133,7 @@ def throughput(
     return np.asarray(size / latency(launch, side, seconds, turn, foreign))
 
 
-@_launches(higher_is_better=True, unit="ratio", where={"phase": "call"}, null=1.0)
+@_launches(higher_is_better=True, unit="ratio", where={"phase": "call"})
 def speedup(launch: Array, side: Array, seconds: Array, turn: Array, foreign: Array) -> Array:
     """The baseline's time over the variant's in the same launch; above 1 is faster."""
     return np.exp(_by_launch((launch, side, seconds, turn, foreign), "speedup"))
@@ -166,7 +164,7 @@ def cold_start_phase_seconds(launch: Array, phase: Array, seconds: Array) -> dic
     }
 
 
-@_launches(higher_is_better=True, unit="ratio", where=_start, null=1.0)
+@_launches(higher_is_better=True, unit="ratio", where=_start)
 def cold_start_speedup(launch: Array, side: Array, seconds: Array) -> Array:
     """The baseline's cold start over the variant's in the same launch."""
     theirs, ours = side == "baseline", side == "variant"

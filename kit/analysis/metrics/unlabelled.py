@@ -12,7 +12,6 @@ from typing import NamedTuple
 
 import numpy as np
 
-from kit.analysis.metrics.classification import log_softmax
 from kit.analysis.statistics.clusters import Array
 from kit.registry import register_metric
 
@@ -31,25 +30,24 @@ class Known(NamedTuple):
     excess: float
 
 
-def scores(logits: Array) -> dict[str, Array]:
+def scores(log_probabilities: Array) -> dict[str, Array]:
     """Returns how sure a model is of each item, two ways: `confidence` and negative `entropy`."""
-    logs = log_softmax(logits)
-    probabilities = np.exp(logs)
+    probabilities = np.exp(log_probabilities)
     return {
         "confidence": probabilities.max(axis=1),
-        "entropy": np.where(probabilities > 0, probabilities * logs, 0.0).sum(axis=1),
+        "entropy": np.where(probabilities > 0, probabilities * log_probabilities, 0.0).sum(axis=1),
     }
 
 
-def known(logits: Array, label: Array) -> Known:
+def known(log_probabilities: Array, label: Array) -> Known:
     """Fits both estimates on labelled items.
 
     Args:
-        logits: scores [n, classes].
+        log_probabilities: [n, classes].
         label: [n].
     """
-    right = logits.argmax(axis=1) == label
-    found = scores(logits)
+    right = log_probabilities.argmax(axis=1) == label
+    found = scores(log_probabilities)
     wrong = int((~right).sum())
     thresholds = {name: _threshold(values, wrong) for name, values in found.items()}
     return Known(thresholds, float((found["confidence"] - right).mean()))
@@ -70,23 +68,20 @@ _estimate = partial(
     artifact="classification",
     higher_is_better=None,
     unit="share",
-    interval=None,
-    version=1,
-    needs_probabilities=True,
     fit=known,
-    note=NOTE,
+    no_interval=NOTE,
 )
 
 
 @_estimate()
-def estimated_accuracy(logits: Array, fitted: Known) -> dict[str, float]:
+def estimated_accuracy(log_probabilities: Array, fitted: Known) -> dict[str, float]:
     """Accuracy as estimated without labels.
 
     `atc_confidence` and `atc_entropy` are the average threshold confidence, the share of items
     above the threshold (Garg et al., ICLR 2022); `doc`, the difference of confidences, is the mean
     confidence less its excess in distribution (Guillory et al., ICCV 2021).
     """
-    found = scores(logits)
+    found = scores(log_probabilities)
     made = {
         f"method=atc_{name}": float((found[name] >= threshold).mean())
         for name, threshold in fitted.thresholds.items()
@@ -95,7 +90,11 @@ def estimated_accuracy(logits: Array, fitted: Known) -> dict[str, float]:
 
 
 @_estimate()
-def estimated_accuracy_error(logits: Array, label: Array, fitted: Known) -> dict[str, float]:
+def estimated_accuracy_error(
+    log_probabilities: Array, label: Array, fitted: Known
+) -> dict[str, float]:
     """By how much the accuracy estimated without labels is too high (below 0: too low)."""
-    true = float((logits.argmax(axis=1) == label).mean())
-    return {name: value - true for name, value in estimated_accuracy(logits, fitted).items()}
+    true = float((log_probabilities.argmax(axis=1) == label).mean())
+    return {
+        name: value - true for name, value in estimated_accuracy(log_probabilities, fitted).items()
+    }

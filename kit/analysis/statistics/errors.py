@@ -48,4 +48,4 @@ def pearson(x: Array, y: Array) -> Influence:
         raise Undefined("all values of one side are the same: no correlation")
     a, b = (side / side.std() for side in sides)
     value = float((a * b).mean())
-    return Influence(value, a * b - value * (a * a + b * b) / 2)
+    return Influence(value, a * b - value * (a * a + b * b) / 2, (-1, 1))

@@ -76,10 +76,12 @@ class Influence:
     Attributes:
         value: the metric.
         influence: its influence function at each item, mean zero [n] (Hampel, JASA 1974).
+        bounds: least and greatest value; its interval stays within.
     """
 
     value: float
     influence: Array
+    bounds: tuple[float, float] | None = None
 
     def pseudo_values(self) -> Array:
         """Returns one value an item whose mean is `value` and whose spread is its influence [n]."""

@@ -134,9 +134,7 @@ def unskewed(t: float, tail: float) -> float:
     return 3 / tail * (math.cbrt(1 + tail * (t - tail / 6)) - 1)
 
 
-def smooth(
-    found: Influence, clusters: Clusters, bounds: tuple[float, float] | None = None
-) -> Interval:
+def smooth(found: Influence, clusters: Clusters) -> Interval:
     """Returns the t interval of a smooth metric with the cluster-robust error of its influence.
 
     For AUROC the error is DeLong's (DeLong, DeLong and Clarke-Pearson, Biometrics 1988), and with
@@ -149,7 +147,6 @@ def smooth(
     Args:
         found: the metric.
         clusters: of the items.
-        bounds: least and greatest value.
     """
     from scipy.special import expit, logit
 
@@ -163,8 +160,8 @@ def smooth(
     if spread:
         df = min(2 * squares.sum() ** 2 / spread, df)
     half = t_quantile(0.975, df) * clusters.standard_error(found.influence)
-    low, high = bounds or (-math.inf, math.inf)
-    share = (found.value - low) / (high - low) if bounds else 0.0
+    low, high = found.bounds or (-math.inf, math.inf)
+    share = (found.value - low) / (high - low) if found.bounds else 0.0
     if not 0 < share < 1:
         ends = max(found.value - half, low), min(found.value + half, high)
         return Interval(*ends, clusters.over)

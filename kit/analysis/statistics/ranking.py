@@ -62,7 +62,7 @@ def auroc(scores: Array, positive: Array) -> Influence:
     above = 1 - (np.cumsum(ups) - ups / 2) / n_up  # of positives, as a negative sees them
     value = float(ups @ below / n_up)
     placed = np.where(positive, below[at], above[at]) - value
-    return Influence(value, placed * len(at) / np.where(positive, n_up, n_down))
+    return Influence(value, placed * len(at) / np.where(positive, n_up, n_down), (0, 1))
 
 
 def average_precision(scores: Array, positive: Array) -> Influence:
@@ -87,7 +87,7 @@ def average_precision(scores: Array, positive: Array) -> Influence:
     as_hit = np.cumsum(ups * (found - hits) / found**2) + precision - value
     as_miss = -np.cumsum(ups * hits / found**2)
     derivative = np.where(positive, as_hit[at], as_miss[at]) / total
-    return Influence(value, len(at) * derivative)
+    return Influence(value, len(at) * derivative, (0, 1))
 
 
 def false_positive_rate(scores: Array, positive: Array, recall: float = 0.95) -> Influence:
@@ -120,7 +120,7 @@ def false_positive_rate(scores: Array, positive: Array, recall: float = 0.95) ->
     value, flagged = float(alarms[place]), at >= len(ups) - 1 - place
     of_up = -slope * (flagged - hits[place] / n_up) / n_up
     of_down = (flagged - value) / downs.sum()
-    return Influence(value, len(at) * np.where(positive, of_up, of_down))
+    return Influence(value, len(at) * np.where(positive, of_up, of_down), (0, 1))
 
 
 def spearman(x: Array, y: Array) -> Influence:
@@ -146,7 +146,7 @@ def spearman(x: Array, y: Array) -> Influence:
     own_x = a * a + 2 * _passed(at_x, a) / spreads[0]
     own_y = b * b + 2 * _passed(at_y, b) / spreads[1]
     influence = cross - value * (own_x + own_y) / 2
-    return Influence(value, influence - influence.mean())
+    return Influence(value, influence - influence.mean(), (-1, 1))
 
 
 def _middle_ranks(values: Array) -> tuple[Array, Array]:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.special import softmax
 from sklearn.metrics import (
     accuracy_score,
     balanced_accuracy_score,
@@ -24,13 +25,13 @@ from kit.analysis.metrics.classification import (
     balanced_accuracy,
     bits_per_byte,
     brier,
-    log_softmax,
     macro_f1,
     nll,
     top_k_accuracy,
 )
 from kit.analysis.statistics.clusters import Clusters
 from kit.analysis.statistics.intervals import skewed
+from kit.kinds import log_softmax
 from kit.values import Undefined
 
 quick = settings(deadline=None, max_examples=40)
@@ -49,11 +50,11 @@ def test_quality_is_scikit_learn(seed: int, classes: int, n: int) -> None:
     assert balanced.pseudo_values().mean() == pytest.approx(balanced.value)
     probabilities = np.exp(log_softmax(logits))
     loss = log_loss(label, probabilities, labels=range(classes))
-    assert nll(logits, label).mean() == pytest.approx(loss)
+    assert nll(log_softmax(logits), label).mean() == pytest.approx(loss)
     f1 = f1_score(label, guess, average="macro")
     assert macro_f1(logits, label).value == pytest.approx(f1)
     squares = brier_score_loss(label, probabilities, labels=range(classes))
-    assert brier(logits, label).mean() == pytest.approx(squares)
+    assert brier(probabilities, label).mean() == pytest.approx(squares)
     areas = {"y_true": label, "y_score": probabilities, "multi_class": "ovr"}
     if classes == 2:
         areas = {"y_true": label, "y_score": logits[:, 1].astype(float) - logits[:, 0]}
@@ -88,18 +89,20 @@ def test_perfect_and_constant_predictions() -> None:
     label = np.arange(30) % 3
     perfect, constant = 200.0 * np.eye(3)[label], np.ones((30, 3))
     assert macro_f1(perfect, label).value == auroc(perfect, label).value == 1
-    assert brier(perfect, label).mean() == pytest.approx(0)
+    assert brier(softmax(perfect, axis=1), label).mean() == pytest.approx(0)
     assert macro_f1(constant, label).value == pytest.approx(0.5 / 3)
     assert auroc(constant, label).value == 0.5
-    assert brier(constant, label).mean() == pytest.approx(2 / 3)
+    assert brier(softmax(constant, axis=1), label).mean() == pytest.approx(2 / 3)
 
 
 def test_scores_are_never_changed_by_a_constant_or_too_large_to_be_computed() -> None:
     rng = np.random.default_rng(0)
     logits, label = rng.normal(size=(50, 2)), rng.integers(0, 2, 50)
     for shift in (5.0, -1000.0):
-        assert nll(logits + shift, label) == pytest.approx(nll(logits, label))
-    assert np.isfinite(nll(1e4 * logits, label)).all()
+        assert nll(log_softmax(logits + shift), label) == pytest.approx(
+            nll(log_softmax(logits), label)
+        )
+    assert np.isfinite(nll(log_softmax(1e4 * logits), label)).all()
 
 
 def test_accuracy_retained_is_a_ratio_over_the_same_items() -> None:

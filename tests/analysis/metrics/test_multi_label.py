@@ -9,12 +9,14 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.special import expit
 from sklearn.metrics import accuracy_score, brier_score_loss, f1_score, hamming_loss, roc_auc_score
 from torchmetrics.classification import BinaryCalibrationError
 
 from kit.analysis.evaluate import estimates
 from kit.analysis.metrics import multi_label
 from kit.analysis.metrics.classification import macro_f1
+from kit.kinds import log_sigmoid
 from kit.registry import metrics
 from kit.values import Undefined
 
@@ -52,17 +54,19 @@ def test_quality_is_scikit_learn(seed: int, n: int, labels: int) -> None:
     entropy = torch.nn.functional.binary_cross_entropy_with_logits(
         torch.from_numpy(logits).double(), torch.from_numpy(label).double()
     )
-    assert multi_label.label_nll(logits, label).mean() == pytest.approx(float(entropy))
+    assert multi_label.label_nll(log_sigmoid(logits), label).mean() == pytest.approx(float(entropy))
     squares = [brier_score_loss(label[:, k], chance[:, k]) for k in range(labels)]
-    assert multi_label.label_brier(logits, label).mean() == pytest.approx(np.mean(squares))
+    assert multi_label.label_brier(expit(logits.astype(float)), label).mean() == pytest.approx(
+        np.mean(squares)
+    )
 
 
 def test_calibration_is_that_of_torchmetrics() -> None:
     logits, label = drawn(5, 400)
     known = BinaryCalibrationError(n_bins=15, norm="l1")
-    chance = torch.from_numpy(multi_label.probabilities(logits))
-    expected = known(chance.flatten(), torch.from_numpy(label).flatten())
-    assert multi_label.label_ece(logits, label) == pytest.approx(float(expected), abs=1e-6)
+    chance = expit(logits.astype(float))
+    expected = known(torch.from_numpy(chance).flatten(), torch.from_numpy(label).flatten())
+    assert multi_label.label_ece(chance, label) == pytest.approx(float(expected), abs=1e-6)
 
 
 @pytest.mark.parametrize("measure", [multi_label.micro_f1, multi_label.macro_auroc, macro_f1])
@@ -100,8 +104,12 @@ def test_perfect_and_sure_scores_are_no_trouble() -> None:
     logits = (2000.0 * label - 1000).astype(np.float32)
     assert multi_label.subset_accuracy(logits, label).all()
     assert multi_label.micro_f1(logits, label).value == macro_f1(logits, label).value == 1
-    assert multi_label.label_nll(logits, label).max() == multi_label.label_ece(logits, label) == 0
-    assert multi_label.label_nll(-logits, label).mean() == pytest.approx(1000)
+    assert (
+        multi_label.label_nll(log_sigmoid(logits), label).max()
+        == multi_label.label_ece(expit(logits.astype(float)), label)
+        == 0
+    )
+    assert multi_label.label_nll(log_sigmoid(-logits), label).mean() == pytest.approx(1000)
 
 
 def test_names_of_labels_stand_in_conditions_whatever_they_are() -> None:

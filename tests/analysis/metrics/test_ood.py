@@ -13,6 +13,8 @@ from sklearn.metrics import average_precision_score, roc_auc_score, roc_curve
 from sklearn.neighbors import NearestNeighbors
 
 from kit.analysis.metrics import ood
+from kit.kinds import log_softmax
+from kit.registry import metrics
 
 LOGITS_ALONE = ["msp", "energy", "max_logit", "entropy"]
 
@@ -27,13 +29,21 @@ def drawn(seed: int, n: int, centre: float = 0.0) -> tuple[np.ndarray, np.ndarra
     return logits.astype(np.float32), label, features.astype(np.float32)
 
 
+def errors(metric: str, shift: np.ndarray, test: np.ndarray, **more: Any) -> dict[str, Any]:
+    """Returns a metric of the logits of a shift and of the test split."""
+    made: dict[str, Any] = metrics.get(metric).function(
+        shift, log_softmax(shift), test, log_softmax(test), **more
+    )
+    return made
+
+
 @settings(deadline=None, max_examples=40)
 @given(st.integers(0, 10_000), st.integers(1, 8), st.integers(2, 6), st.floats(0.1, 20))
 def test_detectors_of_logits_are_the_naive_loop(
     seed: int, n: int, classes: int, scale: float
 ) -> None:
     logits = scale * np.random.default_rng(seed).normal(size=(n, classes))
-    found = ood.detectors(logits)
+    found = ood.detectors(logits, log_softmax(logits))
     assert list(found) == LOGITS_ALONE
     for item, row in enumerate(logits.tolist()):
         total = math.fsum(math.exp(score) for score in row)
@@ -53,7 +63,7 @@ def test_detectors_of_features_are_the_naive_loop() -> None:
     logits, _, outside = drawn(1, 30, centre=3.0)
     space = ood.fit_features(label, inside)
     assert space is not None and space.k == 10
-    found = ood.detectors(logits, outside, space)
+    found = ood.detectors(logits, log_softmax(logits), outside, space)
     unit = [x / np.linalg.norm(x, axis=1, keepdims=True) for x in (inside, outside)]
     known = NearestNeighbors(n_neighbors=10).fit(unit[0]).kneighbors(unit[1])[0][:, -1]
     assert found["knn"] == pytest.approx(known, rel=1e-4)
@@ -82,8 +92,9 @@ def test_neighbours_are_picked_on_the_shifts_validation_part() -> None:
 def test_errors_are_those_of_openood() -> None:
     (test, _, _), (shift, _, _) = drawn(0, 300), drawn(1, 200, centre=3.0)
     is_shift = np.repeat([0, 1], [300, 200])
-    before, after = ood.detectors(test), ood.detectors(shift)
-    tables = [f(shift, test) for f in (ood.ood_auroc, ood.fpr_at_95_tpr, ood.aupr_out, ood.aupr_in)]
+    before, after = (ood.detectors(each, log_softmax(each)) for each in (test, shift))
+    names = ("ood_auroc", "fpr_at_95_tpr", "aupr_out", "aupr_in")
+    tables = [errors(name, shift, test) for name in names]
     assert all(list(each) == [f"detector={name}" for name in LOGITS_ALONE] for each in tables)
     for name in LOGITS_ALONE:
         scores = np.concatenate([before[name], after[name]])
@@ -100,8 +111,9 @@ def test_features_see_what_logits_do_not() -> None:
     _, label, inside = drawn(0, 400)
     logits, _, test = drawn(1, 300)
     _, _, shift = drawn(2, 300, centre=4.0)
-    given: dict[str, Any] = {"features": shift, "reference_features": test}
-    found = ood.ood_auroc(logits, logits, **given, fitted=ood.fit_features(label, inside))
+    given: dict[str, Any] = {"features": shift, "test_features": test}
+    given["fitted"] = ood.fit_features(label, inside)
+    found = errors("ood_auroc", logits, logits, **given)
     assert found["detector=msp"].value == pytest.approx(0.5)
     assert found["detector=mahalanobis"].value > 0.95 and found["detector=knn"].value > 0.7
-    assert "detector=knn" not in ood.ood_auroc(logits, logits, **given)
+    assert "detector=knn" not in errors("ood_auroc", logits, logits, **given | {"fitted": None})

@@ -18,6 +18,7 @@ from kit.analysis.metrics.unlabelled import (
 )
 from kit.analysis.sample import Related
 from kit.analysis.score import score
+from kit.kinds import log_softmax
 from kit.spec import Variant
 
 quick = settings(deadline=None, max_examples=40)
@@ -27,13 +28,13 @@ def drawn(rng: np.random.Generator, n: int, spread: float = 2.0) -> tuple[Any, A
     """Calibrated scores and labels drawn by them."""
     logits = rng.normal(0, spread, (n, 3))
     chances = special.softmax(logits, axis=1)
-    return logits, (chances.cumsum(axis=1) < rng.random(n)[:, None]).sum(axis=1)
+    return log_softmax(logits), (chances.cumsum(axis=1) < rng.random(n)[:, None]).sum(axis=1)
 
 
 @quick
 @given(st.integers(0, 10_000))
 def test_scores_are_scipy(seed: int) -> None:
-    logits = np.random.default_rng(seed).normal(0, 5, (20, 4))
+    logits = log_softmax(np.random.default_rng(seed).normal(0, 5, (20, 4)))
     found, chances = scores(logits), special.softmax(logits, axis=1)
     assert found["confidence"] == pytest.approx(chances.max(axis=1))
     assert found["entropy"] == pytest.approx(-stats.entropy(chances, axis=1))
@@ -46,7 +47,7 @@ def test_in_distribution_the_estimate_is_the_accuracy(seed: int, n: int, coarse:
     rng = np.random.default_rng(seed)
     logits, label = drawn(rng, n)
     if coarse:
-        logits = np.round(logits)
+        logits = log_softmax(np.round(logits))
     true = (logits.argmax(axis=1) == label).mean()
     found, fitted = estimated_accuracy(logits, known(logits, label)), known(logits, label)
     assert found["method=doc"] == pytest.approx(true)
@@ -69,7 +70,7 @@ def test_a_shift_of_difficulty_alone_is_seen() -> None:
 
 
 def test_all_right_and_all_wrong() -> None:
-    logits = np.random.default_rng(1).normal(size=(30, 2))
+    logits = log_softmax(np.random.default_rng(1).normal(size=(30, 2)))
     said = logits.argmax(axis=1)
     assert estimated_accuracy(logits, known(logits, said)) == pytest.approx(
         {"method=atc_confidence": 1, "method=atc_entropy": 1, "method=doc": 1}

@@ -109,9 +109,9 @@ def test_bounds_hold_and_without_them_it_is_the_t_interval() -> None:
     plain = smooth(Influence(0.9, influence), alone)
     expected = robust(0.9 + influence, alone)
     assert plain[:2] == pytest.approx(expected[:2], rel=1e-6)
-    inside = smooth(Influence(0.9, influence), alone, (0, 1))
+    inside = smooth(Influence(0.9, influence, (0, 1)), alone)
     assert 0 < inside.low < 0.9 < inside.high < 1 < plain.high
-    at_the_end = smooth(Influence(1.0, influence), alone, (0, 1))
+    at_the_end = smooth(Influence(1.0, influence, (0, 1)), alone)
     assert at_the_end.high == 1 and at_the_end.low == pytest.approx(plain.low + 0.1)
 
 
@@ -119,7 +119,7 @@ def test_of_a_correlation_it_is_near_fishers_z() -> None:
     rng = np.random.default_rng(2)
     x = rng.normal(size=1000)
     y = x + rng.normal(size=1000)
-    made = smooth(ranking.spearman(x, y), Clusters.alone(1000), (-1, 1))
+    made = smooth(ranking.spearman(x, y), Clusters.alone(1000))
     ranks = [stats.rankdata(side) for side in (x, y)]
     fisher = stats.pearsonr(*ranks).confidence_interval()
     assert made[:2] == pytest.approx(tuple(fisher), abs=0.01)
@@ -171,5 +171,5 @@ def test_one_cluster_or_no_spread_has_no_interval() -> None:
     assert "same value" in skewed(Ratio(0.3 * size, size), nothing).note
     assert "one cluster" in wilson(np.ones(9), one).note
     assert "one item" in smooth(Influence(0.5, np.ones(9)), one).note
-    assert "no item changes" in smooth(Influence(1.0, np.zeros(9)), nothing, (0, 1)).note
+    assert "no item changes" in smooth(Influence(1.0, np.zeros(9)), nothing).note
     assert "one item" in resampled(lambda items: 1.0, one, np.random.default_rng(0)).note
