@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -182,7 +182,7 @@ class Readings:
         space = fit_features(known["label"], known.get("features"), outliers)
         inside = self.predictions(variant, "test").columns
 
-        def detected(columns: store.Columns) -> dict[str, np.ndarray]:
+        def detected(columns: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
             logits = columns["logits"]
             return detectors(logits, log_softmax(logits), columns.get("features"), space)
 
