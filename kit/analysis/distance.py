@@ -55,7 +55,7 @@ def domain_auroc(
     return float(roc_auc_score(domain, scores))
 
 
-@register_derived(name="domain_auroc", unit="AUROC", higher_is_better=False)
+@register_derived(name="domain_auroc", unit="AUROC", higher_is_better=False, version=1)
 def distances(artifacts: Sequence[Artifact]) -> list[dict[str, Any]]:
     """Returns a `domain_auroc` row for each split of a task whose features were saved.
 
