@@ -57,7 +57,7 @@ def domain_auroc(
     return float(roc_auc_score(domain, scores))
 
 
-@register_derived(name="domain_auroc", unit="AUROC", higher_is_better=False)
+@register_derived(name="domain_auroc", unit="AUROC", higher_is_better=False, version=1)
 def distances(samples: Sequence[Sample], baseline: Variant) -> list[dict[str, Any]]:
     """Returns a `domain_auroc` row for each shift's test part, as the baseline's features see it.
 

@@ -59,7 +59,7 @@ def _settings(run: Run) -> tuple[Any, ...]:
     return tuple(rounding(run.measurement).items())
 
 
-@register_derived(unit="", higher_is_better=False)
+@register_derived(unit="", higher_is_better=False, version=1)
 def noise_floor(
     artifacts: Sequence[Artifact],
     again: Mapping[Run, Run],
