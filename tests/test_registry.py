@@ -36,14 +36,7 @@ def test_each_kind_fills_itself() -> None:
     ("decorator", "traits", "sentence"),
     [
         (registry.register_architecture, {"kind": "encodr"}, "Did you mean 'encoder'?"),
-        (
-            registry.register_scheme,
-            {"form": "modul"},
-            "unknown form 'modul'. Did you mean 'module'?",
-        ),
-        (registry.register_runtime, {"form": "onxn"}, "Did you mean 'onnx'?"),
         (registry.register_runtime, {"gives": "decod"}, "Did you mean 'decode'?"),
-        (registry.register_exporter, {"source": "onnxx", "target": "x"}, "Did you mean 'onnx'?"),
         (
             registry.register_measurement,
             {"where": "worker", "artifacts": (), "needs": ["forwards"]},
@@ -99,6 +92,19 @@ def test_a_decorator_returns_the_function_and_keeps_the_traits() -> None:
     metric = registry.register_metric(artifact="classification", higher_is_better=None, unit="1")
     assert metric(share) is share
     assert registry.metrics.get("share").traits["interval"] == "bootstrap"
+
+
+@pytest.mark.parametrize(
+    ("decorator", "nearest"),
+    [
+        (registry.register_scheme(form="modul"), "module"),
+        (registry.register_runtime(form="onxn"), "onnx"),
+        (registry.register_exporter(source="onnxx", target="other"), "onnx"),
+    ],
+)
+def test_an_unknown_form_is_refused(decorator: Any, nearest: str) -> None:
+    with pytest.raises(SpecError, match=f"unknown form .* Did you mean '{nearest}'"):
+        decorator(lambda path: path)
 
 
 def test_schemes_stand_in_an_order_that_exporters_lead_along() -> None:
