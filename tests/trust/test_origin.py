@@ -51,8 +51,8 @@ def test_a_run_is_walked_back_to_what_made_it(study: kit.Study) -> None:
     assert found[f"run {run_id}"]["measurement"] == "quality"
     assert found["artifact"]["column logits"].startswith("float32 ")
     assert found["artifact"]["folder"] == str(store.store_root() / "artifacts" / run_id)
-    weights = store.store_root() / "built" / origin["built"]["weights"]
-    assert found["built"]["weights"] == str(weights)
+    weights = store.store_root() / "built" / origin["built"]["training"]
+    assert found["built"]["training"] == str(weights)
     assert {"  curve.csv", "  training.json", "  model.safetensors"} <= set(found["built"])
     assert found["data"]["toys test"] == origin["data"]["toys test"]
     assert found["code"]["architectures/toy_encoder"] == "1"
@@ -126,7 +126,7 @@ def test_an_unknown_row_is_told(study: kit.Study, what: str, hint: str) -> None:
 def test_the_origin_of_an_exported_graph_and_of_a_predictor(toys: Ref) -> None:
     variant = toy_variant(toys, runtime="onnx", schemes=["dynamic_int8"])
     found = build.origin(Run(variant, Quality(toys, "later")))
-    assert set(found["built"]) == {"weights", "graph"}
+    assert set(found["built"]) == {"training", "to_onnx", "dynamic_int8"}
     assert set(found["data"]) == {"toys later", "toys train", "toys validation"}
     assert build.origin(Run(Variant("majority"), Quality(toys)))["data"].keys() == {
         "toys test",
