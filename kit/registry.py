@@ -219,9 +219,8 @@ def register_scheme(
             parameter `fitted`; the argument `calibration` of the scheme names the task.
         **traits: `dtype="bfloat16"` (refused where the machine is slow in it).
     """
-    check = _reads(form)
     return lambda function: schemes.register(
-        _fits(check(function), fit),
+        _fits(_takes(form, function), fit),
         version=version,
         aliases=aliases,
         form=form,
@@ -255,10 +254,9 @@ def register_exporter(*, source: str, target: str, version: int | None = None) -
         target: the form that it gives: a name of its own, or that of a known one.
         version: raise it when it writes something else.
     """
-    check = _reads(source)
     check_name(target, "a form")
     return lambda function: exporters.register(
-        check(function), version=version, source=source, target=target
+        _takes(source, function), version=version, source=source, target=target
     )
 
 
@@ -275,21 +273,17 @@ def routes(source: str = "module") -> dict[str, list[Entry]]:
     return found
 
 
-def _reads(form: str) -> Callable[[F], F]:
-    """Returns what checks that a function takes a model of this form, which has to be known."""
-    if form != "module" and form not in routes():
-        raise SpecError(suggest(form, routes(), "form"))
+def _takes(form: str, function: F) -> F:
+    """Returns a function that takes a model of a form, which has to be known."""
+    if form not in (known := routes()):
+        raise SpecError(suggest(form, known, "form"))
     asked = "model" if form == "module" else "path"
-
-    def check(function: F) -> F:
-        if asked not in positional(function):
-            takes = ", ".join(positional(function)) or "nothing"
-            raise SpecError(
-                f"{function.__name__} takes {takes}; of the form {form} the kit supplies `{asked}`"
-            )
-        return function
-
-    return check
+    if asked not in (takes := positional(function)):
+        raise SpecError(
+            f"{function.__name__} takes {', '.join(takes) or 'nothing'}; of the form {form} the "
+            f"kit supplies `{asked}`"
+        )
+    return function
 
 
 @_with_traits("compiles")
@@ -311,9 +305,9 @@ def register_runtime(
         version: raise it when results change.
         **traits: `compiles=True` (its first call takes long, for it compiles).
     """
-    check, able = _reads(form), _abilities(gives)
+    able = _abilities(gives)
     return lambda function: runtimes.register(
-        check(function), version=version, form=form, gives=able, **traits
+        _takes(form, function), version=version, form=form, gives=able, **traits
     )
 
 

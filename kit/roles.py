@@ -82,6 +82,10 @@ class Rounding(Role):
     modality: str = ""
 
 
+class Kept(Role):
+    """Keeps more of what is measured, and changes nothing: runs that differ in it are compared."""
+
+
 TaskRef = Annotated[Ref, Data("task", "tasks")]
 """An argument that names a task."""
 
@@ -129,6 +133,11 @@ def shift_parts(ask: Ref) -> dict[str, Any]:
         more = {name: value.name, **value.args} if isinstance(value, Ref) else {name: value}
         parts |= {f"{name}_{key}" if key in parts else key: each for key, each in more.items()}
     return parts
+
+
+def compared(ask: Ref) -> Ref:
+    """Returns what runs must have in common to be set against each other: all but what is `Kept`."""
+    return ask.replace(**dict.fromkeys(roles(ask, Kept)))
 
 
 def rounding(ask: Ref) -> dict[str, Any]:

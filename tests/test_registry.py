@@ -38,14 +38,7 @@ def test_each_kind_fills_itself() -> None:
     ("decorator", "traits", "sentence"),
     [
         (registry.register_architecture, {"kind": "encodr"}, "Did you mean 'encoder'?"),
-        (
-            registry.register_scheme,
-            {"form": "modul"},
-            "unknown form 'modul'. Did you mean 'module'?",
-        ),
-        (registry.register_runtime, {"form": "onxn"}, "Did you mean 'onnx'?"),
         (registry.register_runtime, {"gives": "decod"}, "Did you mean 'decode'?"),
-        (registry.register_exporter, {"source": "onnxx", "target": "x"}, "Did you mean 'onnx'?"),
         (
             registry.register_measurement,
             {"where": "worker", "artifacts": (), "needs": ["forwards"]},
@@ -141,6 +134,19 @@ def test_names_replace_the_metrics_of_the_kinds_that_they_read() -> None:
 def test_a_direction_is_known_of_metrics_and_of_what_is_counted() -> None:
     names = ("accuracy", "nll", "peak_bytes", "training_tokens", "nothing")
     assert [registry.direction(name) for name in names] == [True, False, False, None, None]
+
+
+@pytest.mark.parametrize(
+    ("decorator", "nearest"),
+    [
+        (registry.register_scheme(form="modul"), "module"),
+        (registry.register_runtime(form="onxn"), "onnx"),
+        (registry.register_exporter(source="onnxx", target="other"), "onnx"),
+    ],
+)
+def test_an_unknown_form_is_refused(decorator: Any, nearest: str) -> None:
+    with pytest.raises(SpecError, match=f"unknown form .* Did you mean '{nearest}'"):
+        decorator(lambda path: path)
 
 
 def test_schemes_stand_in_an_order_that_exporters_lead_along() -> None:

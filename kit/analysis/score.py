@@ -20,6 +20,7 @@ from kit.meaning import join_name
 from kit.ref import content_hash
 from kit.registry import Entry, wanted
 from kit.results import condition, parse_condition
+from kit.roles import compared
 from kit.spec import Variant
 from kit.store import Artifact
 
@@ -112,7 +113,7 @@ def compare(
 
 def _cell(artifact: Artifact) -> tuple[str, str]:
     """What runs share that can be compared."""
-    return artifact.kind, content_hash(artifact.run.measurement)
+    return artifact.kind, content_hash(compared(artifact.run.measurement))
 
 
 def _identity(variant: Variant) -> Variant:

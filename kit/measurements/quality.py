@@ -14,7 +14,7 @@ from kit.measurements.score_text import score_text
 from kit.presets import Preset
 from kit.ref import Ref
 from kit.registry import register_measurement
-from kit.roles import Rounding, TaskRef
+from kit.roles import Kept, Rounding, TaskRef
 from kit.runner import Padding, Runner
 from kit.tasks.task import Task
 from kit.values import SpecError
@@ -38,7 +38,7 @@ def classify(
     batch_size: Annotated[Positive, Rounding((1, 8))] = 32,
     threads: Annotated[Positive, Rounding((2,))] = 1,
     padding: Annotated[Padding, Rounding(("length",), modality="text")] = "batch",
-    features: bool = False,
+    features: Annotated[bool, Kept()] = False,
     corruption: CorruptionRef = None,
 ) -> Raw:
     """Predictions item by item: logits, or numbers.

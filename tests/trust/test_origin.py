@@ -15,6 +15,7 @@ from kit.measurements import Quality
 from kit.ref import Ref, to_json
 from kit.report.publish import publish, results_folder
 from kit.spec import Run, Variant, uses
+from kit.steps import Weights
 from kit.trust.origin import walk_back
 from kit.values import SpecError
 
@@ -48,7 +49,7 @@ def test_a_run_is_walked_back_to_what_made_it(study: kit.Study) -> None:
     assert kept["run"] == to_json(run)
     assert kept["uses"] == uses(run)
     training = kept["built"]["training"]
-    assert training["folder"] == build.folders(run.variant)["training"].name
+    assert training["folder"] == Weights(run.variant).folder.name
     assert {"curve.csv", "training.json", "model.safetensors"} <= training["bytes"].keys()
     assert training["seconds"] > 0 and kept["seconds"] > 0
     assert stored["columns"]["logits"].startswith("float32 ")
@@ -136,7 +137,7 @@ def test_an_unknown_row_is_told(study: kit.Study, what: str, hint: str) -> None:
 def test_the_origin_of_an_exported_graph_and_of_a_predictor(toys: Ref) -> None:
     variant = toy_variant(toys, runtime="onnx", schemes=["dynamic_int8"])
     found = build.origin(Run(variant, Quality(toys, "later")), built=True)
-    assert set(found["built"]) == {"training", "export"}
+    assert set(found["built"]) == {"training", "to_onnx", "dynamic_int8"}
     assert not build.origin(Run(Variant("majority"), Quality(toys)), built=True)["built"]
 
 
