@@ -9,6 +9,7 @@ from kit import build, store, tasks
 from kit.corruptions import examples_of
 from kit.kinds import TASKS
 from kit.ref import Ref
+from kit.registry import saves
 from kit.spec import Run, Variant
 from kit.values import SpecError, suggest
 
@@ -94,14 +95,14 @@ class Readings:
         known = {run.variant.name for run in self.runs}
         if name not in known:
             raise SpecError(suggest(name, known, "variant"))
-        measured = {kind.quality for kind in TASKS.values()}
+        kinds = {kind.artifact for kind in TASKS.values()}
         again = repeats(self.runs)  # these stand in for no run that failed
         ids = {run: run_id for run, run_id in self.ids().items() if run not in again}
         for run, run_id in sorted(ids.items(), key=lambda pair: pair[0].variant.seed):
             args = run.measurement.args
             asked = args.get("split") == split and args.get("corruption") == corruption
             right = run.variant.name == name and asked and seed in (None, run.variant.seed)
-            if right and run.measurement.name in measured and store.has(run_id):
+            if right and saves(run.measurement) in kinds and store.has(run_id):
                 return store.load(run, run_id)
         what = f"{split!r}" + (f" with {corruption}" if corruption else "")
         raise SpecError(f"no predictions of {name!r} on {what} are done in study {self.name!r}")
