@@ -12,6 +12,7 @@ from kit import build, store, tasks
 from kit.corruptions import examples_of
 from kit.kinds import TASKS, log_softmax
 from kit.ref import Ref
+from kit.registry import saves
 from kit.roles import Axis, data, roles, shifted_by
 from kit.spec import Run, Variant
 from kit.values import SpecError, Undefined, suggest
@@ -95,7 +96,7 @@ class Readings:
         known = {run.variant.name for run in self.runs}
         if name not in known:
             raise SpecError(suggest(name, known, "variant"))
-        measured = {kind.quality for kind in TASKS.values()}
+        kinds = {kind.artifact for kind in TASKS.values()}
         again = repeats(self.runs)  # these stand in for no run that failed
         runs = [run for run in self.runs if run.variant.name == name and run not in again]
         for run in sorted(runs, key=lambda run: run.variant.seed):
@@ -103,7 +104,7 @@ class Readings:
             wanted = {n: axes[n].read(value) if n in axes else value for n, value in shift.items()}
             asked = data(ask).get("split") == split and shifted_by(ask) == wanted
             right = asked and seed in (None, run.variant.seed)
-            if right and run.measurement.name in measured and store.has(run.id):
+            if right and saves(run.measurement) in kinds and store.has(run.id):
                 return store.load(run, run.id)
         what = " with ".join([f"{split!r}", *map(str, shift.values())])
         raise SpecError(f"no predictions of {name!r} on {what} are done in study {self.name!r}")

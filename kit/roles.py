@@ -136,7 +136,7 @@ def shift_parts(ask: Ref) -> dict[str, Any]:
 
 
 def compared(ask: Ref) -> Ref:
-    """Returns what runs must have in common to be set against each other: all but what is `Kept`."""
+    """Returns what runs share that are set against each other: all but what is `Kept`."""
     return ask.replace(**dict.fromkeys(roles(ask, Kept)))
 
 
