@@ -122,7 +122,8 @@ def read_columns(folder: Path) -> dict[str, np.ndarray]:
         Damaged: as `read`.
     """
     try:
-        with np.load(folder / COLUMNS, allow_pickle=False) as saved:
+        path = folder / COLUMNS
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as saved:
             return {name: saved[name] for name in saved.files}
     except FileNotFoundError:
         raise _damaged(folder, f"{COLUMNS} is missing") from None

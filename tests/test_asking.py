@@ -20,7 +20,7 @@ pytestmark = pytest.mark.usefixtures("registries")
 def test_a_definition_asks_for_what_it_measures(toys: Ref, monkeypatch: pytest.MonkeyPatch) -> None:
     """As a notebook defines it: sizes in the annotations, checked at once."""
 
-    @kit.register_measurement(where="worker", artifacts=("cost",))
+    @kit.register_measurement(where="worker", artifacts=("timing",))
     def peak(
         runner: Any,
         *,

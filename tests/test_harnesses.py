@@ -44,7 +44,7 @@ def test_features_are_asked_of_all_variants_so_that_they_are_paired(toys: Ref) -
     study = kit.evaluate_shift(
         [base, base.replace(runtime="onnx")], [toys], base, features=True, corruptions=["typos"]
     )
-    asked = [r.measurement.args for r in study.runs if r.measurement.name == "quality"]
+    asked = [r.measurement.args for r in study.runs if r.measurement.name == "classify"]
     assert all(args["features"] for args in asked)
 
 

@@ -252,7 +252,7 @@ def test_a_language_model_gives_the_likelihoods_of_transformers_or_says_why_not(
         variant(folder, way),
         prose,
         lambda runner, size: np.asarray(
-            measure(runner, Quality(prose, batch_size=size)).columns["nll"]
+            measure(runner, Quality(prose, limit=len(documents), batch_size=size)).columns["nll"]
         ),
     )
     for size, each in zip(BATCHES, numbers, strict=True):

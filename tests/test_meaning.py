@@ -74,7 +74,7 @@ def test_load_expands_and_joins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     def halve(model: Any, *, bits: int = 8) -> None: ...
 
     registry.register_task(kind="classification", shifts={"amazon": "near"}, version=1)(toys)
-    registry.register_scheme(stage="torch", simulated=True, aliases={"h8": {}}, version=1)(halve)
+    registry.register_scheme(form="module", simulated=True, aliases={"h8": {}}, version=1)(halve)
     known = {"task": "toys", "schemes": "h8", "split": "amazon"}
     rows = [
         made(**known, condition="batch_size=32;length=128;shift=3"),

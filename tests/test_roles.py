@@ -124,7 +124,8 @@ def test_a_second_axis_and_a_derived_row_from_a_cell_go_through_a_study(
     asks = [Ref("prompted", task=toys, template=each) for each in ("plain", "polite")]
     runs = [kit.Run(variant, ask) for variant in (base, small) for ask in asks]
     runs.append(kit.Run(base, asks[0].replace(batch_size=1)))
-    study = kit.Study("axis", runs, base)
+    wanted = ["accuracy", "accuracy_retained", "nll"]
+    study = kit.Study("axis", runs, base, shifted_metrics=wanted)
     plan = study.plan()
     assert set(plan["split"]) == {"", "test", "test polite"}
     table = study.run(executor="inline", metrics=["right_a_nat"])

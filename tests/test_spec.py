@@ -258,7 +258,7 @@ def test_a_run_is_read_back_from_json(
     base = Variant(Ref("toy_encoder", size=8), training, seed=seed, name="base")
     variant = base.replace(schemes=[scheme], runtime=runtime)
     for asked in (
-        Ref("quality", task="toys", limit=limit),
+        Ref("classify", task="toys", limit=limit),
         Ref("latency", task="toys", against=base),
     ):
         run = Run(variant, asked)
@@ -297,7 +297,7 @@ def test_ids_of_many_runs_take_no_time(cells: Cells, registries: None) -> None:
             return model
     """)
     base = Variant("minilm", Training("sentiment"), schemes=["mine"])
-    asked = [Run(base, Ref("quality", task="sentiment", limit=n + 1)) for n in range(1000)]
+    asked = [Run(base, Ref("classify", task="sentiment", limit=n + 1)) for n in range(1000)]
     began = time.process_time()
     assert len({run.id for run in asked}) == len(asked)
     assert time.process_time() - began < 0.5  # 0.05 s where nothing else runs

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from helpers import toy_variant
+from helpers import measure, toy_variant
 from torch import Tensor, nn
 
 import kit
@@ -20,7 +20,7 @@ from kit import build, registry, tasks
 from kit.architectures.outputs import logits
 from kit.architectures.preprocessing import free_dimensions
 from kit.checks import check
-from kit.measurements.memory import memory
+from kit.measurements import Memory
 from kit.ref import Ref
 from kit.runner import GraphRunner, Runner
 from kit.spec import Variant, uses
@@ -203,7 +203,7 @@ def test_what_is_fitted_is_kept_and_loaded(
     assert FITTED == [sum(lengths)]
     more = base.replace(schemes=[Ref("scaled_round", texts=4)])
     assert missing(more) == ["scaled_round"]
-    found = memory(Runner(variant, 1), task=toys).columns
+    found = measure(Runner(variant, 1), Memory(toys)).columns
     at = list(found["quantity"]).index("bits_per_weight")
     assert found["value"][at] == 4 + 16 / 16
     assert len(FITTED) == 1

@@ -154,7 +154,7 @@ def test_rows_are_made_again_when_an_artifact_or_a_metric_changes(
     cells.run("SIZE = 2")
     table = study.table()
     assert (made, table[table.metric == "mine"].value.iloc[0]) == ([1, 1], 0)
-    study.run(executor="inline", redo="quality")
+    study.run(executor="inline", redo="classify")
     assert made == [1, 1, 1]
 
 

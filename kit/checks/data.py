@@ -173,7 +173,8 @@ def _derived(entry: Entry) -> str:
     """Derives rows of two variants."""
     reads, about = entry.traits["reads"], {"seed": 0, "split": "test", "value": 0.5, "n": 4}
     rows = [row(variant=name, metric=each, **about) for name in "ab" for each in reads]
-    made = to_frame(derive([entry.name], rows, artifacts=(), again={}, lost={}))
+    nothing = {"artifacts": (), "samples": (), "baseline": None, "again": {}, "lost": {}}
+    made = to_frame(derive([entry.name], rows, **nothing))
     wrong = made[made["status"] == "error"]["note"]
     expect(wrong.empty, "".join(wrong[:1]))
     return f"reads {' and '.join(reads) or 'artifacts'}"

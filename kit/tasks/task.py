@@ -100,7 +100,9 @@ class Task:
         Raises:
             SpecError: no such split, one that holds nothing, or a limit below 1.
         """
-        if not len(self.data[check_split(self.ref, name)]):
+        if name not in self.data:
+            raise SpecError(suggest(name, self.data, f"split of task {self.ref.name}"))
+        if not len(self.data[name]):
             sizes = ", ".join(f"{key} {len(rows)}" for key, rows in self.data.items())
             raise SpecError(
                 f"split {name!r} of task {self.ref.name} is empty; items in each: {sizes}"

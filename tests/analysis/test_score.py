@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from statsmodels.stats.proportion import proportion_confint
 
-from kit import registry, results
+from kit import meaning, registry, results
 from kit.analysis.score import compare, missing, score
 from kit.analysis.statistics.influence import Ratio
 from kit.ref import Ref
@@ -174,7 +174,7 @@ def test_quantities(base: Variant) -> None:
         ("peak_bytes", "part=0", 101),
         ("peak_bytes", "part=1", 102),
     ]
-    assert {row["unit"] for row in rows} == {"bytes"} and results.higher_is_better(
+    assert {row["unit"] for row in rows} == {"bytes"} and meaning.higher_is_better(
         "disk_bytes"
     ) is False
     assert "different values" in score(saved("disk_bytes", "disk_bytes"))[0]["note"]

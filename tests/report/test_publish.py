@@ -26,7 +26,7 @@ class Made:
         return pd.DataFrame({"cpu": list(self._machines), "cores": 2}, index=index)
 
     def record(self):
-        run = {"measurement": {"ref": "quality"}}
+        run = {"measurement": {"ref": "classify"}}
         kept = {"run": run, "versions": {"architectures/majority": "1"}, "assets": {}, "built": {}}
         return {ids: {**kept, "seconds": 1.5} for ids in set(self.table()["run_id"])}
 

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from kit import build, registry
 from kit.checks import check
+from kit.kinds import register_artifact
 from kit.measurements import Quality
 from kit.measurements.bench import Raw
 from kit.ref import Ref
@@ -67,6 +68,11 @@ def greedy(runner: Any, *, tokens: int = 4) -> Raw:
     return Raw("generations", {"token": chosen.numpy()[0]})
 
 
+def generations() -> dict[str, np.ndarray]:
+    """Tokens that a model wrote."""
+    return {"token": np.arange(4)}
+
+
 def decoded(session: Session, ids: Tensor, count: int) -> Tensor:
     """Returns ids [b, t] and the `count` most likely ones after them."""
     scores, state = session.prefill(ids)
@@ -80,6 +86,7 @@ def decoded(session: Session, ids: Tensor, count: int) -> Tensor:
 def decoding(registries: None) -> None:
     """A runtime that decodes, and a measurement that needs one."""
     registry.register_runtime(gives=("forward", "decode"), version=1)(cached)
+    register_artifact(record="token", columns=("token",))(generations)
     registry.register_measurement(
         where="worker", artifacts=("generations",), needs=("decode",), version=1
     )(greedy)
