@@ -20,7 +20,7 @@ _SHOWN = {
     "schemes": ("form", "simulated", "runtimes"),
     "exporters": ("source", "target"),
     "runtimes": ("form", "gives"),
-    "measurements": ("where", "artifacts", "needs"),
+    "measurements": ("where", "artifacts"),
     "metrics": ("artifacts", "unit", "higher_is_better"),
     "corruptions": ("modality", "rule"),
     "artifacts": ("record", "columns", "metrics"),

@@ -32,7 +32,7 @@ def test_a_definition_asks_for_what_it_measures(toys: Ref, monkeypatch: pytest.M
         """The highest of some calls."""
         raise NotImplementedError
 
-    assert peak("toys") == Ref("peak", task=toys, split="test", calls=2, warm=False)
+    assert peak("toys") == Ref("peak", task=toys, calls=2)
     assert peak(task=toys, calls=7).args["calls"] == 7
     monkeypatch.setenv(presets.VARIABLE, "full")
     assert peak(toys).args["calls"] == 200

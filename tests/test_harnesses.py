@@ -9,6 +9,7 @@ import kit
 from kit import roles
 from kit.analysis.noise_floor import repeats
 from kit.ref import Ref
+from kit.roles import compared
 from kit.spec import Variant
 from kit.values import SpecError
 
@@ -39,13 +40,14 @@ def test_a_shift_study_has_every_split_and_null_models_untimed(toys: Ref) -> Non
         kit.evaluate_shift([base], tasks=[toys], baseline=base.replace(schemes=["w4"]))
 
 
-def test_features_are_asked_of_all_variants_so_that_they_are_paired(toys: Ref) -> None:
+def test_features_are_kept_where_there_are_any_and_part_nothing_that_is_compared(toys: Ref) -> None:
     base = toy_variant(toys)
-    study = kit.evaluate_shift(
-        [base, base.replace(runtime="onnx")], [toys], base, features=True, corruptions=["typos"]
-    )
-    asked = [r.measurement.args for r in study.runs if r.measurement.name == "classify"]
-    assert all(args["features"] for args in asked)
+    others = [base.replace(schemes=["w4"]), base.replace(runtime="onnx")]
+    for features, keeping in ((False, {"base"}), (True, {"base", "base w4"})):
+        study = kit.evaluate_shift([base, *others], [toys], base, features=features)
+        asked = [run.measurement for run in study.runs]
+        assert {r.variant.name for r in study.runs if r.measurement.args["features"]} == keeping
+        assert len({compared(ask) for ask in asked}) < len(set(asked))
 
 
 def _batch(run: kit.Run) -> int | None:

@@ -16,6 +16,7 @@ from helpers import Cells
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from kit.measurements import Latency
 from kit.ref import FrozenDict, Ref, Spec, content_hash, freeze, to_json
 from kit.spec import Budget, Run, Training, Variant, from_json
 from kit.values import SpecError
@@ -259,7 +260,7 @@ def test_a_run_is_read_back_from_json(
     variant = base.replace(schemes=[scheme], runtime=runtime)
     for asked in (
         Ref("classify", task="toys", limit=limit),
-        Ref("latency", task="toys", against=base),
+        Latency("toys", against=base),
     ):
         run = Run(variant, asked)
         again = from_json(json.loads(json.dumps(to_json(run))))
