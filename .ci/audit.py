@@ -20,7 +20,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from kit.environment import cache_root
+from kit.machine.environment import cache_root
 
 LOCK = Path(__file__).parents[1] / "requirements.lock"
 SECONDS = 60.0

@@ -17,7 +17,7 @@ from benchmarks.groups import groups
 from benchmarks.machine import memory, policies
 from benchmarks.package import analysis, imports, size
 from benchmarks.work import scaling, timing
-from kit.values import suggest
+from kit.spec.checking import suggest
 
 EACH = (size, imports, analysis, coverage, groups, engine, scaling, timing, memory, policies)
 ALL = {each.__name__: each for each in EACH}

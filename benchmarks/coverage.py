@@ -13,9 +13,9 @@ from scipy.special import ndtr, ndtri
 
 from benchmarks.common import Figure
 from benchmarks.worlds import STEEP, Draw, World, mean_nll, nll
+from kit.analysis.findings.reweight import reweighted
 from kit.analysis.metrics.classification import macro_f1
 from kit.analysis.paired import Change, change
-from kit.analysis.reweight import reweighted
 from kit.analysis.statistics.clusters import Array
 from kit.analysis.statistics.influence import Ratio
 from kit.analysis.statistics.intervals import Interval, resampled, skewed, smooth, wilson

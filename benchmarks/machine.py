@@ -12,11 +12,13 @@ from unittest import mock
 
 import kit
 from benchmarks.common import Figure, fresh_store
-from kit import build, environment, tasks
-from kit.busyness import busy
-from kit.measurements.bench import Bench
+from kit import tasks
+from kit.build import build
+from kit.machine import environment
+from kit.machine.load import busy
+from kit.machine.workers import Worker
+from kit.measurements.interface import Bench
 from kit.measurements.timer import Call, Timer
-from kit.workers import Worker
 
 CHOICES: dict[str, dict[str, str]] = {
     "as it comes (what kit does)": {},

@@ -47,7 +47,7 @@ def million() -> tuple[float, float, float]:
 
     import kit
     from kit.analysis.score import compare, score
-    from kit.store import Artifact
+    from kit.store.store import Artifact
 
     rng = np.random.default_rng(0)
     label = rng.integers(0, 2, ITEMS)
@@ -74,7 +74,7 @@ def beside_a_loop() -> tuple[float, float]:
 
     import kit
     from kit.analysis.score import score
-    from kit.store import Artifact
+    from kit.store.store import Artifact
 
     rng, n = np.random.default_rng(0), 10_000
     label = rng.integers(0, 2, n)

@@ -7,8 +7,8 @@ from statistics import median
 
 import kit
 from benchmarks.common import Figure, fresh_store, seconds, texts
-from kit import store
 from kit.measurements.pairs import SIDES
+from kit.store import store
 
 TURNS, LAUNCHES, TIMED = 2, 8, 1.0
 

@@ -17,11 +17,11 @@ for _name in ("ORT_DISABLE_TELEMETRY", "ORT_TELEMETRY_DISABLED"):
     os.environ.setdefault(_name, "1")
 
 _HOMES = {
-    "kit.values": ("SpecError", "Undefined"),
-    "kit.ref": ("Ref",),
-    "kit.spec": ("Budget", "Run", "Training", "Variant"),
-    "kit.kinds": ("Quantity", "register_artifact"),
-    "kit.registry": (
+    "kit.spec.checking": ("SpecError", "Undefined"),
+    "kit.spec.ref": ("Ref",),
+    "kit.spec.spec": ("Budget", "Run", "Training", "Variant"),
+    "kit.spec.kinds": ("Quantity", "register_artifact"),
+    "kit.spec.registry": (
         "register_architecture",
         "register_corruption",
         "register_exporter",
@@ -33,9 +33,9 @@ _HOMES = {
         "register_task",
     ),
     "kit.corruptions": ("CorruptionRef", "Severity", "corrupted_examples"),
-    "kit.roles": ("Axis", "Rounding", "TaskRef"),
+    "kit.spec.roles": ("Axis", "Rounding", "TaskRef"),
     "kit.tasks.own": ("task_from_frame", "task_from_text"),
-    "kit.measurements.bench": ("Raw", "Split"),
+    "kit.measurements.interface": ("Raw", "Split"),
     "kit.compression.rounding": ("map_linear_weights",),
     "kit.compression.stored": ("Compressed",),
     "kit.measurements": (
@@ -48,9 +48,9 @@ _HOMES = {
         "SelfTest",
     ),
     "kit.presets": ("Preset",),
-    "kit.study": ("Study",),
-    "kit.variants": ("classifier",),
-    "kit.harnesses": (
+    "kit.study.study": ("Study",),
+    "kit.study.variants": ("classifier",),
+    "kit.study.harnesses": (
         "compare_architectures",
         "evaluate_shift",
         "sweep_quantization",
@@ -58,11 +58,11 @@ _HOMES = {
     "kit.checks": ("check",),
     "kit.analysis.adapters": ("as_evaluate", "from_evaluate", "from_torchmetrics"),
     "kit.analysis.derived": ("key_of",),
-    "kit.analysis.inferiority": ("non_inferior",),
-    "kit.analysis.recommend": ("recommend",),
-    "kit.analysis.reweight": ("at_shares",),
-    "kit.analysis.trends": ("loss_with_distance", "on_the_line"),
-    "kit.meaning": ("expand", "load"),
+    "kit.report.verdict.inferiority": ("non_inferior",),
+    "kit.report.verdict.recommend": ("recommend",),
+    "kit.analysis.findings.reweight": ("at_shares",),
+    "kit.analysis.findings.trends": ("loss_with_distance", "on_the_line"),
+    "kit.store.meaning": ("expand", "load"),
     "kit.report.placeholders": ("placeholder",),
     "kit.report.publish": ("publish",),
     "kit.report.summary": ("summary",),

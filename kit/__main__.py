@@ -1,5 +1,5 @@
 """`python -m kit` is the same as `kit`."""
 
-from kit.cli import app
+from kit.cli.main import app
 
 app(prog_name="kit")

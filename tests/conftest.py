@@ -12,8 +12,8 @@ os.environ.setdefault("TQDM_DISABLE", "1")
 import pytest
 from helpers import Cells, restored, toy_task
 
-from kit import registry
-from kit.ref import Ref
+from kit.spec import registry
+from kit.spec.ref import Ref
 
 
 @pytest.fixture(scope="session", autouse=True)

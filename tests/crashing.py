@@ -18,9 +18,10 @@ import numpy as np
 from helpers import toy_rule, toy_task
 
 import kit
-from kit import registry, store
-from kit.kinds import Quantity
-from kit.measurements.bench import Raw
+from kit.measurements.interface import Raw
+from kit.spec import registry
+from kit.spec.kinds import Quantity
+from kit.store import store
 
 RATE: dict[str, Any] = {"artifacts": ("quantities",), "quantities": {"rate": Quantity("1", None)}}
 

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from kit import registry
-from kit.ref import Ref
-from kit.spec import Budget, Training, Variant
+from kit.spec import registry
+from kit.spec.ref import Ref
+from kit.spec.spec import Budget, Training, Variant
 
 if TYPE_CHECKING:
     from torch import nn

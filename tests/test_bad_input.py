@@ -16,9 +16,9 @@ import pytest
 from helpers import toy_texts, toy_variant
 
 import kit
-from kit import registry
-from kit.ref import Ref
-from kit.spec import Budget, Run, Training, Variant
+from kit.spec import registry
+from kit.spec.ref import Ref
+from kit.spec.spec import Budget, Run, Training, Variant
 
 pytestmark = pytest.mark.usefixtures("registries", "fresh_store")
 

@@ -12,8 +12,9 @@ import torch
 from torch import nn
 
 import kit
-from kit import registry, store
-from kit.values import SpecError
+from kit.spec import registry
+from kit.spec.checking import SpecError
+from kit.store import store
 
 pytestmark = pytest.mark.usefixtures("registries")
 

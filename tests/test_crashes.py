@@ -19,7 +19,7 @@ import psutil
 import pytest
 from jupyter_client.manager import KernelManager
 
-from kit.kernel import _ThisPython
+from kit.study.notebook import _ThisPython
 
 HERE = Path(__file__).parent
 SCRIPT = str(HERE / "crashing.py")
@@ -83,7 +83,7 @@ def users_of(folder: Path) -> list[int]:
 DISK = """
 import pathlib, subprocess, sys
 import crashing
-from kit import store
+from kit.store import store
 
 place = pathlib.Path(sys.argv[1])
 study = crashing.make("disk", [1, 2])

@@ -14,8 +14,9 @@ import pytest
 from helpers import Cells
 
 import kit
-from kit import registry, store
-from kit.values import SpecError
+from kit.spec import registry
+from kit.spec.checking import SpecError
+from kit.store import store
 
 PAGE = Path(__file__).parents[1] / "CONTRIBUTING.md"
 SNIPPETS = re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), flags=re.DOTALL)

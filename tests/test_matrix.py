@@ -21,13 +21,13 @@ from tiny_models import LABELS, MODELS, Head, has
 
 import kit
 from kit import tasks
+from kit.build.runner import Runner
+from kit.build.steps import steps
+from kit.build.verify import verify
 from kit.measurements import Quality
-from kit.ref import Ref
-from kit.runner import Runner
-from kit.spec import Variant
-from kit.steps import steps
-from kit.values import SpecError, Undefined
-from kit.verify import verify
+from kit.spec.checking import SpecError, Undefined
+from kit.spec.ref import Ref
+from kit.spec.spec import Variant
 
 FULL = os.environ.get("KIT_MATRIX") == "full"
 SHORT = ("bert", "roberta", "deberta-v2", "xlnet", "fnet", "t5", "gpt2", "mixtral")

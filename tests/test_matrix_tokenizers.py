@@ -18,9 +18,9 @@ from reading import KINDS, SENTENCES, save_trained
 from tiny_models import LABELS
 
 import kit
-from kit.ref import Ref
-from kit.runner import Runner
-from kit.spec import Variant
+from kit.build.runner import Runner
+from kit.spec.ref import Ref
+from kit.spec.spec import Variant
 
 POSITIONS = 512
 SETTINGS = {

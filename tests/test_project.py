@@ -161,9 +161,9 @@ def test_the_pre_commit_hooks_and_make_lint_run_the_same_tools():
 
 
 def test_the_readme_shows_the_numbers_that_are_published() -> None:
-    from kit import results
     from kit.report.placeholders import fill_markdown, names_in
     from kit.report.publish import verdict_of
+    from kit.store import results
 
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     assert names_in(text) >= {"02_sentiment", "03_architectures"}

@@ -11,7 +11,9 @@ from pathlib import Path
 
 from benchmarks.chaos import page
 from benchmarks.chaos.bench import KILLS, Bench
-from kit import disk, environment, presets, store
+from kit.machine import environment
+from kit.spec import presets
+from kit.store import disk, store
 
 
 def main() -> str:

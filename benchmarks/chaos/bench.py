@@ -16,8 +16,9 @@ from tqdm import tqdm
 from benchmarks.chaos.episodes import Failed, Undisturbed, Work, episode, kill, undisturbed
 from benchmarks.chaos.place import Place, processes
 from benchmarks.common import ROOT
-from kit import environment, store
-from kit.ref import content_hash
+from kit.machine import environment
+from kit.spec.ref import content_hash
+from kit.store import store
 
 KILLS = {"smoke": 3, "default": 200, "full": 1000}
 """By preset, over all targets."""
@@ -30,7 +31,7 @@ _TABLE = ["99_victim"]
 WORKS = {
     "driver": Work(_VICTIM, tables=_TABLE),
     "publish": Work(_VICTIM, after="publishing", tables=_TABLE),
-    "fetch": Work([["-c", f"from kit import assets; assets.fetch({ASSET!r})"]]),
+    "fetch": Work([["-c", f"from kit.assets import assets; assets.fetch({ASSET!r})"]]),
     "build": Work(_VICTIM, whom="all", share=0.4, tables=_TABLE),
     "worker": Work(_VICTIM, whom="worker", tables=_TABLE),
     "study": Work([["-m", "kit", "run", n] for n in NOTEBOOKS], "any", tables=NOTEBOOKS, kills=5),

@@ -19,7 +19,7 @@ import pandas as pd
 import psutil
 
 from benchmarks.chaos.place import Place, Process, Watch, compared, held_locks, processes, strays
-from kit import results
+from kit.store import results
 
 LIMIT = 900.0
 """Seconds after which a try is given up."""

@@ -13,10 +13,10 @@ from matplotlib.ticker import MaxNLocator
 from benchmarks.chaos.bench import Episode
 from benchmarks.chaos.episodes import COUNTS
 from benchmarks.common import markdown
-from kit import results
 from kit.report.publish import escape, results_folder
 from kit.report.style import COLOURS, STYLE, render
-from kit.store import write_bytes, write_text
+from kit.store import results
+from kit.store.store import write_bytes, write_text
 
 NAME = "91_chaos"
 MOST_NAMED = 10

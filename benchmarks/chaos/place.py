@@ -18,9 +18,9 @@ import psutil
 from filelock import FileLock, Timeout
 
 from benchmarks.common import ROOT
-from kit import results
-from kit.kinds import TASKS
-from kit.registry import counted, metrics
+from kit.spec.kinds import TASKS
+from kit.spec.registry import counted, metrics
+from kit.store import results
 
 GRACE = 2.5
 """Seconds after a kill of the driver in which its workers have to end by themselves."""

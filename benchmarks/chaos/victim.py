@@ -9,9 +9,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import kit
-from kit import assets, registry
-from kit.ref import Ref
-from kit.spec import Budget, Training, Variant
+from kit.assets import assets
+from kit.spec import registry
+from kit.spec.ref import Ref
+from kit.spec.spec import Budget, Training, Variant
 from kit.tasks.own import task_from_frame
 from kit.tasks.sentiment import FILES, read_domain
 
@@ -26,7 +27,7 @@ def tiny_encoder(vocab_size: int, *, width: int = 32) -> nn.Module:
     """Hidden states of an embedding and a linear layer, [b, t, width]."""
     import torch
 
-    from kit.architectures import loop
+    from kit.training import loop
 
     loop.CHECKPOINT_SECONDS = CHECKPOINT_SECONDS
 

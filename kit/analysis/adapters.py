@@ -15,11 +15,11 @@ import numpy as np
 
 from kit.analysis.evaluate import estimates
 from kit.analysis.statistics.clusters import Array
-from kit.kinds import CLASSES, log_softmax
-from kit.ref import content_hash
-from kit.registry import metrics
-from kit.source import source_hash
-from kit.values import SpecError, suggest
+from kit.spec.checking import SpecError, suggest
+from kit.spec.definition_hash import source_hash
+from kit.spec.kinds import CLASSES, log_softmax
+from kit.spec.ref import content_hash
+from kit.spec.registry import metrics
 
 if TYPE_CHECKING:
     from evaluate import Metric

@@ -9,9 +9,9 @@ import numpy as np
 
 from kit.analysis.metrics.classification import decided
 from kit.analysis.statistics.clusters import Array
-from kit.kinds import log_softmax
-from kit.store import Artifact
-from kit.values import SpecError
+from kit.spec.checking import SpecError
+from kit.spec.kinds import log_softmax
+from kit.store.store import Artifact
 
 
 class Answers(NamedTuple):

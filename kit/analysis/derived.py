@@ -11,10 +11,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from kit.analysis.rows import Row
-from kit.entries import positional
-from kit.registry import ROWS, Entry, metrics
-from kit.results import KEY, row
-from kit.values import Undefined
+from kit.spec.checking import Undefined
+from kit.spec.entries import positional
+from kit.spec.registry import ROWS, Entry, metrics
+from kit.store.results import KEY, row
 
 _OF_VARIANT = ("variant", "architecture", "schemes", "runtime", "seed")
 
@@ -31,7 +31,7 @@ def derive(names: Sequence[str], rows: Sequence[Row], **study: Any) -> list[Row]
         names: of metrics, derivations among them.
         rows: of single runs and comparisons.
         **study: what derivations that read no rows ask for by name: `artifacts`, `samples`,
-            `baseline`, `again` and `lost` (see `kit.analysis.noise_floor`).
+            `baseline`, `again` and `lost` (see `kit.analysis.findings.noise_floor`).
     """
     made: list[Row] = []
     for entry in map(metrics.get, names):

@@ -3,7 +3,7 @@
 What a metric gets is told by the names of its parameters, never by its own name:
 
 - a column of the artifact, or one derived from them (`probabilities`);
-- with `clean_`, `test_` or `validation_` before it the column of another run, `kit.kinds.ROLES`;
+- with `clean_`, `test_` or `validation_` before it the column of another run (`kinds.ROLES`);
 - `labels`: the names of what `logits` has a column of;
 - `fitted`: what `register_metric(fit=...)` made of the validation split.
 
@@ -30,10 +30,10 @@ from kit.analysis.sample import Sample
 from kit.analysis.statistics.clusters import Array
 from kit.analysis.statistics.influence import Influence, Ratio
 from kit.analysis.statistics.intervals import Bounded, Interval
-from kit.registry import Entry, artifacts, measurements, metrics, wanted
-from kit.results import condition, parse_condition
-from kit.store import Artifact
-from kit.values import Undefined
+from kit.spec.checking import Undefined
+from kit.spec.registry import Entry, artifacts, measurements, metrics, wanted
+from kit.store.results import condition, parse_condition
+from kit.store.store import Artifact
 
 __all__ = ["Estimate", "Sample", "applicable", "evaluate"]
 

@@ -16,8 +16,8 @@ from kit.analysis.rows import Row, change_row, interval_of, row_of
 from kit.analysis.sample import Sample
 from kit.analysis.statistics.clusters import Array, Clusters
 from kit.analysis.statistics.intervals import Interval
-from kit.meaning import join_name
-from kit.registry import Entry
+from kit.spec.registry import Entry
+from kit.store.meaning import join_name
 
 SMALLEST_GROUP, MOST_GROUPS = 20, 20
 """Items below which a group is too small to be a row, and rows that one group column may give."""

@@ -14,9 +14,9 @@ import numpy as np
 
 from kit.analysis.sample import VALIDATION, Sample
 from kit.analysis.statistics.clusters import Array
-from kit.kinds import ROLES
-from kit.registry import Entry, artifacts
-from kit.values import Undefined
+from kit.spec.checking import Undefined
+from kit.spec.kinds import ROLES
+from kit.spec.registry import Entry, artifacts
 
 OOD, FITTED, LABELS = "ood", "fitted", "labels"
 Columns = Mapping[str, Array]

@@ -14,10 +14,10 @@ from kit.analysis.evaluate import Estimate
 from kit.analysis.sample import Sample
 from kit.analysis.statistics.clusters import Array, Clusters
 from kit.analysis.statistics.intervals import ALONE, Interval, t_quantile, t_test
-from kit.meaning import is_shifted
-from kit.registry import Entry
-from kit.store import Artifact
-from kit.values import SpecError, Undefined
+from kit.spec.checking import SpecError, Undefined
+from kit.spec.registry import Entry
+from kit.store.meaning import is_shifted
+from kit.store.store import Artifact
 
 Estimates = Mapping[int, tuple[Sample, list[Estimate]]]
 """Of one variant, metric and measurement, by seed."""

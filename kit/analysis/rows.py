@@ -17,11 +17,11 @@ from kit.analysis.statistics import intervals
 from kit.analysis.statistics.clusters import Array
 from kit.analysis.statistics.intervals import Interval
 from kit.analysis.statistics.launches import launches
-from kit.ref import content_hash
-from kit.registry import Entry
-from kit.results import row
-from kit.roles import data
-from kit.spec import Run, Variant
+from kit.spec.ref import content_hash
+from kit.spec.registry import Entry
+from kit.spec.roles import data
+from kit.spec.spec import Run, Variant
+from kit.store.results import row
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -6,7 +6,7 @@ are.
 
 - `validation`: the validation split in distribution; what `register_metric(fit=...)` reads.
 - `ood`: the validation parts of the task's shifts, concatenated; parameters `ood_*` of a fit.
-- `clean`: of a run on a shifted copy (`kit.roles.Axis`), the same split as it is.
+- `clean`: of a run on a shifted copy (`kit.spec.roles.Axis`), the same split as it is.
 - `test`: of a shift, the test split (of a shift's validation part, the validation split).
 
 All are of the same variant, seed, task and other arguments of the measurement. The validation split
@@ -22,14 +22,14 @@ from typing import Any
 
 import numpy as np
 
-from kit import registry
 from kit.analysis.statistics.clusters import Array, Clusters
-from kit.ref import Ref
-from kit.results import condition
-from kit.roles import data, on_split, shift_parts, shifted_by
-from kit.spec import Run
-from kit.store import Artifact
-from kit.values import Undefined, suggest
+from kit.spec import registry
+from kit.spec.checking import Undefined, suggest
+from kit.spec.ref import Ref
+from kit.spec.roles import data, on_split, shift_parts, shifted_by
+from kit.spec.spec import Run
+from kit.store.results import condition
+from kit.store.store import Artifact
 
 VALIDATION = "validation"
 

@@ -16,13 +16,13 @@ from kit.analysis.rows import Row, change_row, interval_of, row_of
 from kit.analysis.sample import Sample
 from kit.analysis.statistics.clusters import Clusters
 from kit.analysis.statistics.intervals import Interval, robust
-from kit.meaning import join_name
-from kit.ref import content_hash
-from kit.registry import Entry, wanted
-from kit.results import condition, parse_condition
-from kit.roles import compared
-from kit.spec import Variant
-from kit.store import Artifact
+from kit.spec.ref import content_hash
+from kit.spec.registry import Entry, wanted
+from kit.spec.roles import compared
+from kit.spec.spec import Variant
+from kit.store.meaning import join_name
+from kit.store.results import condition, parse_condition
+from kit.store.store import Artifact
 
 Names = Sequence[str] | None
 

@@ -10,7 +10,7 @@ import numpy as np
 from kit.analysis.metrics.timing import launch_ratios, median_error
 from kit.analysis.statistics.clusters import Array
 from kit.analysis.statistics.launches import second_stage
-from kit.busyness import MIN_ROUNDS
+from kit.machine.load import MIN_ROUNDS
 
 MOST_AGAIN = 1.5
 """Times the launches that are asked for, on a machine that others keep busy."""

@@ -15,12 +15,12 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from kit import registry
 from kit.architectures.matrices import embeddings, matrices
 from kit.architectures.preprocessing import positions
-from kit.ref import Ref
-from kit.spec import Budget
-from kit.values import SpecError, Undefined
+from kit.spec import registry
+from kit.spec.checking import SpecError, Undefined
+from kit.spec.ref import Ref
+from kit.spec.spec import Budget
 
 if TYPE_CHECKING:
     from torch import nn

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Field
 
-from kit.quiet import import_quietly
-from kit.registry import register_architecture
+from kit.machine.quiet import import_quietly
+from kit.spec.registry import register_architecture
 
 if TYPE_CHECKING:
     from torch import nn
@@ -188,7 +188,7 @@ def cache_bytes(config: Any, context: int, itemsize: int = 4) -> int:
     Raises:
         Undefined: a kind of layer whose state the kit does not know.
     """
-    from kit.values import Undefined
+    from kit.spec.checking import Undefined
 
     heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
     size = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads

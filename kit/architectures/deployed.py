@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any
 from kit.architectures.folder import config_folder
 from kit.architectures.pretrained import UNLIMITED
 from kit.architectures.tokenizers import HFTokenizer, pad
-from kit.quiet import import_quietly
-from kit.values import SpecError, reason, shown
+from kit.machine.quiet import import_quietly
+from kit.spec.checking import SpecError, reason, shown
 
 if TYPE_CHECKING:
     from torch import Tensor

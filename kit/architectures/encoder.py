@@ -8,8 +8,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from kit.architectures.tokenizers import HFTokenizer
-from kit.quiet import import_quietly
-from kit.registry import register_architecture
+from kit.machine.quiet import import_quietly
+from kit.spec.registry import register_architecture
 
 if TYPE_CHECKING:
     from torch import nn
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 def minilm_tokenizer() -> HFTokenizer:
     """Returns the WordPiece tokenizer that lies beside MiniLM's weights."""
-    from kit import assets
+    from kit.assets import assets
 
     return HFTokenizer(assets.path("minilm"))
 
@@ -32,7 +32,7 @@ def minilm() -> nn.Module:
     from safetensors.torch import load_file
     from transformers import BertConfig, BertModel
 
-    from kit import assets
+    from kit.assets import assets
 
     folder = assets.path("minilm")
     config = BertConfig.from_pretrained(folder, attn_implementation="sdpa")

@@ -12,9 +12,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from kit import store
-from kit.ref import Located, content_hash
-from kit.values import SpecError, read_object, shown
+from kit.spec.checking import SpecError, read_object, shown
+from kit.spec.ref import Located, content_hash
+from kit.store import store
 
 READ = ("*.json", "*.safetensors", "*.txt", "*.model", "*.tiktoken", "*_model*.bin")
 """Files of a model: weights, configuration, tokenizer, adapter."""

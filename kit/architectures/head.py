@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from kit.values import SpecError, shown
+from kit.spec.checking import SpecError, shown
 
 if TYPE_CHECKING:
     from kit.tasks.task import Task

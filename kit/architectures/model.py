@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from kit import registry
 from kit.architectures.deployed import DeployedTexts
 from kit.architectures.head import Head, head_of
 from kit.architectures.preprocessing import Images, Preprocessor, Texts
 from kit.architectures.tokenizers import ByteTokenizer, HFTokenizer, Tokenizer
-from kit.entries import call, positional
-from kit.kinds import TASKS
-from kit.ref import Ref
-from kit.values import SpecError
+from kit.spec import registry
+from kit.spec.checking import SpecError
+from kit.spec.entries import call, positional
+from kit.spec.kinds import TASKS
+from kit.spec.ref import Ref
 
 if TYPE_CHECKING:
     from torch import nn

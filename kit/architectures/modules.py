@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from kit.architectures.outputs import hidden, logits
-from kit.values import Undefined
+from kit.spec.checking import Undefined
 
 
 class Headed(nn.Module):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from kit.values import SpecError
+from kit.spec.checking import SpecError
 
 if TYPE_CHECKING:
     from torch import Tensor

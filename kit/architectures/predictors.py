@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from kit.registry import register_architecture
-from kit.values import SpecError
+from kit.spec.checking import SpecError
+from kit.spec.registry import register_architecture
 
 if TYPE_CHECKING:
     from datasets import Dataset

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from kit.architectures.tokenizers import Tokenizer, pad
+from kit.spec.checking import SpecError, Undefined
 from kit.tasks.prepare import pixels
-from kit.values import SpecError, Undefined
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -27,9 +27,9 @@ from kit.architectures.folder import (
     read_config,
     tokenizer_folder,
 )
-from kit.quiet import import_quietly
-from kit.registry import register_architecture
-from kit.values import SpecError, read_object, reason, shown
+from kit.machine.quiet import import_quietly
+from kit.spec.checking import SpecError, read_object, reason, shown
+from kit.spec.registry import register_architecture
 
 if TYPE_CHECKING:
     import numpy as np
@@ -64,7 +64,7 @@ def pretrained(
     """A saved causal language model or sequence classifier; `hf:SOURCE` is short for it.
 
     It answers as transformers' own model and tokenizer do of each text alone; before a number
-    counts, the two are compared (`kit.verify`).
+    counts, the two are compared (`kit.build.verify`).
 
     Args:
         source: a folder that `save_pretrained` wrote, or `organization/name` on the model hub,

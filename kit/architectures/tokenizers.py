@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from kit.architectures.folder import TOKENIZER_FILES
-from kit.values import SpecError, reason
+from kit.spec.checking import SpecError, reason
 
 if TYPE_CHECKING:
     import torch

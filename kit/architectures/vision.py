@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
 
-from kit.quiet import import_quietly
-from kit.registry import register_architecture
+from kit.machine.quiet import import_quietly
+from kit.spec.registry import register_architecture
 
 if TYPE_CHECKING:
     from torch import nn

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from kit.checks import corruptions, data, models, tiny
-from kit.ref import Ref
-from kit.registry import REGISTRIES, Entry
-from kit.values import SpecError, Undefined, suggest
+from kit.spec.checking import SpecError, Undefined, suggest
+from kit.spec.ref import Ref
+from kit.spec.registry import REGISTRIES, Entry
 
 __all__ = ["Check", "check"]
 

@@ -9,13 +9,13 @@ from typing import Any
 
 import numpy as np
 
-from kit import registry
 from kit.checks.tiny import Test, expect
 from kit.corruptions import SEVERITIES, corrupted
 from kit.corruptions.words import kept
-from kit.entries import Entry
-from kit.ref import Ref
-from kit.values import SpecError, shown
+from kit.spec import registry
+from kit.spec.checking import SpecError, shown
+from kit.spec.entries import Entry
+from kit.spec.ref import Ref
 
 SENTENCES = (
     "The plot wasn't dull, and never slow; I loved nearly everything about it!",

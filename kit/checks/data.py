@@ -9,24 +9,26 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from kit import registry, store, tasks
+from kit import tasks
 from kit.analysis.derived import derive
 from kit.analysis.evaluate import evaluate
 from kit.analysis.inputs import FITTED, LABELS, Source, needs, required, role_of
 from kit.analysis.sample import Sample
-from kit.asking import filled
 from kit.checks.tiny import IMAGES, REVIEWS, TEXTS, Broken, Test, expect, variants
-from kit.entries import Entry
-from kit.ref import Ref
-from kit.results import row, to_frame
-from kit.spec import Run, Variant
+from kit.spec import registry
+from kit.spec.asking import filled
+from kit.spec.checking import SpecError, Undefined
+from kit.spec.entries import Entry
+from kit.spec.ref import Ref
+from kit.spec.spec import Run, Variant
+from kit.store import store
+from kit.store.results import row, to_frame
 from kit.tasks.prepare import Prepared
 from kit.tasks.splits import check as check_splits
 from kit.tasks.splits import fingerprint, finished
-from kit.values import SpecError, Undefined
 
 if TYPE_CHECKING:
-    from kit.measurements.bench import Raw
+    from kit.measurements.interface import Raw
 
 MOST_ITEMS = 2000
 """A task with more is not prepared a second time, which may take a minute."""
@@ -148,8 +150,8 @@ def measured(entry: Entry, ref: Ref) -> tuple[list[Raw], list[Exception]]:
 
 def _measure(entry: Entry, run: Run) -> Raw:
     from kit.analysis.stopping import Stopping
-    from kit.measurements.bench import Bench, Driver
-    from kit.workers import inline
+    from kit.machine.workers import inline
+    from kit.measurements.interface import Bench, Driver
 
     if entry.traits["where"] != "driver":
         return Bench().measure(run)
@@ -173,7 +175,13 @@ def _derived(entry: Entry) -> str:
     """Derives rows of two variants."""
     reads, about = entry.traits["reads"], {"seed": 0, "split": "test", "value": 0.5, "n": 4}
     rows = [row(variant=name, metric=each, **about) for name in "ab" for each in reads]
-    nothing = {"artifacts": (), "samples": (), "baseline": None, "again": {}, "lost": {}}
+    nothing: dict[str, Any] = {
+        "artifacts": (),
+        "samples": (),
+        "baseline": None,
+        "again": {},
+        "lost": {},
+    }
     made = to_frame(derive([entry.name], rows, **nothing))
     wrong = made[made["status"] == "error"]["note"]
     expect(wrong.empty, "".join(wrong[:1]))

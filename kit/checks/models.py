@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from kit import registry, tasks
+from kit import tasks
 from kit.architectures.tokenizers import HFTokenizer
 from kit.checks.tiny import (
     IMAGES,
@@ -25,10 +25,11 @@ from kit.checks.tiny import (
     tiny_models,
 )
 from kit.compression.stored import Compressed
-from kit.entries import Entry, call, positional
-from kit.ref import Ref
 from kit.runtimes.session import Session, as_array, open_session
-from kit.values import SpecError
+from kit.spec import registry
+from kit.spec.checking import SpecError
+from kit.spec.entries import Entry, call, positional
+from kit.spec.ref import Ref
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -84,8 +85,8 @@ def pretrained(ref: Ref, task: Ref | None) -> Iterator[Test]:
     from kit.architectures.deployed import config_of, remarks
     from kit.architectures.folder import locate
     from kit.architectures.model import shell
-    from kit.spec import Variant
-    from kit.verify import verify
+    from kit.build.verify import verify
+    from kit.spec.spec import Variant
 
     data = None if task is None else tasks.load(task)
     model = shell(ref, data)
@@ -175,7 +176,7 @@ def _deterministic(make: Callable[..., Model]) -> None:
 
 
 def _causal(model: Model) -> None:
-    from kit.architectures.causality import peeks_ahead
+    from kit.training.causality import peeks_ahead
 
     assert model.tokenizer is not None
     if fault := peeks_ahead(model.module, model.tokenizer.vocab_size):

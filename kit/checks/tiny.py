@@ -11,11 +11,12 @@ from unittest import mock
 
 import numpy as np
 
-from kit import presets, registry, tasks
-from kit.entries import Entry
-from kit.quiet import import_quietly
-from kit.ref import Ref
-from kit.spec import Budget, Training, Variant
+from kit import tasks
+from kit.machine.quiet import import_quietly
+from kit.spec import presets, registry
+from kit.spec.entries import Entry
+from kit.spec.ref import Ref
+from kit.spec.spec import Budget, Training, Variant
 
 if TYPE_CHECKING:
     import pandas as pd

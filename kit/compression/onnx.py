@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kit.compression.stored import Stored, size_of
-from kit.registry import register_scheme
-from kit.values import SpecError, reason
+from kit.spec.checking import SpecError, reason
+from kit.spec.registry import register_scheme
 
 if TYPE_CHECKING:
     from onnx import NodeProto, TensorProto

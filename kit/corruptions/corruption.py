@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import numpy as np
 from pydantic import AfterValidator, Field, ValidationInfo
 
-from kit import registry, tasks
+from kit import tasks
 from kit.corruptions.words import kept
-from kit.ref import Ref, content_hash
-from kit.roles import Axis, task_before
-from kit.values import SpecError, shown
+from kit.spec import registry
+from kit.spec.checking import SpecError, shown
+from kit.spec.ref import Ref, content_hash
+from kit.spec.roles import Axis, task_before
 
 if TYPE_CHECKING:
     import datasets

@@ -35,7 +35,7 @@ def synonyms() -> dict[str, tuple[str, ...]]:
 
     Source: Princeton WordNet 3.0 (Miller 1995), asset `wordnet`.
     """
-    from kit import assets
+    from kit.assets import assets
 
     folder = assets.path("wordnet")
     uses, members = _uses(folder), _members(folder)

@@ -7,12 +7,12 @@ import json
 
 import numpy as np
 
-from kit import build
-from kit.kinds import Quantity
-from kit.measurements.bench import Positive, Raw
-from kit.registry import register_measurement
-from kit.runner import Runner, TorchRunner
-from kit.values import Undefined
+from kit.build import build
+from kit.build.runner import Runner, TorchRunner
+from kit.measurements.interface import Positive, Raw
+from kit.spec.checking import Undefined
+from kit.spec.kinds import Quantity
+from kit.spec.registry import register_measurement
 
 
 @register_measurement(

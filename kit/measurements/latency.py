@@ -9,26 +9,19 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field, SkipValidation, ValidationInfo
 
-from kit import build, tasks
-from kit.busyness import BUSY
+from kit import tasks
+from kit.build import build
+from kit.build.verify import verify
+from kit.machine.load import BUSY
 from kit.measurements import pairs
-from kit.measurements.bench import (
-    AllCores,
-    Bench,
-    Driver,
-    Length,
-    Positive,
-    Raw,
-    Split,
-)
+from kit.measurements.interface import AllCores, Bench, Driver, Length, Positive, Raw, Split
 from kit.measurements.timer import POOL, Call
-from kit.presets import Preset
-from kit.ref import Ref
-from kit.registry import register_measurement
-from kit.roles import TaskRef
-from kit.spec import Variant
-from kit.values import SpecError
-from kit.verify import verify
+from kit.spec.checking import SpecError
+from kit.spec.presets import Preset
+from kit.spec.ref import Ref
+from kit.spec.registry import register_measurement
+from kit.spec.roles import TaskRef
+from kit.spec.spec import Variant
 
 
 @dataclass(frozen=True)

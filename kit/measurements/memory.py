@@ -7,12 +7,12 @@ from pathlib import Path
 import numpy as np
 
 from kit import tasks
-from kit.kinds import Quantity
-from kit.measurements.bench import Positive, Raw, Split
-from kit.registry import register_measurement
-from kit.roles import TaskRef
-from kit.runner import Runner
-from kit.values import Undefined
+from kit.build.runner import Runner
+from kit.measurements.interface import Positive, Raw, Split
+from kit.spec.checking import Undefined
+from kit.spec.kinds import Quantity
+from kit.spec.registry import register_measurement
+from kit.spec.roles import TaskRef
 
 STATUS = Path("/proc/self/status")
 EXCLUDED = "without the libraries (their imports) and the system's file cache"

@@ -20,14 +20,15 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 import numpy as np
 from pydantic import Field
 
-from kit import environment, results
-from kit.busyness import BUSY_SHARE, MIN_ROUNDS, ForeignLoad, busy
-from kit.measurements.bench import Columns, Driver, Positive
+from kit.machine import environment
+from kit.machine.load import BUSY_SHARE, MIN_ROUNDS, ForeignLoad, busy
+from kit.measurements.interface import Columns, Driver, Positive
 from kit.measurements.timer import Call, Timer, Turn
-from kit.presets import Preset
-from kit.ref import Ref
-from kit.spec import Variant
-from kit.values import Undefined
+from kit.spec.checking import Undefined
+from kit.spec.presets import Preset
+from kit.spec.ref import Ref
+from kit.spec.spec import Variant
+from kit.store import results
 
 if TYPE_CHECKING:
     from kit.analysis.stopping import Stopping

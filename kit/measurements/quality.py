@@ -6,18 +6,20 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 
-from kit import build, registry, tasks
+from kit import tasks
+from kit.build import build
+from kit.build.runner import Padding, Runner
 from kit.corruptions import CorruptionRef, examples_of
-from kit.kinds import TASKS
-from kit.measurements.bench import Positive, Raw, Split, of_kind
+from kit.measurements.interface import Positive, Raw, Split, of_kind
 from kit.measurements.score_text import score_text
-from kit.presets import Preset
-from kit.ref import Ref
-from kit.registry import register_measurement
-from kit.roles import Kept, Rounding, TaskRef
-from kit.runner import Padding, Runner
+from kit.spec import registry
+from kit.spec.checking import SpecError
+from kit.spec.kinds import TASKS
+from kit.spec.presets import Preset
+from kit.spec.ref import Ref
+from kit.spec.registry import register_measurement
+from kit.spec.roles import Kept, Rounding, TaskRef
 from kit.tasks.task import Task
-from kit.values import SpecError
 
 if TYPE_CHECKING:
     from datasets import Dataset

@@ -8,14 +8,14 @@ from typing import Annotated
 import numpy as np
 
 from kit import tasks
+from kit.build.runner import Padding, Runner
 from kit.corruptions import CorruptionRef, examples_of
-from kit.measurements.bench import Positive, Raw, Split, of_kind
-from kit.presets import Preset
-from kit.progress import report
-from kit.registry import register_measurement
-from kit.roles import Rounding, TaskRef
-from kit.runner import Padding, Runner
-from kit.values import SpecError
+from kit.machine.progress import report
+from kit.measurements.interface import Positive, Raw, Split, of_kind
+from kit.spec.checking import SpecError
+from kit.spec.presets import Preset
+from kit.spec.registry import register_measurement
+from kit.spec.roles import Rounding, TaskRef
 
 
 @register_measurement(where="worker", artifacts=("tokens",), version=1, seconds=15.0)

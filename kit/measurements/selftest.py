@@ -9,11 +9,11 @@ from pydantic import Field
 
 from kit import tasks
 from kit.measurements import pairs
-from kit.measurements.bench import AllCores, Driver, Length, Positive, Raw, Split
+from kit.measurements.interface import AllCores, Driver, Length, Positive, Raw, Split
 from kit.measurements.timer import POOL, Call
-from kit.presets import Preset
-from kit.registry import register_measurement
-from kit.roles import TaskRef
+from kit.spec.presets import Preset
+from kit.spec.registry import register_measurement
+from kit.spec.roles import TaskRef
 
 
 def _guess(args: Mapping[str, Any]) -> float:

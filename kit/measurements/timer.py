@@ -9,11 +9,11 @@ from collections.abc import Callable, Sequence
 from statistics import median
 from typing import Any, NamedTuple
 
-from kit import registry
-from kit.busyness import ForeignLoad
-from kit.ref import Ref
-from kit.runner import Runner
-from kit.spec import Variant
+from kit.build.runner import Runner
+from kit.machine.load import ForeignLoad
+from kit.spec import registry
+from kit.spec.ref import Ref
+from kit.spec.spec import Variant
 
 TURN_SECONDS = 0.15
 SHORT_CALL_SECONDS = 0.05

@@ -8,9 +8,9 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from kit.analysis.rows import records
-from kit.meaning import PLACES, higher_is_better, split_name
 from kit.report import tables
 from kit.report.style import COLOURS, GREY, Figure, axis, dot, empty, label_below, shortened, styled
+from kit.store.meaning import PLACES, higher_is_better, split_name
 
 FAR = 5
 """Margins from zero at which the axis of changes ends at the latest."""

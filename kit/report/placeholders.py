@@ -24,9 +24,9 @@ from typing import Any
 import pandas as pd
 
 from kit.report.tables import number
-from kit.results import KEY, parse_condition
-from kit.roles import axes
-from kit.values import SpecError, suggest
+from kit.spec.checking import SpecError, suggest
+from kit.spec.roles import axes
+from kit.store.results import KEY, parse_condition
 
 _MARKDOWN = re.compile(r"<!--=\s*(.*?)\s*-->(.*?)<!--/-->", re.DOTALL)
 _BRACES = re.compile(r"\{\{\s*(.*?)\s*\}\}")

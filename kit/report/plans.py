@@ -7,8 +7,9 @@ from typing import Any
 
 import pandas as pd
 
-from kit import display, registry
 from kit.analysis.rows import records
+from kit.report import display
+from kit.spec import registry
 
 _REASONS = 6  # told below the table; the rows have them all
 _NAMES = 4  # of variants that one reason is told of

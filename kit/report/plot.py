@@ -14,7 +14,6 @@ import pandas as pd
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 from kit.analysis.rows import records
-from kit.meaning import PLACES, higher_is_better
 from kit.report import tables
 from kit.report.curve_plots import reliability, roc
 from kit.report.dots import changes, quality
@@ -31,6 +30,7 @@ from kit.report.style import (
     shortened,
     styled,
 )
+from kit.store.meaning import PLACES, higher_is_better
 
 __all__ = [
     "bits",

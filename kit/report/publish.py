@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import pandas as pd
 
-from kit import presets, results
 from kit.analysis.rows import records
 from kit.report import placeholders, tables
 from kit.report.record import write_record
 from kit.report.summary import summary
-from kit.store import project_root, write_bytes, write_text
-from kit.values import SpecError, shown
+from kit.spec import presets
+from kit.spec.checking import SpecError, shown
+from kit.store import results
+from kit.store.store import project_root, write_bytes, write_text
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -9,17 +9,17 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from kit import registry
-from kit.source import cells_hash
-from kit.store import project_root, write_text
-from kit.values import SpecError, refusal
+from kit.spec import registry
+from kit.spec.checking import SpecError, refusal
+from kit.spec.definition_hash import cells_hash
+from kit.store.store import project_root, write_text
 
 
 class RunRecord(BaseModel):
     """What is kept of one run.
 
     Attributes:
-        run: as JSON; `kit.spec.from_json` reads it.
+        run: as JSON; `kit.spec.spec.from_json` reads it.
         uses: `kind/name` of what is registered.
         assets: names of what it reads.
         built: `training`, `export`: the `folder` under `built/` and the `seconds` it took.
@@ -57,7 +57,7 @@ def write_record(path: Path, notebook: str, runs: Mapping[str, Mapping[str, Any]
     Args:
         path: of the record.
         notebook: its name without `.ipynb`.
-        runs: by their ids; see `kit.study.Study.record`.
+        runs: by their ids; see `kit.study.study.Study.record`.
     """
     versions = {key: version for each in runs.values() for key, version in each["versions"].items()}
     assets = {name: about for each in runs.values() for name, about in each["assets"].items()}

@@ -17,8 +17,8 @@ from matplotlib.figure import Figure as _Figure
 from matplotlib.text import Text
 from matplotlib.transforms import Bbox
 
-from kit.meaning import higher_is_better
 from kit.report.tables import words
+from kit.store.meaning import higher_is_better
 
 P = ParamSpec("P")
 PALETTE = seaborn.color_palette("colorblind").as_hex()

@@ -9,10 +9,11 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from kit import display, registry
 from kit.analysis.rows import records
-from kit.meaning import split_name
+from kit.report import display
 from kit.report.tables import apart, number, scaled, whole_splits, words
+from kit.spec import registry
+from kit.store.meaning import split_name
 
 HEADLINES = (
     *("accuracy", "accuracy_change", "bits_per_byte", "bits_per_byte_change"),

@@ -8,10 +8,10 @@ from collections.abc import Iterable, Sequence
 
 import pandas as pd
 
-from kit import registry
-from kit.meaning import PLACES, higher_is_better, is_shifted, place, split_name
-from kit.results import COLUMNS, parse_condition
-from kit.roles import axes
+from kit.spec import registry
+from kit.spec.roles import axes
+from kit.store.meaning import PLACES, higher_is_better, is_shifted, place, split_name
+from kit.store.results import COLUMNS, parse_condition
 
 _WORDS = {
     "cold_start_seconds": "cold start",

@@ -7,10 +7,10 @@ import os
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
-from kit.registry import register_runtime
 from kit.runtimes.failures import cause
-from kit.store import store_root
-from kit.values import Undefined
+from kit.spec.checking import Undefined
+from kit.spec.registry import register_runtime
+from kit.store.store import store_root
 
 if TYPE_CHECKING:
     from torch import Tensor, nn

@@ -9,7 +9,7 @@ import re
 import warnings
 from collections.abc import Iterator
 
-from kit.values import reason
+from kit.spec.checking import reason
 
 # colours, ONNX Runtime's code of the error and place in its source, and a last sentence that
 # announces what is left out

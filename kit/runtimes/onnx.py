@@ -6,9 +6,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kit.registry import register_exporter, register_runtime
 from kit.runtimes.failures import cause, quietly
-from kit.values import SpecError, Undefined, reason
+from kit.spec.checking import SpecError, Undefined, reason
+from kit.spec.registry import register_exporter, register_runtime
 
 if TYPE_CHECKING:
     import numpy as np

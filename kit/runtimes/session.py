@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import numpy as np
 
-from kit import registry
-from kit.entries import call
-from kit.ref import Ref
-from kit.values import SpecError
+from kit.spec import registry
+from kit.spec.checking import SpecError
+from kit.spec.entries import call
+from kit.spec.ref import Ref
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from kit.spec.checking import SpecError, check_name, shown, suggest, tidy
 from kit.tasks.content import clean, is_list
-from kit.values import SpecError, check_name, shown, suggest, tidy
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -7,7 +7,7 @@ import re
 import unicodedata
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from kit.values import SpecError, shown
+from kit.spec.checking import SpecError, shown
 
 if TYPE_CHECKING:
     import numpy as np

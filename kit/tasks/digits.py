@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from kit.registry import register_task
+from kit.spec.registry import register_task
 from kit.tasks.prepare import Prepared, prepare
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ def mnist() -> Prepared:
     """
     from sklearn.datasets import load_digits
 
-    from kit import assets
+    from kit.assets import assets
 
     table = np.loadtxt(assets.path("mnist") / "mnist_5k.csv.gz", delimiter=",", dtype=np.uint8)
     small = load_digits()

@@ -7,8 +7,8 @@ import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, TypeAlias
 
+from kit.spec.checking import MOST_WHOLE, SpecError, shown, tidy, unboxed
 from kit.tasks.content import is_list, missing
-from kit.values import MOST_WHOLE, SpecError, shown, tidy, unboxed
 
 Plain: TypeAlias = bool | int | str
 MARKER = -1

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from kit.registry import register_task
+from kit.spec.registry import register_task
 from kit.tasks.content import normalize
 from kit.tasks.prepare import Prepared, prepare
 
@@ -32,7 +32,7 @@ def wikipedia() -> Prepared:
     """
     import pandas as pd
 
-    from kit import assets
+    from kit.assets import assets
 
     folder = assets.path("benchmarks")
     passages = _read(folder, "BoolQ/combined.jsonl", "passage")

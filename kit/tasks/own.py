@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
-from kit import registry
-from kit.ref import Ref, content_hash
+from kit.spec import registry
+from kit.spec.checking import SpecError, check_name, suggest
+from kit.spec.ref import Ref, content_hash
 from kit.tasks.columns import (
     cells_of,
     chosen,
@@ -22,7 +23,6 @@ from kit.tasks.prepare import Prepared, prepare
 from kit.tasks.sources import Table, read_table
 from kit.tasks.splits import fingerprint, promised
 from kit.tasks.targets import read_labels
-from kit.values import SpecError, check_name, suggest
 
 if TYPE_CHECKING:
     import datasets

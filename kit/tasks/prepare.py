@@ -13,10 +13,10 @@ from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from kit.spec import Real
+from kit.spec.checking import SpecError, checked, shown
+from kit.spec.spec import Real
 from kit.tasks.content import clean, content_id, examples_in, lone_clusters, missing
 from kit.tasks.duplicates import Contradictory, contradictions, joined, near_duplicates
-from kit.values import SpecError, checked, shown
 
 if TYPE_CHECKING:
     import numpy as np

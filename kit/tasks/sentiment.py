@@ -10,7 +10,7 @@ import html
 import re
 from typing import TYPE_CHECKING
 
-from kit.registry import register_task
+from kit.spec.registry import register_task
 from kit.tasks.content import content_id
 from kit.tasks.prepare import Prepared, prepare
 
@@ -56,7 +56,7 @@ def sentiment() -> Prepared:
     Groups: `domain`; `length` in words, `short` up to 11, `medium`, `long` from 21; `negation`,
     `yes` where a word such as not, never, without or one ending in n't occurs.
     """
-    from kit import assets
+    from kit.assets import assets
 
     folder = assets.path("sentiment")
     frames, dropped = {}, {}

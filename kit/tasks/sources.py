@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from kit.spec.checking import SpecError, reason, shown
 from kit.tasks.content import is_list
-from kit.values import SpecError, reason, shown
 
 if TYPE_CHECKING:
     import datasets

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from kit.spec.checking import SpecError, shown, suggest, unboxed
 from kit.tasks.content import content_id, examples_in, lone_clusters
 from kit.tasks.prepare import pixels, split_names
-from kit.values import SpecError, shown, suggest, unboxed
 
 if TYPE_CHECKING:
     import datasets

@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from kit.spec.checking import SpecError, shown, suggest, unboxed
 from kit.tasks.content import is_list, missing
 from kit.tasks.labels import (
     MARKER,
@@ -20,7 +21,6 @@ from kit.tasks.labels import (
     read_classes,
     unlabelled,
 )
-from kit.values import SpecError, shown, suggest, unboxed
 
 KINDS = ("classification", "multi_label", "regression")
 

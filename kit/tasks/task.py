@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from kit import registry, store
-from kit.ref import Ref
-from kit.spec import Count
+from kit.spec import registry
+from kit.spec.checking import SpecError, checked, shown, suggest
+from kit.spec.ref import Ref
+from kit.spec.spec import Count
+from kit.store import store
 from kit.tasks.prepare import Prepared, split_names
 from kit.tasks.splits import fingerprint, promised, read_split, write_splits
-from kit.values import SpecError, checked, shown, suggest
 
 if TYPE_CHECKING:
     import datasets

@@ -16,12 +16,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from kit import results
 from kit.analysis.paired import holm
 from kit.analysis.rows import records
 from kit.analysis.statistics.intervals import t_quantile
-from kit.meaning import split_name
-from kit.registry import metrics
+from kit.spec.registry import metrics
+from kit.store import results
+from kit.store.meaning import split_name
 
 LEVEL = 0.01  # of the corrected p-value below which two ratios of time contradict each other
 BYTES = 0.02  # relative difference of bytes that counts as the same

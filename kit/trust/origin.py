@@ -8,11 +8,11 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from kit import artifacts, meaning, results, store
 from kit.analysis.rows import records
 from kit.report.publish import results_folder
 from kit.report.record import Record, read_record
-from kit.values import SpecError, shown
+from kit.spec.checking import SpecError, shown
+from kit.store import artifacts, meaning, results, store
 
 _ID = re.compile(r"[0-9a-f]{16}")
 _MOST = 8  # row numbers that are listed

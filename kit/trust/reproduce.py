@@ -8,11 +8,12 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from kit import meaning, presets, results, store
-from kit.kernel import execute
 from kit.report.publish import results_folder
+from kit.spec import presets
+from kit.spec.checking import SpecError, suggest
+from kit.store import meaning, results, store
+from kit.study.notebook import execute
 from kit.trust.comparison import compare_tables
-from kit.values import SpecError, suggest
 
 
 def published() -> list[str]:

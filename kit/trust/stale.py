@@ -7,11 +7,11 @@ import dataclasses
 from collections.abc import Iterator
 from pathlib import Path
 
-from kit import registry
 from kit.report.record import Record, notebook_hash, read_record
-from kit.spec import TRAINING_VERSION, Run, from_json
-from kit.store import project_root
-from kit.values import SpecError
+from kit.spec import registry
+from kit.spec.checking import SpecError
+from kit.spec.spec import TRAINING_VERSION, Run, from_json
+from kit.store.store import project_root
 
 
 @dataclasses.dataclass(frozen=True)

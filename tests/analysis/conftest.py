@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from helpers import restored
 
-from kit import registry
 from kit.measurements import Latency
-from kit.ref import Ref, content_hash
-from kit.spec import Run, Variant
-from kit.store import Artifact
+from kit.spec import registry
+from kit.spec.ref import Ref, content_hash
+from kit.spec.spec import Run, Variant
+from kit.store.store import Artifact
 
 SHIFTS = {"amazon": "near", "tweets": "far"}
 

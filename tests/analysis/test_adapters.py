@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from datasets import Features, Sequence, Value
 
-from kit import registry
 from kit.analysis.adapters import as_evaluate, from_evaluate, from_torchmetrics
 from kit.analysis.score import compare, score
-from kit.spec import Variant
-from kit.values import SpecError
+from kit.spec import registry
+from kit.spec.checking import SpecError
+from kit.spec.spec import Variant
 
 LOGITS = np.log([[0.9, 0.1], [0.2, 0.8], [0.6, 0.4], [0.3, 0.7]])
 LABEL = np.array([0, 1, 1, 1])

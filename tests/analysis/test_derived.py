@@ -9,9 +9,9 @@ import pytest
 
 import kit
 from kit.analysis.derived import derive, key_of
-from kit.meaning import higher_is_better
-from kit.results import row, to_frame
-from kit.values import SpecError, Undefined
+from kit.spec.checking import SpecError, Undefined
+from kit.store.meaning import higher_is_better
+from kit.store.results import row, to_frame
 
 pytestmark = pytest.mark.usefixtures("registries")
 

@@ -15,12 +15,12 @@ from scipy import stats
 from statsmodels.api import OLS
 from statsmodels.stats.multitest import multipletests
 
-from kit import results
 from kit.analysis.groups import MOST_GROUPS, group_changes, slices
 from kit.analysis.paired import change
 from kit.analysis.score import compare, score
 from kit.analysis.statistics.clusters import Clusters
-from kit.spec import Variant
+from kit.spec.spec import Variant
+from kit.store import results
 
 quick = settings(deadline=None, max_examples=25)
 

@@ -9,15 +9,15 @@ import pandas as pd
 import pytest
 from sklearn.metrics import f1_score, root_mean_squared_error
 
-from kit import results
-from kit.analysis.exemplars import exemplars
-from kit.analysis.flips import flips
-from kit.analysis.recommend import recommend
-from kit.analysis.reweight import at_shares
+from kit.analysis.findings.exemplars import exemplars
+from kit.analysis.findings.flips import flips
+from kit.analysis.findings.reweight import at_shares
 from kit.analysis.score import compare, score
-from kit.spec import Variant
-from kit.store import Artifact
-from kit.values import SpecError
+from kit.report.verdict.recommend import recommend
+from kit.spec.checking import SpecError
+from kit.spec.spec import Variant
+from kit.store import results
+from kit.store.store import Artifact
 
 N = 1500
 NAMES = ["anger", "joy", "fear"]

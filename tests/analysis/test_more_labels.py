@@ -18,15 +18,15 @@ from sklearn.metrics import (
 )
 from torchmetrics.functional.classification import multiclass_calibration_error
 
-from kit import registry
-from kit.analysis.exemplars import exemplars
-from kit.analysis.flips import flips
-from kit.analysis.reweight import at_shares
+from kit.analysis.findings.exemplars import exemplars
+from kit.analysis.findings.flips import flips
+from kit.analysis.findings.reweight import at_shares
 from kit.analysis.sample import Sample
 from kit.analysis.score import compare, score
-from kit.ref import Ref
-from kit.spec import Variant
-from kit.store import Artifact
+from kit.spec import registry
+from kit.spec.ref import Ref
+from kit.spec.spec import Variant
+from kit.store.store import Artifact
 
 N = 400
 NAMES = ("bad", "good", "neutral")

@@ -15,7 +15,7 @@ from statsmodels.stats.power import TTestPower
 
 from kit.analysis.paired import Change, adjust, bh, change
 from kit.analysis.statistics.clusters import Clusters
-from kit.results import row
+from kit.store.results import row
 
 quick = settings(deadline=None, max_examples=40)
 

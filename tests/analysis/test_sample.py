@@ -9,18 +9,19 @@ from typing import Any
 import numpy as np
 import pytest
 
-from kit import registry, results
 from kit.analysis import score as scoring
 from kit.analysis.metrics.calibration import ece
 from kit.analysis.metrics.scaling import fit_temperature
 from kit.analysis.sample import Related
 from kit.analysis.statistics.clusters import Clusters
 from kit.analysis.statistics.intervals import smooth
-from kit.kinds import log_softmax
-from kit.ref import Ref, content_hash
-from kit.spec import Run, Variant
-from kit.store import Artifact
-from kit.values import Undefined
+from kit.spec import registry
+from kit.spec.checking import Undefined
+from kit.spec.kinds import log_softmax
+from kit.spec.ref import Ref, content_hash
+from kit.spec.spec import Run, Variant
+from kit.store import results
+from kit.store.store import Artifact
 
 Make = Callable[..., Artifact]
 

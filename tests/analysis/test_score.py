@@ -12,13 +12,14 @@ import numpy as np
 import pytest
 from statsmodels.stats.proportion import proportion_confint
 
-from kit import meaning, registry, results
 from kit.analysis.score import compare, missing, score
 from kit.analysis.statistics.influence import Ratio
-from kit.ref import Ref
-from kit.spec import Run, Variant
-from kit.store import Artifact
-from kit.values import SpecError, Undefined
+from kit.spec import registry
+from kit.spec.checking import SpecError, Undefined
+from kit.spec.ref import Ref
+from kit.spec.spec import Run, Variant
+from kit.store import meaning, results
+from kit.store.store import Artifact
 
 OWN = ["accuracy", "balanced_accuracy", "nll", "ece"]
 """What a study gives of one run of a classifier, without others to set it against."""

@@ -6,9 +6,9 @@ from torch import nn
 
 from kit.architectures.budget import count_parameters, flops_per_token, solve_width, state_bytes
 from kit.architectures.model import make_model
-from kit.ref import Ref
-from kit.spec import Budget
-from kit.values import SpecError, Undefined
+from kit.spec.checking import SpecError, Undefined
+from kit.spec.ref import Ref
+from kit.spec.spec import Budget
 
 
 @pytest.mark.parametrize("parameters", [30_000, 1_000_000, 7_000_000])

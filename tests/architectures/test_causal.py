@@ -12,13 +12,13 @@ from hypothesis import strategies as st
 from torch import nn
 
 from kit.architectures.budget import state_bytes
-from kit.architectures.causality import peeks_ahead
 from kit.architectures.model import load_weights, make_model, save_model
 from kit.architectures.modules import NGram
 from kit.architectures.outputs import logits
-from kit.ref import Ref
+from kit.spec.checking import SpecError
+from kit.spec.ref import Ref
 from kit.tasks.task import Task
-from kit.values import SpecError
+from kit.training.causality import peeks_ahead
 
 TINY = [Ref("llama", width=16, depth=2), Ref("lfm2", width=16, depth=3), Ref("lstm", width=8)]
 ALL = [*TINY, Ref("ngram", order=3)]

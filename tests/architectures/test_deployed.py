@@ -12,7 +12,7 @@ from transformers import AutoConfig, AutoTokenizer, BertConfig, GPT2Config, Robe
 
 from kit.architectures.deployed import DeployedTexts, deployed_texts, positions, remarks, window
 from kit.architectures.tokenizers import HFTokenizer
-from kit.values import SpecError
+from kit.spec.checking import SpecError
 
 TEXTS = ["good cat", "", "bad good cat bad good", "\ud800 cat"]
 

@@ -9,8 +9,8 @@ import pytest
 
 from kit.architectures import folder as folders
 from kit.architectures.folder import ModelFolder, locate
-from kit.ref import Ref, content_hash, to_json
-from kit.spec import Run, Variant, from_json
+from kit.spec.ref import Ref, content_hash, to_json
+from kit.spec.spec import Run, Variant, from_json
 
 
 @pytest.fixture

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from scipy.special import expit, softmax
 
 from kit.architectures.head import Head, head_of
-from kit.ref import Ref
+from kit.spec.checking import SpecError
+from kit.spec.ref import Ref
 from kit.tasks.task import Task
-from kit.values import SpecError
 
 NAMES = ("NEGATIVE", "neutral", "POSITIVE")
 

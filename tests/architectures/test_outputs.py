@@ -9,9 +9,9 @@ import pytest
 import torch
 from torch import nn
 
-from kit.architectures.causality import peeks_ahead
 from kit.architectures.outputs import hidden, logits
-from kit.values import SpecError
+from kit.spec.checking import SpecError
+from kit.training.causality import peeks_ahead
 
 
 class Recurrent(nn.Module):

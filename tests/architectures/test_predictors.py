@@ -8,7 +8,7 @@ import pytest
 from datasets import Dataset
 
 from kit.architectures.predictors import majority
-from kit.values import SpecError
+from kit.spec.checking import SpecError
 
 
 def test_one_class_an_item_gives_log_shares() -> None:

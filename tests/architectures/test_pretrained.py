@@ -15,9 +15,9 @@ from kit.architectures.folder import locate
 from kit.architectures.model import load_weights, make_model, save_model, shell
 from kit.architectures.outputs import logits
 from kit.architectures.pretrained import kind_of
-from kit.ref import Ref
+from kit.spec.checking import SpecError
+from kit.spec.ref import Ref
 from kit.tasks.task import Task
-from kit.values import SpecError
 
 
 @pytest.fixture(scope="module")

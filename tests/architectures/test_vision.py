@@ -11,24 +11,27 @@ import torch
 from helpers import measure
 from torch import nn
 
-from kit import build, environment, presets, registry, tasks
+from kit import tasks
 from kit.analysis.stopping import Stopping
-from kit.architectures.batches import ClassifierFeed
 from kit.architectures.model import make_model
 from kit.architectures.modules import ImageClassifier
 from kit.architectures.preprocessing import Images, Texts, free_dimensions, positions
 from kit.architectures.tokenizers import ByteTokenizer
+from kit.build import build
+from kit.build.runner import Runner
+from kit.build.verify import verify
 from kit.checks import tiny
+from kit.machine import environment
+from kit.machine.workers import inline
 from kit.measurements import Cost, Latency, Memory, Quality, timer
-from kit.measurements.bench import Bench, Driver, Raw
-from kit.ref import Ref
-from kit.runner import Runner
-from kit.spec import Budget, Run, Training, Variant
-from kit.study import Study
-from kit.values import SpecError, Undefined
-from kit.variants import classifier
-from kit.verify import verify
-from kit.workers import inline
+from kit.measurements.interface import Bench, Driver, Raw
+from kit.spec import presets, registry
+from kit.spec.checking import SpecError, Undefined
+from kit.spec.ref import Ref
+from kit.spec.spec import Budget, Run, Training, Variant
+from kit.study.study import Study
+from kit.study.variants import classifier
+from kit.training.batches import ClassifierFeed
 
 NAMES = ("lenet", "mlp", "resnet", "vit")
 

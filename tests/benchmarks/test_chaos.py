@@ -20,9 +20,9 @@ from benchmarks.chaos import bench, episodes, page, place
 from benchmarks.chaos.bench import KILLS, Bench, Episode, split
 from benchmarks.chaos.episodes import COUNTS, Try, Work
 from benchmarks.chaos.place import Place, Watch, compared, held_locks, processes, strays
-from kit import results, store
-from kit.ref import Ref
-from kit.spec import Run, Variant
+from kit.spec.ref import Ref
+from kit.spec.spec import Run, Variant
+from kit.store import results, store
 
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
 SLEEP = ["-c", "import time; time.sleep(60)"]

@@ -15,7 +15,7 @@ from torch import nn
 
 from kit.compression.onnx import dynamic_int8, stored_graph
 from kit.runtimes.onnx import to_onnx
-from kit.values import SpecError
+from kit.spec.checking import SpecError
 
 
 class Small(nn.Module):

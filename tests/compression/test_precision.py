@@ -8,9 +8,9 @@ import pytest
 import torch
 from torch import nn
 
-from kit import registry
 from kit.compression.precision import bf16, fp16, torchao_int8
 from kit.compression.stored import stored
+from kit.spec import registry
 
 
 @pytest.fixture

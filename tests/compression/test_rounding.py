@@ -15,11 +15,11 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from torch import nn
 
-from kit import registry
 from kit.compression.rounding import map_linear_weights
 from kit.compression.rounding import round as round_weights
 from kit.compression.stored import merged
-from kit.ref import Ref
+from kit.spec import registry
+from kit.spec.ref import Ref
 
 finite = st.floats(-1e3, 1e3, width=32)
 weights = arrays.arrays(

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from kit import registry
 from kit.checks import check
+from kit.spec import registry
 
 NAMES = [
     f"{kind}/{name}"

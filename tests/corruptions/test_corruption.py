@@ -10,13 +10,14 @@ import pytest
 from helpers import Cells, measure, toy_frame, toy_texts, toy_variant
 
 import kit
-from kit import registry, tasks
+from kit import tasks
+from kit.build.runner import Runner
 from kit.corruptions import SEVERITIES, corrupted, examples_of, graded
 from kit.measurements import Quality
-from kit.ref import Ref
-from kit.runner import Runner
-from kit.spec import Run, Variant, uses
-from kit.values import SpecError
+from kit.spec import registry
+from kit.spec.checking import SpecError
+from kit.spec.ref import Ref
+from kit.spec.spec import Run, Variant, uses
 
 TYPOS = Ref("typos", severity=5)
 

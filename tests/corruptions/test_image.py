@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kit import registry
 from kit.corruptions import SEVERITIES, corrupted, image
-from kit.ref import Ref, content_hash
+from kit.spec import registry
+from kit.spec.ref import Ref, content_hash
 
 NAMES = [
     name

@@ -11,12 +11,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rules import RULES, same_meaning
 
-from kit import assets, registry
+from kit.assets import assets
 from kit.corruptions import SEVERITIES, corrupted
 from kit.corruptions.synonyms import synonyms
 from kit.corruptions.text import THINGS
 from kit.corruptions.words import NEGATION, WORD, kept
-from kit.ref import Ref
+from kit.spec import registry
+from kit.spec.ref import Ref
 from kit.tasks.sentiment import FILES, read_domain
 
 NAMES = [

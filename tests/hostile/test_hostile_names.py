@@ -13,12 +13,14 @@ from hypothesis import given
 from matplotlib.figure import Figure
 
 import kit
-from kit import assets, packages, registry, results
 from kit.architectures.folder import locate
-from kit.ref import Ref
+from kit.assets import assets, packages
 from kit.report import publish
-from kit.spec import Variant
-from kit.values import SpecError
+from kit.spec import registry
+from kit.spec.checking import SpecError
+from kit.spec.ref import Ref
+from kit.spec.spec import Variant
+from kit.store import results
 
 
 class Empty:

@@ -14,10 +14,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
-from kit import results
 from kit.report import plot, publish, style
 from kit.report.summary import summary
-from kit.values import tidy
+from kit.spec.checking import tidy
+from kit.store import results
 
 pytestmark = pytest.mark.filterwarnings("ignore:Glyph .* missing from font")
 MARKUP = [

@@ -15,10 +15,10 @@ from helpers import restored, toy_task
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kit import registry
-from kit.ref import Ref, content_hash, freeze, to_json
-from kit.spec import Budget, Run, Training, Variant, from_json
-from kit.values import shown
+from kit.spec import registry
+from kit.spec.checking import shown
+from kit.spec.ref import Ref, content_hash, freeze, to_json
+from kit.spec.spec import Budget, Run, Training, Variant, from_json
 
 
 def own_member() -> list[Any]:

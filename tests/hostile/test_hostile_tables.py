@@ -14,9 +14,9 @@ from attacks import attempt, cases, names
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kit import results
-from kit.results import COLUMNS, COUNTS, NUMBERS
-from kit.values import tidy
+from kit.spec.checking import tidy
+from kit.store import results
+from kit.store.results import COLUMNS, COUNTS, NUMBERS
 
 TEXTS = [name for name in COLUMNS if name not in (*NUMBERS, *COUNTS)]
 FREE = ["study", "variant", "architecture", "schemes", "runtime", "task", "group", "note", "unit"]

@@ -19,9 +19,9 @@ from hypothesis import strategies as st
 
 from kit.architectures.model import make_model, shell
 from kit.compression.onnx import dynamic_int8
-from kit.ref import Ref
 from kit.runtimes.onnx import onnx
-from kit.values import SpecError
+from kit.spec.checking import SpecError
+from kit.spec.ref import Ref
 
 WEIGHTS = "model.safetensors"
 pytestmark = [

@@ -7,11 +7,11 @@ from typing import Any
 
 from helpers import measure, toy_texts, toy_variant
 
+from kit.build.runner import Runner
+from kit.build.steps import Weights
 from kit.measurements import Cost
-from kit.ref import Ref
-from kit.runner import Runner
-from kit.spec import Budget, Training, Variant
-from kit.steps import Weights
+from kit.spec.ref import Ref
+from kit.spec.spec import Budget, Training, Variant
 
 
 def quantities(runner: Runner, **args: Any) -> dict[str, float]:
@@ -53,7 +53,7 @@ def _known(name: str, wanted: dict[str, int]) -> dict[str, int]:
     """Keeps the arguments that an architecture has."""
     import inspect
 
-    from kit import registry
+    from kit.spec import registry
 
     return {
         key: value

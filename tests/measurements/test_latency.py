@@ -9,19 +9,19 @@ import numpy as np
 import pytest
 from helpers import measure, toy_variant
 
-from kit import registry
 from kit.analysis.metrics import timing
 from kit.analysis.score import score
 from kit.analysis.stopping import Stopping
-from kit.busyness import BUSY_SHARE, busy
+from kit.machine.load import BUSY_SHARE, busy
+from kit.machine.workers import Worker, inline
 from kit.measurements import Latency, pairs, timer
-from kit.measurements.bench import Driver
+from kit.measurements.interface import Driver
 from kit.measurements.timer import Call, Timer
-from kit.ref import Ref
-from kit.spec import Run, Variant
-from kit.store import Artifact
-from kit.values import SpecError, Undefined
-from kit.workers import Worker, inline
+from kit.spec import registry
+from kit.spec.checking import SpecError, Undefined
+from kit.spec.ref import Ref
+from kit.spec.spec import Run, Variant
+from kit.store.store import Artifact
 
 CONDITIONS = {
     f"batch_size={batch};length={length};threads=1" for batch in (1, 4) for length in ("task", 16)

@@ -12,15 +12,15 @@ import transformers
 from helpers import KINDS, measure, restored, toy_variant
 
 from kit.architectures.folder import weight_files
+from kit.build.runner import GraphRunner, Runner
+from kit.machine.workers import Worker
 from kit.measurements import Memory
 from kit.measurements import memory as module
-from kit.measurements.bench import Bench, Raw
-from kit.ref import Ref
-from kit.registry import register_architecture
-from kit.runner import GraphRunner, Runner
-from kit.spec import Run, Variant
-from kit.values import Undefined
-from kit.workers import Worker
+from kit.measurements.interface import Bench, Raw
+from kit.spec.checking import Undefined
+from kit.spec.ref import Ref
+from kit.spec.registry import register_architecture
+from kit.spec.spec import Run, Variant
 
 PARAMETERS = 256 * 16 + (16 * 16 + 16) + (16 * 2 + 2)
 LINEAR = 16 * 16 + 16 * 2

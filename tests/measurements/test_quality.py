@@ -13,14 +13,15 @@ from helpers import measure, toy_texts, toy_variant
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kit import registry, tasks
-from kit.kinds import TASKS
+from kit import tasks
+from kit.build.runner import Runner
 from kit.measurements import Quality
 from kit.measurements.score_text import _cut, _windows
-from kit.ref import Ref
-from kit.runner import Runner
-from kit.spec import Variant
-from kit.values import SpecError
+from kit.spec import registry
+from kit.spec.checking import SpecError
+from kit.spec.kinds import TASKS
+from kit.spec.ref import Ref
+from kit.spec.spec import Variant
 
 
 @pytest.fixture(scope="module")

@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 from helpers import measure, toy_variant
 
-from kit import registry
 from kit.analysis.metrics import timing
 from kit.analysis.stopping import Stopping
+from kit.machine.workers import inline
 from kit.measurements import Latency, SelfTest, pairs, timer
-from kit.measurements.bench import Driver
-from kit.ref import Ref
-from kit.workers import inline
+from kit.measurements.interface import Driver
+from kit.spec import registry
+from kit.spec.ref import Ref
 
 SIZES: dict[str, Any] = {"batch_sizes": (4,), "threads": 1, "seconds": 0.1, "wait": 0.0}
 

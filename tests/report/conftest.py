@@ -6,7 +6,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from kit import results
+from kit.store import results
 
 SPLITS = {"test": 0.84, "amazon": 0.76, "tweets": 0.63, "nyt": 0.7}
 ROUNDED = {"w8": (8.1, 0.0), "w4g32": (4.5, -0.01), "w4": (4.1, -0.03), "w3": (3.1, -0.1)}

@@ -5,9 +5,9 @@ import math
 import pytest
 from conftest import make_rows
 
-from kit import results
 from kit.report.placeholders import fill_markdown, fill_verdict, names_in, placeholder, without
-from kit.values import SpecError
+from kit.spec.checking import SpecError
+from kit.store import results
 
 
 @pytest.fixture(scope="module")

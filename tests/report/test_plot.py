@@ -9,8 +9,8 @@ import pytest
 from conftest import make_rows
 from matplotlib.text import Annotation, Text
 
-from kit import results
 from kit.report import plot, style
+from kit.store import results
 
 CURVES = pd.DataFrame(
     {

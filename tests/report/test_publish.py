@@ -7,9 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import kit
-from kit import results
 from kit.report import plot, publish
-from kit.values import SpecError
+from kit.spec.checking import SpecError
+from kit.store import results
 
 
 class Made:

@@ -8,7 +8,7 @@ import pytest
 
 from kit.report import plot
 from kit.report.style import render
-from kit.results import row, to_frame
+from kit.store.results import row, to_frame
 
 
 def cells(**fields) -> dict:

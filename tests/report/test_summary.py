@@ -6,8 +6,8 @@ import pandas as pd
 import pytest
 from conftest import about, cost_rows, make_rows
 
-from kit import results
 from kit.report.summary import summary
+from kit.store import results
 
 
 def test_summary_has_a_row_a_variant_and_says_what_is_undefined(table):

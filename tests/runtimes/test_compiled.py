@@ -12,7 +12,7 @@ from torch import Tensor
 from kit.architectures.modules import Classifier
 from kit.runtimes.compiled import compiled
 from kit.runtimes.eager import eager
-from kit.values import Undefined
+from kit.spec.checking import Undefined
 
 
 @pytest.mark.slow

@@ -17,7 +17,7 @@ from kit.architectures.modules import Classifier
 from kit.compression.onnx import dynamic_int8
 from kit.runtimes.eager import eager
 from kit.runtimes.onnx import onnx, to_onnx
-from kit.values import Undefined
+from kit.spec.checking import Undefined
 
 
 @pytest.fixture(scope="module")

@@ -12,17 +12,18 @@ import torch
 from helpers import toy_variant
 from torch import Tensor, nn
 
-from kit import build, registry
+from kit.build import build
+from kit.build.runner import Runner
 from kit.checks import check
-from kit.kinds import register_artifact
 from kit.measurements import Quality
-from kit.measurements.bench import Raw
-from kit.ref import Ref
-from kit.runner import Runner
+from kit.measurements.interface import Raw
 from kit.runtimes.session import Session
-from kit.spec import Run, Variant
-from kit.study import Study
-from kit.values import SpecError
+from kit.spec import registry
+from kit.spec.checking import SpecError
+from kit.spec.kinds import register_artifact
+from kit.spec.ref import Ref
+from kit.spec.spec import Run, Variant
+from kit.study.study import Study
 
 LLAMA = Variant(Ref("llama", width=64, feed_forward=64, depth=1))
 

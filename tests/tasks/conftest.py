@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from kit import assets, registry
+from kit.assets import assets
+from kit.spec import registry
 from kit.tasks.task import Task, load
 
 NEEDED = {"sentiment": "sentiment", "wikipedia": "benchmarks"}

@@ -13,13 +13,14 @@ from hypothesis.extra import numpy as arrays
 from scipy.ndimage import zoom
 from sklearn.datasets import load_digits
 
-from kit import registry, tasks
-from kit.registry import register_task
+from kit import tasks
+from kit.spec import registry
+from kit.spec.checking import SpecError
+from kit.spec.registry import register_task
 from kit.tasks.content import content_id
 from kit.tasks.digits import enlarged
 from kit.tasks.prepare import pixels, prepare
 from kit.tasks.splits import fingerprint, finished
-from kit.values import SpecError
 
 images = arrays.arrays(np.uint8, (8, 8), elements=st.integers(0, 16))
 

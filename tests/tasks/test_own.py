@@ -10,11 +10,11 @@ import pandas as pd
 import pytest
 from texts import sentences
 
-from kit import registry
+from kit.spec import registry
+from kit.spec.checking import SpecError
 from kit.tasks.content import content_id
 from kit.tasks.own import task_from_frame, task_from_text
 from kit.tasks.task import describe, load
-from kit.values import SpecError
 
 pytestmark = pytest.mark.usefixtures("forget")
 COUNT = 60

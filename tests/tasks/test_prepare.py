@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from texts import sentences
 
+from kit.spec.checking import SpecError
 from kit.tasks.duplicates import similarity
 from kit.tasks.prepare import Prepared, prepare, split_of
-from kit.values import SpecError
 
 
 def splits(texts: list[str], **shifts: list[str]) -> dict[str, pd.DataFrame]:

@@ -11,8 +11,8 @@ import pytest
 from helpers import toy_frame
 
 import kit
+from kit.spec.checking import SpecError
 from kit.tasks import describe, load
-from kit.values import SpecError
 
 pytestmark = pytest.mark.usefixtures("forget")
 

@@ -12,8 +12,8 @@ import pandas as pd
 import pytest
 from texts import sentences
 
+from kit.spec.checking import SpecError
 from kit.tasks import Task, describe, load, task_from_frame
-from kit.values import SpecError
 
 pytestmark = pytest.mark.usefixtures("forget")
 COUNT = 40

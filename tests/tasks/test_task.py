@@ -13,14 +13,14 @@ import pandas as pd
 import pytest
 from sklearn.feature_extraction.text import CountVectorizer
 
-from kit import registry
-from kit.ref import Ref
+from kit.spec import registry
+from kit.spec.checking import SpecError
+from kit.spec.ref import Ref
 from kit.tasks.content import content_id, normalize
 from kit.tasks.duplicates import near_duplicates
 from kit.tasks.prepare import split_names
 from kit.tasks.splits import check, fingerprint, finished
 from kit.tasks.task import Task, _loaded, describe, load
-from kit.values import SpecError
 
 TRAITS = {"kind": "classification", "labels": ("no", "yes"), "groups": (), "shifts": {}}
 

@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from kit import results
 from kit.analysis.statistics.launches import launches
+from kit.store import results
 from kit.trust.comparison import compare_tables, summary, welch
 
 MACHINE = {"cpu": "X", "threads": 2, "torch": "2", "commit": "abc", "memory_gb": 24}

@@ -17,12 +17,14 @@ from helpers import toy_frame, toy_texts
 from torch import nn
 
 import kit
-from kit import registry, store, tasks
-from kit.architectures import loop
+from kit import tasks
 from kit.architectures.model import Model, make_model
-from kit.architectures.training import train
-from kit.ref import Ref
-from kit.spec import Budget, Run, Training, Variant
+from kit.spec import registry
+from kit.spec.ref import Ref
+from kit.spec.spec import Budget, Run, Training, Variant
+from kit.store import store
+from kit.training import loop
+from kit.training.train import train
 
 pytestmark = pytest.mark.usefixtures("registries")
 

@@ -10,14 +10,17 @@ import pytest
 from helpers import toy_variant
 
 import kit
-from kit import assets, build, registry, store
+from kit.assets import assets
+from kit.build import build
+from kit.build.steps import Weights
 from kit.measurements import Quality
-from kit.ref import Ref, to_json
 from kit.report.publish import publish, results_folder
-from kit.spec import Run, Variant, uses
-from kit.steps import Weights
+from kit.spec import registry
+from kit.spec.checking import SpecError
+from kit.spec.ref import Ref, to_json
+from kit.spec.spec import Run, Variant, uses
+from kit.store import store
 from kit.trust.origin import walk_back
-from kit.values import SpecError
 
 IN_KIT = [
     (kind, name)

@@ -6,8 +6,9 @@ import nbformat
 import pytest
 from typer.testing import CliRunner
 
-from kit import presets, results
-from kit.cli import app
+from kit.cli.main import app
+from kit.spec import presets
+from kit.store import results
 
 CELLS = (
     "import os\nimport kit\nimport pandas as pd",

@@ -13,13 +13,13 @@ import pytest
 from typer.testing import CliRunner
 
 import kit
-from kit import registry
-from kit.cli import app
-from kit.ref import Ref
+from kit.cli.main import app
 from kit.report.publish import publish
 from kit.report.record import read_record
-from kit.source import cells_hash
-from kit.spec import Run, Variant
+from kit.spec import registry
+from kit.spec.definition_hash import cells_hash
+from kit.spec.ref import Ref
+from kit.spec.spec import Run, Variant
 from kit.trust.stale import stale_pages
 
 CELL = 'import kit\n\n\ndef two():\n    """Two."""\n    return 2  # two\n'

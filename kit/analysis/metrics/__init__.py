@@ -1,7 +1,7 @@
 """The kit's metrics, a module a family; importing the package registers them."""
 
-from kit.analysis import distance as distance
-from kit.analysis import noise_floor as noise_floor
+from kit.analysis.findings import distance as distance
+from kit.analysis.findings import noise_floor as noise_floor
 from kit.analysis.metrics import calibration as calibration
 from kit.analysis.metrics import classification as classification
 from kit.analysis.metrics import multi_label as multi_label

@@ -10,9 +10,9 @@ import numpy as np
 from kit.analysis.metrics.classification import one_hot, squared_errors
 from kit.analysis.statistics.clusters import Array, Clusters
 from kit.analysis.statistics.intervals import wilson
-from kit.kinds import log_softmax
-from kit.registry import register_metric
-from kit.values import Undefined
+from kit.spec.checking import Undefined
+from kit.spec.kinds import log_softmax
+from kit.spec.registry import register_metric
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -13,9 +13,9 @@ import numpy as np
 from kit.analysis.statistics.clusters import Array
 from kit.analysis.statistics.influence import Influence, Ratio
 from kit.analysis.statistics.ranking import auroc as area_under_roc
-from kit.kinds import log_softmax
-from kit.registry import register_metric
-from kit.values import Undefined
+from kit.spec.checking import Undefined
+from kit.spec.kinds import log_softmax
+from kit.spec.registry import register_metric
 
 TOP = 5
 """Guesses that `top_k_accuracy` allows."""

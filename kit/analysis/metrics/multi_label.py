@@ -16,8 +16,8 @@ from kit.analysis.metrics.classification import decided
 from kit.analysis.statistics import ranking
 from kit.analysis.statistics.clusters import Array
 from kit.analysis.statistics.influence import Influence, Ratio
-from kit.registry import register_metric
-from kit.values import Undefined
+from kit.spec.checking import Undefined
+from kit.spec.registry import register_metric
 
 _of_labels = partial(register_metric, artifact="multi_label")
 

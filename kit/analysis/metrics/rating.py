@@ -14,8 +14,8 @@ import numpy as np
 from kit.analysis.statistics import errors
 from kit.analysis.statistics.clusters import Array
 from kit.analysis.statistics.influence import Influence
-from kit.registry import register_metric
-from kit.values import Undefined
+from kit.spec.checking import Undefined
+from kit.spec.registry import register_metric
 
 
 def log_odds(logits: Array) -> Array:

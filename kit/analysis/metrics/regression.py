@@ -10,8 +10,8 @@ from kit.analysis.metrics.rating import log_odds
 from kit.analysis.statistics import errors, ranking
 from kit.analysis.statistics.clusters import Array
 from kit.analysis.statistics.influence import Influence
-from kit.registry import register_metric
-from kit.values import Undefined
+from kit.spec.checking import Undefined
+from kit.spec.registry import register_metric
 
 UNIT = "label units"
 """Errors are in whatever the task's labels are in."""

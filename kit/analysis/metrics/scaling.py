@@ -7,9 +7,9 @@ import numpy as np
 from kit.analysis.metrics.calibration import calibration_error, ece
 from kit.analysis.metrics.classification import nll, one_hot
 from kit.analysis.statistics.clusters import Array
-from kit.kinds import log_softmax
-from kit.registry import register_metric
-from kit.values import Undefined
+from kit.spec.checking import Undefined
+from kit.spec.kinds import log_softmax
+from kit.spec.registry import register_metric
 
 COLDEST, HOTTEST = 1e-3, 1e3
 

@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from kit.analysis.statistics.clusters import Array
-from kit.busyness import BUSY_SHARE, MIN_ROUNDS
-from kit.registry import register_metric
-from kit.results import parse_condition
-from kit.values import Undefined
+from kit.machine.load import BUSY_SHARE, MIN_ROUNDS
+from kit.spec.checking import Undefined
+from kit.spec.registry import register_metric
+from kit.store.results import parse_condition
 
 if TYPE_CHECKING:
     import pandas as pd

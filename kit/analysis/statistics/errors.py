@@ -8,7 +8,7 @@ import numpy as np
 
 from kit.analysis.statistics.clusters import Array
 from kit.analysis.statistics.influence import Influence
-from kit.values import Undefined
+from kit.spec.checking import Undefined
 
 
 def root_mean_square(errors: Array) -> Influence:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from kit.analysis.statistics.clusters import Array, Clusters
-from kit.values import Undefined
+from kit.spec.checking import Undefined
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ import numpy as np
 
 from kit.analysis.statistics.clusters import Array, Clusters
 from kit.analysis.statistics.influence import Influence, Ratio
-from kit.values import Undefined
+from kit.spec.checking import Undefined
 
 RESAMPLES, FEWEST = 1000, 200
 """Draws of clusters for a function that is known by its values alone; of one that is slow."""

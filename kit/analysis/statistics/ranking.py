@@ -13,7 +13,7 @@ import numpy as np
 
 from kit.analysis.statistics.clusters import Array
 from kit.analysis.statistics.influence import Influence
-from kit.values import Undefined
+from kit.spec.checking import Undefined
 
 
 class Levels(NamedTuple):

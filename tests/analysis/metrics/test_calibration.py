@@ -13,7 +13,7 @@ from scipy.special import softmax
 from statsmodels.stats.proportion import proportion_confint
 
 from kit.analysis.metrics import calibration, classification
-from kit.values import Undefined
+from kit.spec.checking import Undefined
 
 quick = settings(deadline=None, max_examples=40)
 seeds = st.integers(0, 10_000)

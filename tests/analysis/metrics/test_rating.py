@@ -11,7 +11,7 @@ from sklearn.metrics import mean_absolute_error, r2_score, root_mean_squared_err
 
 from kit.analysis.metrics import rating
 from kit.analysis.metrics.regression import spearman
-from kit.values import Undefined
+from kit.spec.checking import Undefined
 
 
 def drawn(seed: int, n: int) -> tuple[np.ndarray, np.ndarray]:

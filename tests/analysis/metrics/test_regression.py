@@ -12,7 +12,7 @@ from scipy.stats import pearsonr, spearmanr
 from sklearn.metrics import mean_absolute_error, r2_score, root_mean_squared_error
 
 from kit.analysis.metrics.regression import mae, pearson, r2, rmse, spearman
-from kit.values import Undefined
+from kit.spec.checking import Undefined
 
 
 def drawn(seed: int, n: int) -> tuple[np.ndarray, np.ndarray]:

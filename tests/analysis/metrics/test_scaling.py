@@ -12,8 +12,8 @@ from sklearn.linear_model import LogisticRegression
 from kit.analysis.metrics import scaling
 from kit.analysis.metrics.calibration import ece
 from kit.analysis.metrics.classification import nll
-from kit.kinds import log_softmax
-from kit.values import Undefined
+from kit.spec.checking import Undefined
+from kit.spec.kinds import log_softmax
 
 
 def drawn(seed: int, n: int, classes: int, temperature: float) -> tuple[np.ndarray, np.ndarray]:

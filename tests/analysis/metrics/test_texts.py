@@ -9,7 +9,7 @@ import pytest
 from statsmodels.stats.proportion import proportion_confint
 
 from kit.analysis.score import compare, score
-from kit.spec import Variant
+from kit.spec.spec import Variant
 
 CUT = np.arange(60) % 4 == 0
 

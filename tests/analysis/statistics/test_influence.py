@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from kit.analysis.statistics.clusters import Clusters
 from kit.analysis.statistics.influence import Influence, Ratio, added
-from kit.values import Undefined
+from kit.spec.checking import Undefined
 
 quick = settings(deadline=None, max_examples=30)
 

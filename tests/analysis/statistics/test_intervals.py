@@ -15,7 +15,7 @@ from kit.analysis.statistics import ranking
 from kit.analysis.statistics.clusters import Clusters
 from kit.analysis.statistics.influence import Influence, Ratio
 from kit.analysis.statistics.intervals import resampled, robust, skewed, smooth, unskewed, wilson
-from kit.values import Undefined
+from kit.spec.checking import Undefined
 
 quick = settings(deadline=None, max_examples=40)
 

@@ -13,7 +13,7 @@ from scipy.stats import spearmanr
 from sklearn.metrics import average_precision_score, roc_auc_score, roc_curve
 
 from kit.analysis.statistics import ranking
-from kit.values import Undefined
+from kit.spec.checking import Undefined
 
 quick = settings(deadline=None, max_examples=60)
 sizes = st.integers(2, 60)

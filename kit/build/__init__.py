@@ -1,0 +1,1 @@
+"""From a variant to something that runs, and whether it answers as it should."""

@@ -1,0 +1,131 @@
+"""What is known of a run and a variant before anything is loaded: origins and conflicts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from kit import tasks
+from kit.assets import assets
+from kit.build.steps import Weights, calibration, is_trained, kind_of, missing, prepare, steps
+from kit.machine import environment
+from kit.spec import registry
+from kit.spec.checking import SpecError
+from kit.spec.ref import Ref, to_json
+from kit.spec.spec import Run, Variant, uses
+from kit.store import store
+
+__all__ = ["Weights", "is_trained", "kind_of", "missing", "prepare"]  # with what is here
+
+
+def origin(run: Run, *, built: bool) -> dict[str, Any]:
+    """Returns what the numbers of a run come from, as plain JSON; builds nothing.
+
+    Args:
+        run: which.
+        built: whether what it builds is there.
+
+    Returns:
+        `run`, `versions` (by `kind/name`), `assets` (`version` and `sha256` by name) and `built`
+        (by step: its `folder` under `built/` in the store, the `seconds` it took).
+    """
+    versions = uses(run)
+    cards = {
+        asset: assets.card(asset)
+        for kind, _, name in (key.partition("/") for key in versions if "/" in key)
+        for asset in registry.REGISTRIES[kind].get(name).traits.get("assets", ())
+    }
+    return {
+        "run": to_json(run),
+        "versions": versions,
+        "assets": {
+            name: {"version": card.version, "sha256": card.sha256} for name, card in cards.items()
+        },
+        "built": {
+            step.name: {"folder": step.folder.name, "seconds": store.seconds(step.folder)}
+            for step in (steps(run.variant) if built else ())
+            if step.kept
+        },
+    }
+
+
+def conflict(variant: Variant, measurement: Ref | None = None) -> str | None:
+    """Returns why a variant cannot work on this machine, or cannot be measured so; else None.
+
+    Loads no model.
+    """
+    return next(filter(None, _conflicts(variant, measurement)), None)
+
+
+def _conflicts(variant: Variant, measurement: Ref | None) -> Iterator[str | None]:
+    name, training = variant.architecture.name, variant.training
+    if variant.schemes or variant.runtime.name != "eager":
+        if kind_of(variant) == "predictor":
+            yield f"{name} is a predictor: it takes no scheme and no runtime"
+        if registry.architectures.get(name).traits.get("fitted"):
+            yield f"{name} is fitted by counting: eager alone, no scheme"
+    for ref in variant.schemes:
+        yield _scheme_conflict(variant, ref)
+    if variant.schemes:
+        yield _no_way(variant.schemes[-1], variant.runtime)
+    if measurement is not None:
+        yield _lack(variant.runtime, measurement)
+    if training is not None and is_trained(variant):
+        yield _unreadable(variant, training.task)
+    if training is not None and training.dtype != "float32":
+        yield environment.slow_dtype(training.dtype)
+
+
+def _scheme_conflict(variant: Variant, ref: Ref) -> str | None:
+    traits = registry.schemes.get(ref.name).traits
+    if traits["runtimes"] and variant.runtime.name not in traits["runtimes"]:
+        return f"{ref.name} runs on {', '.join(traits['runtimes'])}, not on {variant.runtime.name}"
+    if traits["fit"]:
+        try:
+            return _unreadable(variant, calibration(variant, ref))
+        except SpecError as error:
+            return str(error)
+    return environment.slow_dtype(traits["dtype"]) if "dtype" in traits else None
+
+
+def _no_way(scheme: Ref, runtime: Ref) -> str | None:
+    """Returns why nothing leads from a scheme's form to a runtime's."""
+    form = registry.schemes.get(scheme.name).traits["form"]
+    there = registry.routes(form)
+    able = [each.name for each in _runtimes() if each.traits["form"] in there]
+    if runtime.name in able:
+        return None
+    return f"{scheme.name} gives {form}, which {runtime.name} does not run; use {_or(able)}"
+
+
+def _lack(runtime: Ref, measurement: Ref) -> str | None:
+    """Returns what a measurement needs and a runtime does not give."""
+    for need in registry.measurements.get(measurement.name).traits["needs"]:
+        able = [each.name for each in _runtimes() if need in each.traits["gives"]]
+        if runtime.name not in able:
+            return (
+                f"{measurement.name} needs a runtime that gives {need}, which {runtime.name} does "
+                f"not; use {_or(able)}"
+            )
+    return None
+
+
+def _runtimes() -> list[registry.Entry]:
+    return [registry.runtimes.get(name) for name in registry.runtimes.names()]
+
+
+def _or(names: list[str]) -> str:
+    return " or ".join(names) or "one of your own"
+
+
+def _unreadable(variant: Variant, task: Ref) -> str | None:
+    given, wanted = tasks.modality(task), "image" if kind_of(variant) == "vision" else "text"
+    if given == wanted:
+        return None
+    return f"{variant.architecture.name} reads {wanted}s; the task {task.name} holds {given}s"
+
+
+def gives_features(variant: Variant) -> bool:
+    """Says whether a variant has pooled hidden vectors: a trained classifier in PyTorch."""
+    form = registry.runtimes.get(variant.runtime.name).traits["form"]
+    return kind_of(variant) in ("encoder", "vision") and form == "module"

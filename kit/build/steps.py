@@ -1,0 +1,257 @@
+"""The steps that lead from a variant to something that runs.
+
+A form is what a model is: a `module`, or what an exporter gives, such as `onnx`. A scheme acts on
+one form, an exporter leads from one to the next, a runtime runs one.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Iterator, Mapping
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from kit import tasks
+from kit.architectures.model import Model, load_weights, make_model, save_model, seeded
+from kit.compression.stored import Compressed, merged
+from kit.machine import environment
+from kit.machine.progress import report
+from kit.spec import registry
+from kit.spec.checking import SpecError
+from kit.spec.entries import call
+from kit.spec.ref import Ref
+from kit.spec.spec import Variant, uses
+from kit.store import store
+from kit.training.train import pick_rate, train
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from kit.tasks.task import Task
+
+
+def kind_of(variant: Variant) -> str:
+    """Returns the kind its architecture is registered with."""
+    return str(registry.architectures.get(variant.architecture.name).traits["kind"])
+
+
+def is_trained(variant: Variant) -> bool:
+    """Says whether its weights are made by the training loop (not pretrained, nor a predictor)."""
+    return variant.training is not None and kind_of(variant) not in ("predictor", "pretrained")
+
+
+def task_of(variant: Variant, task: Ref | None) -> Task | None:
+    """Returns the task a variant was trained on, else the given one."""
+    ref = variant.training.task if variant.training is not None else task
+    return None if ref is None else tasks.load(ref)
+
+
+def length_of(variant: Variant, model: Model) -> int | None:
+    """Returns the tokens at which a variant's inputs are cut; None for a model without limit."""
+    if variant.training is not None:
+        return variant.training.length
+    if model.kind == "causal":  # a pretrained one, which may read a book
+        return min(256, model.window or 256)
+    return model.window
+
+
+def bare(variant: Variant) -> Variant:
+    """Returns the variant on eager, without schemes."""
+    return dataclasses.replace(variant, schemes=(), runtime=Ref("eager"), name="bare")
+
+
+def on_eager(variant: Variant) -> Variant:
+    """Returns the variant on eager, with those schemes that act on a module."""
+    schemes, known = variant.schemes, registry.schemes
+    kept = [ref for ref in schemes if known.get(ref.name).traits["form"] == "module"]
+    return bare(variant).replace(schemes=kept)
+
+
+class Step:
+    """One step, from what the step before gives.
+
+    Attributes:
+        name: what is done: `training`, or an exporter's or a scheme's name.
+        form: of what it gives.
+        kept: whether `make` writes something once, into a folder of the store.
+        spec: what that depends on: a Ref, its version and the spec of the step before.
+    """
+
+    name: str
+    form = "module"
+    kept: bool
+    spec: list[Any]
+
+    @property
+    def folder(self) -> Path:
+        """Where what it makes is kept, or would be."""
+        return store.built_path(self.spec)
+
+    def built(self) -> Path:
+        """Returns the folder of what it makes, which is made where it is not there."""
+        return store.built(self.spec, self.make)
+
+    def make(self, folder: Path) -> None:
+        """Writes what is kept."""
+
+    def load(self, task: Ref | None = None) -> Any:
+        """Returns what it gives: a `Model`, of the task's labels, or the path of another form."""
+
+
+class Weights(Step):
+    """The architecture with its weights: trained, or as they come."""
+
+    name = "training"
+
+    def __init__(self, variant: Variant) -> None:
+        self.variant, self.kept = variant, is_trained(variant)
+        self.spec = ["weights", bare(variant), uses(bare(variant))]
+        if self.kept:
+            assert variant.training is not None
+            data = tasks.describe(variant.training.task)["fingerprints"]
+            self.spec += [data["train"], data["validation"]]
+
+    def make(self, folder: Path) -> None:
+        variant, training = self.variant, self.variant.training
+        assert training is not None
+        training = dataclasses.replace(training, rates=(_rate(variant),))
+        task = tasks.load(training.task)
+        model = make_model(variant.architecture, task, seed=variant.seed, fit=False)
+        result = train(model, task, training, seed=variant.seed, folder=folder)
+        save_model(model, folder)
+        store.write_text(folder / "training.json", json.dumps(result))
+
+    def load(self, task: Ref | None = None) -> Model:
+        variant, data = self.variant, task_of(self.variant, task)
+        model = make_model(variant.architecture, data, seed=variant.seed, fit=not self.kept)
+        if self.kept:
+            load_weights(model, self.built())
+        return model
+
+
+def _rate(variant: Variant) -> float:
+    """Returns the learning rate: the one given, or the best of short trials with seed 0."""
+    training, first = variant.training, bare(variant.replace(seed=0))
+    assert training is not None
+    if len(training.rates) == 1:
+        return training.rates[0]
+
+    def make(folder: Path) -> None:
+        task = tasks.load(training.task)
+        start = partial(make_model, variant.architecture, task, seed=0, fit=False)
+        best = pick_rate(start, task, training, seed=0, folder=folder)
+        store.write_text(folder / "rate.json", json.dumps(best))
+
+    folder = store.built(["rate", *Weights(first).spec[1:]], make)
+    return float(json.loads((folder / "rate.json").read_text(encoding="utf-8")))
+
+
+class Compression(Step):
+    """A scheme on a module; what its `fit=` finds on calibration data is kept."""
+
+    def __init__(self, variant: Variant, ref: Ref, before: Step) -> None:
+        self.variant, self.ref, self.before, self.name = variant, ref, before, ref.name
+        self.entry = registry.schemes.get(ref.name)
+        self.spec = [ref, self.entry.version, before.spec]
+        self.kept = self.entry.traits["fit"] is not None
+        if self.kept:
+            self.data = calibration(variant, ref)
+            self.spec += [self.data, tasks.describe(self.data)["fingerprints"]["train"]]
+
+    def make(self, folder: Path) -> None:
+        from safetensors.torch import save_file
+
+        report(f"fitting {self.name}")
+        model: Model = self.before.load()
+        fit, module = self.entry.traits["fit"], model.module.eval()
+        with seeded(self.variant.seed):
+            found = call(fit, self.ref, model=module, batches=self._batches(model))
+        if not isinstance(found, dict):
+            kind = type(found).__name__
+            raise SpecError(f"the fit of {self.name} gave a {kind}; expected a dict of tensors")
+        tensors = {name: tensor.detach().clone().contiguous() for name, tensor in found.items()}
+        save_file(tensors, folder / "fitted.safetensors")
+
+    def _batches(self, model: Model) -> Iterator[Mapping[str, Tensor]]:
+        """Yields the module's inputs for each training item by itself, in the data's order."""
+        data, length = tasks.load(self.data), length_of(self.variant, model)
+        for example in data.examples(data.split("train")):
+            yield model.preprocessor.collate(model.preprocessor.encode([example], length))
+
+    def load(self, task: Ref | None = None) -> Model:
+        model: Model = self.before.load(task)
+        given = {"model": model.module}
+        if self.kept:
+            from safetensors.torch import load_file
+
+            given["fitted"] = load_file(self.built() / "fitted.safetensors")
+        result = call(self.entry.function, self.ref, **given)
+        made = result if isinstance(result, Compressed) else Compressed(result, {})
+        return dataclasses.replace(model, module=made.module, bits=merged(model.bits, made.bits))
+
+
+def calibration(variant: Variant, ref: Ref) -> Ref:
+    """Returns the task on whose training split a scheme is fitted: its own, else the variant's."""
+    if (given := ref.args["calibration"]) is not None:
+        return registry.tasks.canonical(given)
+    if variant.training is None:
+        name = registry.architectures.short(variant.architecture)
+        raise SpecError(
+            f"{ref.name} is fitted on data, and {name} was not trained here: say on which, "
+            f"Ref({ref.name!r}, calibration='...'), the name of a task"
+        )
+    return variant.training.task
+
+
+class Written(Step):
+    """What an exporter makes of the form before, or a scheme of a form that lies on disk."""
+
+    kept = True
+
+    def __init__(self, entry: registry.Entry, ref: Ref, form: str, before: Step) -> None:
+        self.entry, self.ref, self.form, self.before, self.name = entry, ref, form, before, ref.name
+        about = environment.machine()
+        self.spec = [ref, entry.version, about["torch"], about["onnxruntime"], before.spec]
+
+    def make(self, folder: Path) -> None:
+        report(self.name)
+        before = self.before.load()
+        given = {"path": before}
+        if self.before.form == "module":
+            inputs = before.preprocessor.collate(before.preprocessor.made_up(2, 16))
+            given = {"model": before.module, "inputs": inputs}
+        call(self.entry.function, self.ref, output=folder / f"model.{self.form}", **given)
+
+    def load(self, task: Ref | None = None) -> Path:
+        del task
+        return self.built() / f"model.{self.form}"
+
+
+def steps(variant: Variant) -> list[Step]:
+    """Returns what leads from an architecture to what the variant's runtime runs, in order."""
+    chain: list[Step] = [Weights(variant)]
+
+    def export(form: str) -> None:
+        for entry in registry.routes(chain[-1].form).get(form, ()):
+            chain.append(Written(entry, Ref(entry.name), entry.traits["target"], chain[-1]))
+
+    for ref in variant.schemes:
+        entry = registry.schemes.get(ref.name)
+        export(form := entry.traits["form"])
+        last, module = chain[-1], form == "module"
+        chain.append(Compression(variant, ref, last) if module else Written(entry, ref, form, last))
+    export(registry.runtimes.get(variant.runtime.name).traits["form"])
+    return chain
+
+
+def missing(variant: Variant) -> list[Step]:
+    """Returns the steps of a variant that are kept and not made yet."""
+    return [step for step in steps(variant) if step.kept and not step.folder.exists()]
+
+
+def prepare(variant: Variant) -> None:
+    """Makes what is `missing`."""
+    for step in missing(variant):
+        step.built()

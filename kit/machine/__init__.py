@@ -1,0 +1,1 @@
+"""What the machine is, how busy others keep it, and the processes on it."""

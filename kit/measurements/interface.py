@@ -1,0 +1,143 @@
+"""What measurements get and give: a worker's bench, a driver, raw columns."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import numpy as np
+from pydantic import AfterValidator, Field, ValidationInfo
+
+from kit import tasks
+from kit.build import build
+from kit.build.runner import Runner
+from kit.build.verify import TRIED, verify
+from kit.machine import environment
+from kit.machine.progress import report
+from kit.spec import registry
+from kit.spec.checking import SpecError
+from kit.spec.presets import Filled
+from kit.spec.ref import Ref
+from kit.spec.roles import Data, data, task_before
+from kit.spec.spec import Run, Variant
+
+if TYPE_CHECKING:
+    from kit.analysis.stopping import Stopping
+
+
+def of_kind(*kinds: str) -> AfterValidator:
+    """Returns a check of an argument that names a task: is it one of these kinds?"""
+
+    def check(task: Ref) -> Ref:
+        kind = registry.tasks.get(task.name).traits["kind"]
+        if kind not in kinds:
+            asked = " or ".join(kinds)
+            raise SpecError(f"{task.name} is a task of {kind}; expected {asked}: Quality asks so")
+        return task
+
+    return AfterValidator(check)
+
+
+def _split(name: str, info: ValidationInfo) -> str:
+    task = task_before(info)
+    return name if task is None else tasks.check_split(task, name)
+
+
+Split = Annotated[str, Data("split"), AfterValidator(_split)]
+"""An argument that names a split of the task that one before it names."""
+
+Positive = Annotated[int, Field(ge=1)]
+Length = Positive | Literal["task"]
+"""`"task"` for the examples as they are, or a number of tokens that texts are filled up to."""
+
+
+@dataclass(frozen=True)
+class AllCores(Filled):
+    """Fills in all cores of this machine."""
+
+    def value(self, args: Mapping[str, Any]) -> int:
+        """Returns how many threads a process may run at once."""
+        return int(environment.machine()["threads"])
+
+    def __str__(self) -> str:
+        return "all cores"
+
+
+Columns = Mapping[str, np.ndarray]
+
+
+@dataclass(frozen=True)
+class Raw:
+    """What a measurement gives: the artifact's kind and columns, and what else is known."""
+
+    kind: str
+    columns: Columns
+    info: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass
+class Driver:
+    """What a measurement that starts its own processes gets from the study.
+
+    Attributes:
+        variant: what is measured.
+        worker: opens a worker: `with driver.worker(Factory, *args, threads=n) as worker`.
+        parts: finished launches by name, from an earlier call that was stopped.
+        save_part: keeps a finished launch.
+        progress: shows a text beside the bar.
+        stopping: makes the rule of a number of launches: `stopping(launches, until, most)`.
+    """
+
+    variant: Variant
+    worker: Callable[..., contextlib.AbstractContextManager[Any]]
+    parts: dict[str, dict[str, np.ndarray]]
+    save_part: Callable[[str, Columns], None]
+    progress: Callable[[str], None]
+    stopping: Callable[..., Stopping]
+
+
+class Bench:
+    """The target of quality, cost and memory workers."""
+
+    def __init__(self) -> None:
+        self._runner: Runner | None = None
+        self._held: tuple[Variant, int, Ref | None] | None = None
+
+    def prepare(self, variant: Variant) -> None:
+        """Builds the weights and graphs of a variant."""
+        build.prepare(variant)
+
+    def verify(self, variant: Variant, task: Ref, threads: int, batch_size: int) -> float:
+        """Returns how far a variant's outputs are from those it has to give: `kit.build.verify`."""
+        return verify(variant, task, threads, batch_size)
+
+    def measure(self, run: Run) -> Raw:
+        """Measures one run; the runner is kept for the next run of the same variant.
+
+        Raises:
+            Undefined: this variant cannot be measured so.
+            TypeError: the registered function did not return a `Raw`.
+        """
+        start, loading = time.perf_counter(), 0.0
+        threads = int(run.measurement.args.get("threads") or 1)
+        task = data(run.measurement).get("task")
+        wanted = (run.variant, threads, task)
+        if self._runner is None or self._held != wanted:
+            self._runner = None  # frees the old one before the new one is loaded
+            report("loading")
+            self._runner = Runner(*wanted)
+            self._held = wanted
+            loading = time.perf_counter() - start
+        entry = registry.measurements.get(run.measurement.name)
+        if entry.traits["where"] == "worker" and isinstance(task, Ref):
+            batch_size = run.measurement.args.get("batch_size") or TRIED
+            verify(run.variant, task, threads, batch_size, self._runner)
+        raw = entry.function(self._runner, **run.measurement.args)
+        if not isinstance(raw, Raw):
+            raise TypeError(f"{entry.name} returned a {type(raw).__name__}; expected kit's Raw")
+        seconds = round(time.perf_counter() - start, 3)
+        spent = {"starting": loading, run.measurement.name: seconds - loading}
+        return Raw(raw.kind, raw.columns, {"spent": spent, **raw.info, "seconds": seconds})

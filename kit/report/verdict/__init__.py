@@ -1,0 +1,1 @@
+"""What follows from the rows: non-inferiority, and the recommendation."""

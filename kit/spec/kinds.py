@@ -1,0 +1,256 @@
+"""Kinds, each declared once: of tasks, and of the artifacts that measurements save.
+
+A kind of artifact is a function under `register_artifact` that gives its tiny example: what its
+columns look like, and what contract tests try metrics on. In a notebook cell it works like every
+other registration.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from kit.spec.checking import Undefined
+from kit.spec.entries import F, Registry
+
+Columns = dict[str, np.ndarray]
+
+
+class TaskKind(NamedTuple):
+    """What a task's kind settles.
+
+    Attributes:
+        artifact: kind of artifact that holds a model's quality on it.
+        label: type of an item's labels; None where items have none.
+        modalities: of its items.
+        quality: the measurement that saves that artifact.
+    """
+
+    artifact: str
+    label: type[np.generic] | None
+    modalities: tuple[str, ...] = ("text", "image")
+    quality: str = "classify"
+
+
+TASKS: Mapping[str, TaskKind] = {
+    "classification": TaskKind("classification", np.int64),
+    "language": TaskKind("tokens", None, ("text",), "score_text"),
+    "multi_label": TaskKind("multi_label", np.int64),
+    "regression": TaskKind("regression", np.float64),
+}
+
+
+class Quantity(NamedTuple):
+    """What a recorded number is in, and whether more of it is better (None: neither)."""
+
+    unit: str
+    higher_is_better: bool | None = False
+
+    def __str__(self) -> str:
+        return self.unit
+
+
+ROLES = ("clean", "test", "validation")
+"""Whose column a metric's parameter names, before its name (`test_logits`), where not its own:
+of corrupted items, those they were made of; of a shift, the test split; the validation split."""
+
+artifacts = Registry("kind of artifact", "kit.spec.kinds", ())
+
+
+def register_artifact(
+    *,
+    record: str,
+    columns: Iterable[str],
+    optional: Iterable[str] = (),
+    derived: Mapping[str, Callable[..., Any]] | None = None,
+    metrics: Sequence[str] = (),
+    group_metrics: Sequence[str] = (),
+    shifted_metrics: Sequence[str] | None = None,
+) -> Callable[[F], F]:
+    """Registers a kind of artifact: a function that gives the columns of a tiny example.
+
+    Args:
+        record: what a record is. An `item` has an id (`item`), by which runs are paired, and maybe
+            a `cluster` and groups (`group:country`); a `call` belongs to a `launch`, over which
+            intervals are taken; a `quantity` is a row as it stands. Others count one by one.
+        columns: that every artifact of the kind has, beside those.
+        optional: that some have: a metric that needs one gives no row where it is not.
+        derived: name -> function of columns, and of what `info` holds of the artifact, that
+            computes a column when a metric asks for it.
+        metrics: computed where a study names none that reads this kind. The first is the headline:
+            where it is right or wrong an item, its flips are counted.
+        group_metrics: of these, for each group.
+        shifted_metrics: of corrupted items and validation splits; the first where not given.
+    """
+    known = {"item": ("item",), "call": ("launch",), "quantity": ("quantity", "value")}
+    return lambda example: artifacts.register(
+        example,
+        record=record,
+        columns=tuple(dict.fromkeys((*known.get(record, ()), *columns))),
+        optional=(*optional, *(("cluster",) if record == "item" else ())),
+        derived=dict(derived or {}),
+        metrics=tuple(metrics),
+        group_metrics=tuple(group_metrics),
+        shifted_metrics=tuple(metrics[:1] if shifted_metrics is None else shifted_metrics),
+    )
+
+
+def log_softmax(logits: np.ndarray) -> np.ndarray:
+    """Returns log-probabilities [n, classes] of scores, in float64."""
+    from scipy import special
+
+    return np.asarray(special.log_softmax(logits.astype(np.float64), axis=1))
+
+
+def log_sigmoid(logits: np.ndarray) -> np.ndarray:
+    """Returns log-probabilities [n, labels, 2] of a label being absent and there, in float64."""
+    scores = logits.astype(np.float64)
+    return -np.logaddexp(0, np.stack([scores, -scores], axis=-1))
+
+
+def _rated(logits: np.ndarray, rated: bool) -> np.ndarray:
+    if not rated:
+        raise Undefined("its scores are no probabilities")
+    return logits
+
+
+CLASSES = {
+    "log_probabilities": lambda logits, rated=True: log_softmax(_rated(logits, rated)),
+    "probabilities": lambda logits, rated=True: np.exp(log_softmax(_rated(logits, rated))),
+}
+"""[n, classes], of scores that are such (`rated` in the artifact's `info`)."""
+LABELS = {
+    "log_probabilities": lambda logits, rated=True: log_sigmoid(_rated(logits, rated)),
+    "probabilities": lambda logits, rated=True: np.exp(log_sigmoid(_rated(logits, rated))[..., 1]),
+}
+"""[n, labels, 2], absent and there; and [n, labels], there."""
+
+
+@register_artifact(record="quantity", columns=("condition",))
+def quantities() -> Columns:
+    """Numbers that a measurement counted, each a row: which of its quantities, under what."""
+    names = np.array(["parameters", "state_bytes"])
+    return {"quantity": names, "condition": np.array(["", "context=8"]), "value": np.full(2, 8.0)}
+
+
+ITEMS = 40
+CALLS = 2000
+"""Of a timing, so that it has samples enough for a 99th percentile."""
+
+
+def _items() -> Columns:
+    count = np.arange(ITEMS)
+    return {"item": np.char.mod("%03d", count), "cluster": np.char.mod("%d", count // 2)}
+
+
+def _predictions() -> Columns:
+    return {**_items(), "cut": np.arange(ITEMS) % 5 == 0}
+
+
+def _scores() -> np.ndarray:
+    return np.random.default_rng(0).normal(size=(ITEMS, 2)).astype(np.float32)
+
+
+@register_artifact(
+    record="item",
+    columns=("label", "logits"),
+    optional=("features", "valence", "cut"),
+    derived=CLASSES,
+    metrics=(
+        *("accuracy", "balanced_accuracy", "accuracy_retained", "nll", "ece", "ece_temperature"),
+        *("conformal_coverage", "conformal_size", "estimated_accuracy_error", "ood_auroc"),
+        "texts_cut",
+    ),
+    group_metrics=("accuracy",),
+    shifted_metrics=("accuracy", "accuracy_retained"),
+)
+def classification() -> Columns:
+    """Scores of each class [n, classes], which may be log-probabilities, and the item's own."""
+    scores, label = _scores(), np.arange(ITEMS) % 2
+    logits = scores + 0.5 * np.eye(2, dtype=np.float32)[label]
+    more = {"features": scores, "valence": label + scores[:, 0]}
+    return {**_predictions(), "label": label, "logits": logits, **more}
+
+
+@register_artifact(
+    record="item",
+    columns=("label", "logits"),
+    optional=("features", "cut"),
+    derived=LABELS,
+    metrics=(
+        *("subset_accuracy", "hamming_loss", "micro_f1", "macro_f1", "macro_auroc", "label_auroc"),
+        *("label_nll", "label_ece", "texts_cut"),
+    ),
+    group_metrics=("subset_accuracy",),
+)
+def multi_label() -> Columns:
+    """A score of each label [n, labels], and whether the item has it (0 or 1)."""
+    scores, rng = _scores(), np.random.default_rng(1)
+    label = (scores > rng.normal(size=scores.shape)) + 0
+    return {**_predictions(), "label": label, "logits": scores}
+
+
+@register_artifact(
+    record="item",
+    columns=("label", "prediction"),
+    optional=("features", "cut"),
+    metrics=("rmse", "mae", "r2", "pearson", "spearman", "texts_cut"),
+    group_metrics=("mae",),
+)
+def regression() -> Columns:
+    """A number for each item, and the true one."""
+    near = np.arange(ITEMS) % 7
+    prediction = near + _scores()[:, 0].astype(np.float64)
+    return {**_predictions(), "label": near / 2, "prediction": prediction}
+
+
+@register_artifact(record="item", columns=("nll", "tokens", "bytes"), metrics=("bits_per_byte",))
+def tokens() -> Columns:
+    """Of each document the negative log-likelihood (nats), tokens scored, and bytes of text."""
+    rng, size = np.random.default_rng(0), 3 + np.arange(ITEMS) % 9
+    return {**_items(), "nll": rng.random(ITEMS) * 9, "tokens": size, "bytes": 5 * size}
+
+
+_CALLS: Mapping[str, Any] = {
+    "record": "call",
+    "columns": ("side", "condition", "turn", "phase", "seconds", "foreign"),
+    "optional": ("stolen", "switches"),
+}
+
+
+@register_artifact(
+    **_CALLS,
+    metrics=(
+        *("speedup", "latency", "throughput", "latency_p90", "latency_p99", "first_call_seconds"),
+        *("cold_start_seconds", "cold_start_phase_seconds", "cold_start_speedup"),
+        *("foreign_load", "stolen_load", "context_switches"),
+    ),
+)
+def timing() -> Columns:
+    """Seconds of each call of a variant and the baseline beside it, and of what comes before."""
+    rng, count = np.random.default_rng(0), np.arange(CALLS)
+    return {
+        "launch": count % 4,
+        "side": np.where(count // 4 % 2, "baseline", "variant"),
+        "condition": np.full(CALLS, "batch_size=2;length=8;threads=1"),
+        "turn": count // 8,
+        "phase": np.full(CALLS, "call"),
+        "seconds": 0.01 + rng.random(CALLS) / 100,
+        "foreign": 0.01 * (count % 4),
+        "stolen": 0.001 * (count % 4),
+        "switches": 10.0 * (count % 4),
+    }
+
+
+@register_artifact(
+    **_CALLS,
+    metrics=(
+        *("false_alarm_rate", "detection_rate", "launch_spread", "call_spread", "busy_launches"),
+        "launches_needed",
+    ),
+)
+def selftest() -> Columns:
+    """A timing of many launches of a variant against itself."""
+    return timing()

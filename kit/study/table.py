@@ -1,0 +1,96 @@
+"""The rows that the runs of a study give: scored one by one, compared, and those that failed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from kit.spec import registry
+from kit.spec.registry import ROWS, saves
+from kit.spec.spec import Run, Variant
+from kit.store import results, store
+
+Row = dict[str, Any]
+Wanted = Mapping[bool, tuple[Sequence[str], Sequence[str]]]
+"""Whether a sample is set aside (a corrupted copy, a validation split) -> names of the metrics of
+such, and of those for each group."""
+
+
+def rows_of(
+    runs: Sequence[Run], failures: Mapping[Run, Any], wanted: Wanted, baseline: Variant
+) -> list[Row]:
+    """Returns the rows of all runs; they lack `study` and `machine`.
+
+    Args:
+        runs: of the study.
+        failures: what is known of each run that has no artifact; None where it was not tried.
+        wanted: names of metrics.
+        baseline: what paired rows are against.
+    """
+    from kit.analysis.derived import derive
+    from kit.analysis.findings.noise_floor import repeats
+    from kit.analysis.paired import adjust
+    from kit.analysis.sample import Related
+    from kit.analysis.score import compare, missing, score
+
+    artifacts, failures = [], dict(failures)
+    for run in runs:
+        if run not in failures:
+            try:
+                artifacts.append(store.load(run, run.id))
+            except store.Damaged as error:
+                store.set_aside(run.id, str(error))
+                failures[run] = store.failure(run.id)
+    lost = {
+        run: known or {"message": "not run yet", "undefined": True}
+        for run, known in failures.items()
+    }
+    related = Related(artifacts, {run: known["message"] for run, known in lost.items()})
+    again = repeats(runs)
+    samples = [related.sample(each) for each in artifacts if each.run not in again]
+    rows = []
+    for aside, names in wanted.items():
+        some = [sample for sample in samples if sample.aside == aside]
+        rows += [
+            row
+            for sample in some
+            for row in score(sample, *names)
+            if row["baseline"] or not _is_second_timing(sample.artifact.run, baseline)
+        ]
+        rows += compare(some, baseline, *names)
+    why = {
+        run: ("undefined" if known["undefined"] else "error", known["message"])
+        for run, known in lost.items()
+    }
+    study = {"artifacts": artifacts, "samples": samples, "baseline": baseline}
+    rows += derive(_derived(wanted), rows, **study, again=again, lost=why)
+    taken = {_key(row) for row in rows}
+    for run in [run for run in lost if run not in again]:
+        sample = related.sample(store.Artifact(run, run.id, saves(run.measurement), {}))
+        for row in missing(sample, why[run], wanted[sample.aside][0]):
+            if _key(row) not in taken:  # another run may have it, or lack it too
+                taken.add(_key(row))
+                rows.append(row)
+    return adjust(rows)
+
+
+def _derived(wanted: Wanted) -> list[str]:
+    """Returns the names of derivations: the kit's own, and those that are wanted."""
+    named = {name for names, _ in wanted.values() for name in names}
+    entries = map(registry.metrics.get, registry.metrics.names())
+    return [
+        each.name
+        for each in entries
+        if each.traits["artifacts"] == ROWS and (each.in_kit or each.name in named)
+    ]
+
+
+def _key(row: Row) -> tuple[Any, ...]:
+    return tuple(row[name] for name in results.KEY)
+
+
+def _is_second_timing(run: Run, baseline: Variant) -> bool:
+    """Says whether a timing is against another variant than the baseline: a ratio is new in it, the
+    variant's own time is not."""
+    against = run.measurement.args.get("against")
+    return isinstance(against, Variant) and against != baseline.replace(seed=run.variant.seed)

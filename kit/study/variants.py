@@ -1,0 +1,102 @@
+"""The variants that a harness compares: by name, of a size, with each seed, in combinations."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from kit.build import build
+from kit.spec import presets, registry
+from kit.spec.checking import SpecError
+from kit.spec.ref import Ref
+from kit.spec.spec import Budget, Training, Variant
+
+Named = str | Ref
+SCHEMES = ("bf16", "w8", "w4", "w4g32", "w3", "w2", "torchao_int8", "dynamic_int8")
+
+
+def classifier(
+    architecture: Named = "minilm", task: Named = "sentiment", **training: Any
+) -> Variant:
+    """Returns an encoder or a network for images trained end to end, at the preset's size.
+
+    An architecture that starts from random weights says what that takes: its `rate`, and its
+    `passes` over the examples for each of the preset's epochs (at most the preset's).
+
+    Args:
+        architecture: an encoder or a network for images, by name or Ref.
+        task: a classification task.
+        **training: fields of `Training` to set otherwise.
+    """
+    ref = registry.architectures.canonical(architecture)
+    traits = registry.architectures.get(ref.name).traits
+    passes = min(traits.get("passes", 1), presets.of(smoke=3, default=math.inf, full=math.inf))
+    epochs = passes * presets.of(smoke=1, default=1, full=2)
+    usual = {
+        "budget": Budget(epochs=epochs, examples=presets.of(smoke=256, default=None, full=None)),
+        "rates": (traits.get("rate", 1e-4),),
+    }
+    return Variant(ref, Training(registry.tasks.canonical(task), **{**usual, **training}))
+
+
+def variant_of(given: Variant | Named) -> Variant:
+    """Returns a variant as it is, a pretrained or null model by its name."""
+    return given if isinstance(given, Variant) else Variant(registry.architectures.canonical(given))
+
+
+def each_seed(variants: Iterable[Variant], seeds: int) -> list[Variant]:
+    """Returns each trained variant once a seed; what is not trained has no seed to vary."""
+    return [
+        variant.replace(seed=variant.seed + extra)
+        for variant in variants
+        for extra in range(seeds if build.is_trained(variant) else 1)
+    ]
+
+
+def among(variants: Iterable[Variant], base: Variant) -> tuple[Variant, list[Variant]]:
+    """Returns the baseline and all variants; raises SpecError where it is not among them."""
+    compared = list(variants)
+    if base not in compared:
+        names = ", ".join(variant.name for variant in compared)
+        raise SpecError(f"baseline {base.name!r} is not among the variants: {names}")
+    return base, compared
+
+
+def of_size(named: Named, budget: Budget, training: Training) -> Variant:
+    """Returns an architecture of the budget's size, trained so."""
+    from kit.architectures.budget import solve_width
+
+    ref = registry.architectures.canonical(named)
+    make = registry.architectures.get(ref.name).traits.get("tokenizer")
+    return Variant(solve_width(ref, budget, make().vocab_size if make else 256), training)
+
+
+def combinations(
+    base: Variant,
+    schemes: Sequence[Named | Sequence[Named]] | None,
+    runtimes: Sequence[Named] | None,
+) -> tuple[list[Variant], dict[str, str]]:
+    """Returns the base with each scheme on each runtime where it works, and why not elsewhere."""
+    if schemes is None:
+        schemes = presets.of(smoke=("w4g32", "dynamic_int8"), default=SCHEMES, full=SCHEMES)
+    if runtimes is None:
+        every = ("eager", "compiled", "onnx")
+        runtimes = presets.of(smoke=("eager", "onnx"), default=every, full=every)
+    variants, left_out = [base], {}
+    for given, runtime in itertools.product(((), *schemes), runtimes):
+        chain = (given,) if isinstance(given, str | Ref) else tuple(given)
+        variant = base.replace(schemes=chain, runtime=runtime)
+        if is_simulated(variant) and variant.runtime.name != "eager":
+            left_out[variant.name] = "simulated: an error study, on eager alone"
+        elif reason := build.conflict(variant):
+            left_out[variant.name] = reason
+        else:
+            variants.append(variant)
+    return list(dict.fromkeys(variants)), left_out
+
+
+def is_simulated(variant: Variant) -> bool:
+    """Says whether one of its schemes computes in fp32 with rounded weights."""
+    return any(registry.schemes.get(ref.name).traits["simulated"] for ref in variant.schemes)

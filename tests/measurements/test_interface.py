@@ -1,0 +1,40 @@
+"""What a worker holds: one runner, kept for the next run of the same variant."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from helpers import toy_variant
+
+from kit.measurements import Quality, interface
+from kit.spec import registry
+from kit.spec.ref import Ref
+from kit.spec.spec import Run
+
+
+def test_runs_of_one_variant_share_a_loaded_model(
+    toys: Ref, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loaded = []
+    monkeypatch.setattr(
+        interface,
+        "Runner",
+        lambda *args, real=interface.Runner: loaded.append(args[0].name) or real(*args),
+    )
+    worker, base = interface.Bench(), toy_variant(toys)
+    for variant in (base, base.replace(schemes=["w4"])):
+        for split in ("test", "later"):
+            raw = worker.measure(Run(variant, Quality(toys, split, 4)))
+            assert raw.info["seconds"] >= 0
+            assert len(raw.columns["item"]) == 4
+    assert loaded == ["base", "base w4"]
+
+
+def test_a_measurement_that_returns_no_raw_is_told(toys: Ref, registries: None) -> None:
+    def careless(runner: Any, *, task: Any = None) -> Any:
+        return {"accuracy": 1.0}
+
+    registry.register_measurement(where="worker", artifacts=("tokens",), version=1)(careless)
+    with pytest.raises(TypeError, match="careless returned a dict; expected kit's Raw"):
+        interface.Bench().measure(Run(toy_variant(toys), Ref("careless")))
