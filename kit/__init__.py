@@ -47,7 +47,7 @@ _HOMES = {
         "ScoreText",
         "SelfTest",
     ),
-    "kit.presets": ("Preset",),
+    "kit.spec.presets": ("Preset",),
     "kit.study.study": ("Study",),
     "kit.study.variants": ("classifier",),
     "kit.study.harnesses": (
@@ -68,8 +68,13 @@ _HOMES = {
     "kit.report.summary": ("summary",),
 }
 _NAMES = {name: home for home, names in _HOMES.items() for name in names}
-_MODULES = {name: f"kit.{name}" for name in ("assets", "environment", "presets", "tasks")}
-_MODULES["plot"] = "kit.report.plot"
+_MODULES = {
+    "assets": "kit.assets",
+    "environment": "kit.machine.environment",
+    "plot": "kit.report.plot",
+    "presets": "kit.spec.presets",
+    "tasks": "kit.tasks",
+}
 __all__ = sorted([*_NAMES, *_MODULES])  # noqa: PLE0605 (computed from one table)
 
 

@@ -226,12 +226,14 @@ def test_leaving_ends_the_process_and_so_does_kill_all() -> None:
 
 def test_a_worker_ends_with_its_driver(tmp_path: Path) -> None:
     code = (
-        "import sys, time; sys.path.insert(0, sys.argv[1])\n"
+        "import sys, time; sys.path[:0] = sys.argv[1:]\n"
         "from test_workers import Target; from kit.machine.workers import Worker\n"
         "worker = Worker(Target); print(worker.pid, flush=True); worker.call('hang')"
     )
     driver = subprocess.Popen(
-        [sys.executable, "-c", code, str(Path(__file__).parent)], stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", code, *map(str, Path(__file__).parents[:2])],
+        stdout=subprocess.PIPE,
+        text=True,
     )
     assert driver.stdout is not None
     pid = int(driver.stdout.readline())

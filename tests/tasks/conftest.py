@@ -14,29 +14,20 @@ from kit.tasks.task import Task, load
 NEEDED = {"sentiment": "sentiment", "wikipedia": "benchmarks"}
 
 
-@pytest.fixture(scope="session", autouse=True)
-def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A store for this session alone."""
-    root = tmp_path_factory.mktemp("store")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("KIT_STORE", str(root))
-        yield root
-
-
 @pytest.fixture(scope="session", params=sorted(NEEDED))
-def own_task(request: pytest.FixtureRequest, store: Path) -> Task:
+def own_task(request: pytest.FixtureRequest, session_store: Path) -> Task:
     """Each of the tasks that the kit brings."""
     assets.path(NEEDED[request.param])
     return load(request.param)
 
 
 @pytest.fixture(scope="session")
-def sentiment(store: Path) -> Task:
+def sentiment(session_store: Path) -> Task:
     return load("sentiment")
 
 
 @pytest.fixture(scope="session")
-def wikipedia(store: Path) -> Task:
+def wikipedia(session_store: Path) -> Task:
     return load("wikipedia")
 
 
