@@ -21,15 +21,17 @@ _HOMES = {
     "kit.spec.ref": ("Ref",),
     "kit.spec.spec": ("Budget", "Run", "Training", "Variant"),
     "kit.spec.kinds": ("Quantity", "register_artifact"),
-    "kit.spec.registry": (
+    "kit.spec.register_models": (
         "register_architecture",
-        "register_corruption",
         "register_exporter",
+        "register_runtime",
+        "register_scheme",
+    ),
+    "kit.spec.register_measures": (
+        "register_corruption",
         "register_derived",
         "register_measurement",
         "register_metric",
-        "register_runtime",
-        "register_scheme",
         "register_task",
     ),
     "kit.corruptions": ("CorruptionRef", "Severity", "corrupted_examples"),

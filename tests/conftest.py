@@ -12,7 +12,7 @@ os.environ.setdefault("TQDM_DISABLE", "1")
 import pytest
 from helpers import Cells, restored, toy_task
 
-from kit.spec import registry
+import kit
 from kit.spec.ref import Ref
 
 
@@ -46,9 +46,9 @@ def toys(session_store: Path) -> Iterator[Ref]:
     import helpers
 
     with restored():
-        registry.register_architecture(kind="encoder", version=1)(helpers.toy_encoder)
-        registry.register_architecture(kind="causal", version=1)(helpers.toy_causal)
-        registry.register_architecture(kind="predictor", version=1)(helpers.toy_rule)
+        kit.register_architecture(kind="encoder", version=1)(helpers.toy_encoder)
+        kit.register_architecture(kind="causal", version=1)(helpers.toy_causal)
+        kit.register_architecture(kind="predictor", version=1)(helpers.toy_rule)
         yield toy_task()
 
 

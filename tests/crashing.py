@@ -19,7 +19,6 @@ from helpers import toy_rule, toy_task
 
 import kit
 from kit.measurements.interface import Raw
-from kit.spec import registry
 from kit.spec.kinds import Quantity
 from kit.store import store
 
@@ -55,8 +54,8 @@ def probe(runner: Any, *, number: int) -> Raw:
 
 def make(name: str, numbers: list[int]) -> kit.Study:
     """Returns the study; two seeds, so that two workers have work."""
-    registry.register_measurement(where="worker", version=1, **RATE)(probe)
-    registry.register_architecture(kind="predictor", version=1)(toy_rule)
+    kit.register_measurement(where="worker", version=1, **RATE)(probe)
+    kit.register_architecture(kind="predictor", version=1)(toy_rule)
     rule = kit.Variant("toy_rule", kit.Training(toy_task()), name="rule")
     runs = [kit.Run(rule.replace(seed=n % 2), kit.Ref("probe", number=n)) for n in numbers]
     return kit.Study(name, runs, runs[0].variant)

@@ -10,7 +10,7 @@ import datasets
 import pytest
 
 from kit.spec.ref import Ref
-from kit.spec.registry import register_task
+from kit.spec.register_measures import register_task
 from kit.spec.spec import Budget, Training
 from kit.tasks.task import Task
 

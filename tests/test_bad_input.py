@@ -16,7 +16,6 @@ import pytest
 from helpers import toy_texts, toy_variant
 
 import kit
-from kit.spec import registry
 from kit.spec.ref import Ref
 from kit.spec.spec import Budget, Run, Training, Variant
 
@@ -61,7 +60,7 @@ def test_an_architecture_that_looks_ahead(toys: Ref) -> None:
 
         return Oracle()
 
-    registry.register_architecture(kind="causal", version=1)(oracle)
+    kit.register_architecture(kind="causal", version=1)(oracle)
     said = note(causal("oracle", toy_texts()), "bits_per_byte")
     assert "it looks ahead: another token at position" in said
     assert said.startswith("Oracle is not trained: ")
@@ -81,7 +80,7 @@ def test_an_architecture_of_a_wrong_shape(toys: Ref) -> None:
 
         return Narrow()
 
-    registry.register_architecture(kind="causal", version=1)(narrow)
+    kit.register_architecture(kind="causal", version=1)(narrow)
     said = note(causal("narrow", toy_texts()), "bits_per_byte")
     assert "it returned logits of shape (2, 128, 7); expected (2, 128, 256)" in said
 
@@ -90,7 +89,7 @@ def test_an_architecture_that_returns_no_module(toys: Ref) -> None:
     def nothing(vocab_size: int) -> Any:
         return {"layers": 2}
 
-    registry.register_architecture(kind="encoder", version=1)(nothing)
+    kit.register_architecture(kind="encoder", version=1)(nothing)
     broken = Variant(Ref("nothing"), Training(toys))
     assert note(beside_a_good_one(broken, toys), "accuracy") == (
         "nothing returned a dict; expected an nn.Module"
@@ -101,7 +100,7 @@ def test_a_predictor_of_a_wrong_shape(toys: Ref) -> None:
     def three(*, classes: int = 3) -> Any:
         return lambda texts: np.zeros((len(texts), classes), np.float32)
 
-    registry.register_architecture(kind="predictor", version=1)(three)
+    kit.register_architecture(kind="predictor", version=1)(three)
     assert note(beside_a_good_one(Variant(Ref("three")), toys), "accuracy") == (
         "three returned scores of shape (1, 3) for one text; expected (1, 2) for the labels 0, 1"
     )
@@ -111,7 +110,7 @@ def test_nan_in_logits_names_the_run(toys: Ref) -> None:
     def broken(model: Any) -> Any:
         return kit.map_linear_weights(model, lambda weight: weight * float("nan"))
 
-    registry.register_scheme(form="module", version=1)(broken)
+    kit.register_scheme(form="module", version=1)(broken)
     variant = toy_variant(toys, schemes=["broken"])
     assert note(beside_a_good_one(variant, toys), "accuracy") == (
         "base broken: base broken gave NaN or infinite logits on test"
@@ -122,7 +121,7 @@ def test_a_scheme_that_changes_the_shape(toys: Ref) -> None:
     def turned(model: Any) -> Any:
         return kit.map_linear_weights(model, lambda weight: weight[:1])
 
-    registry.register_scheme(form="module", version=1)(turned)
+    kit.register_scheme(form="module", version=1)(turned)
     said = note(beside_a_good_one(toy_variant(toys, schemes=["turned"]), toys), "accuracy")
     assert "expected a weight of shape (16, 16), got (1, 16)" in said
 
@@ -140,7 +139,7 @@ def test_a_metric_that_does_not_fit_its_items(toys: Ref) -> None:
     def short(logits: Any) -> Any:
         return logits[:3, 0]
 
-    registry.register_metric(artifact="classification", higher_is_better=True, unit="1", version=1)(
+    kit.register_metric(artifact="classification", higher_is_better=True, unit="1", version=1)(
         short
     )
     good = Variant(Ref("majority"), name="good")

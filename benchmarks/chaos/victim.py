@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 import kit
 from kit.assets import assets
-from kit.spec import registry
 from kit.spec.ref import Ref
 from kit.spec.spec import Budget, Training, Variant
 from kit.tasks.own import task_from_frame
@@ -46,7 +45,7 @@ def tiny_encoder(vocab_size: int, *, width: int = 32) -> nn.Module:
 
 def main() -> None:
     """Runs and publishes two versions, their quality on two splits, a timing in two launches."""
-    registry.register_architecture(kind="encoder", version=1)(tiny_encoder)
+    kit.register_architecture(kind="encoder", version=1)(tiny_encoder)
     folder = assets.path("sentiment")
     movie, tweets = (read_domain(folder / FILES[name], name)[0] for name in ("movie", "tweets"))
     data = task_from_frame("slice", movie[:TEXTS], shifts={"tweets": tweets[:TWEETS]})

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from pydantic import Field
 
 from kit.machine.quiet import import_quietly
-from kit.spec.registry import register_architecture
+from kit.spec.register_models import register_architecture
 
 if TYPE_CHECKING:
     from torch import nn

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from kit.spec.checking import SpecError
-from kit.spec.registry import register_architecture
+from kit.spec.register_models import register_architecture
 
 if TYPE_CHECKING:
     from datasets import Dataset

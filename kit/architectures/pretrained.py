@@ -29,7 +29,7 @@ from kit.architectures.folder import (
 )
 from kit.machine.quiet import import_quietly
 from kit.spec.checking import SpecError, read_object, reason, shown
-from kit.spec.registry import register_architecture
+from kit.spec.register_models import register_architecture
 
 if TYPE_CHECKING:
     import numpy as np

@@ -16,6 +16,8 @@ from kit.machine.quiet import import_quietly
 from kit.spec import presets, registry
 from kit.spec.entries import Entry
 from kit.spec.ref import Ref
+from kit.spec.register_measures import register_task
+from kit.spec.register_models import register_architecture
 from kit.spec.spec import Budget, Training, Variant
 
 if TYPE_CHECKING:
@@ -55,19 +57,17 @@ def world() -> Iterator[None]:
         folder = tempfile.TemporaryDirectory(prefix="kit-", ignore_cleanup_errors=True)
         settings = {"KIT_STORE": stack.enter_context(folder), presets.VARIABLE: "smoke"}
         stack.enter_context(mock.patch.dict(os.environ, settings))
-        registry.register_task(kind="language", version=1)(check_texts)
-        registry.register_task(kind="classification", labels=("bad", "good"), version=1)(
-            check_reviews
-        )
-        registry.register_task(
+        register_task(kind="language", version=1)(check_texts)
+        register_task(kind="classification", labels=("bad", "good"), version=1)(check_reviews)
+        register_task(
             kind="classification",
             labels=("dark", "light"),
             image_shape=(1, SIDE, SIDE),
             version=1,
         )(check_images)
-        registry.register_task(kind="multi_label", labels=("good", "long"), version=1)(check_tags)
-        registry.register_task(kind="regression", version=1)(check_grades)
-        registry.register_architecture(kind="encoder", version=1)(check_encoder)
+        register_task(kind="multi_label", labels=("good", "long"), version=1)(check_tags)
+        register_task(kind="regression", version=1)(check_grades)
+        register_architecture(kind="encoder", version=1)(check_encoder)
         yield
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from kit.compression.stored import Stored, size_of
 from kit.spec.checking import SpecError, reason
-from kit.spec.registry import register_scheme
+from kit.spec.register_models import register_scheme
 
 if TYPE_CHECKING:
     from onnx import NodeProto, TensorProto

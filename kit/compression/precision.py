@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from kit.compression.stored import Compressed
 from kit.machine.quiet import import_quietly
-from kit.spec.registry import register_scheme
+from kit.spec.register_models import register_scheme
 
 if TYPE_CHECKING:
     from torch import nn

@@ -11,7 +11,7 @@ from pydantic import Field
 
 from kit.architectures.matrices import matrices
 from kit.compression.stored import Compressed
-from kit.spec.registry import register_scheme
+from kit.spec.register_models import register_scheme
 
 if TYPE_CHECKING:
     from torch import Tensor, nn

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from kit.corruptions.corruption import Severity
-from kit.spec.registry import register_corruption
+from kit.spec.register_measures import register_corruption
 
 Pixels = npt.NDArray[np.floating[Any]]
 

@@ -15,7 +15,7 @@ import numpy as np
 from kit.corruptions.corruption import Severity
 from kit.corruptions.synonyms import synonyms as known_synonyms
 from kit.corruptions.words import GAP, WORD, opinions, touched
-from kit.spec.registry import register_corruption
+from kit.spec.register_measures import register_corruption
 from kit.tasks.sentiment import NEGATION
 
 LONG = 5

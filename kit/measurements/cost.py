@@ -12,7 +12,7 @@ from kit.build.runner import Runner, TorchRunner
 from kit.measurements.interface import Positive, Raw
 from kit.spec.checking import Undefined
 from kit.spec.kinds import Quantity
-from kit.spec.registry import register_measurement
+from kit.spec.register_measures import register_measurement
 
 
 @register_measurement(

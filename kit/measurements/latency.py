@@ -19,7 +19,7 @@ from kit.measurements.timer import POOL, Call
 from kit.spec.checking import SpecError
 from kit.spec.presets import Preset
 from kit.spec.ref import Ref
-from kit.spec.registry import register_measurement
+from kit.spec.register_measures import register_measurement
 from kit.spec.roles import TaskRef
 from kit.spec.spec import Variant
 

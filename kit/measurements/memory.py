@@ -11,7 +11,7 @@ from kit.build.runner import Runner
 from kit.measurements.interface import Positive, Raw, Split
 from kit.spec.checking import Undefined
 from kit.spec.kinds import Quantity
-from kit.spec.registry import register_measurement
+from kit.spec.register_measures import register_measurement
 from kit.spec.roles import TaskRef
 
 STATUS = Path("/proc/self/status")

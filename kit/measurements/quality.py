@@ -17,7 +17,7 @@ from kit.spec.checking import SpecError
 from kit.spec.kinds import TASKS
 from kit.spec.presets import Preset
 from kit.spec.ref import Ref
-from kit.spec.registry import register_measurement
+from kit.spec.register_measures import register_measurement
 from kit.spec.roles import Kept, Rounding, TaskRef
 from kit.tasks.task import Task
 

@@ -14,7 +14,7 @@ from kit.machine.progress import report
 from kit.measurements.interface import Positive, Raw, Split, of_kind
 from kit.spec.checking import SpecError
 from kit.spec.presets import Preset
-from kit.spec.registry import register_measurement
+from kit.spec.register_measures import register_measurement
 from kit.spec.roles import Rounding, TaskRef
 
 

@@ -12,7 +12,7 @@ from kit.measurements import pairs
 from kit.measurements.interface import AllCores, Driver, Length, Positive, Raw, Split
 from kit.measurements.timer import POOL, Call
 from kit.spec.presets import Preset
-from kit.spec.registry import register_measurement
+from kit.spec.register_measures import register_measurement
 from kit.spec.roles import TaskRef
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from kit.runtimes.failures import cause
 from kit.spec.checking import Undefined
-from kit.spec.registry import register_runtime
+from kit.spec.register_models import register_runtime
 from kit.store.store import store_root
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
-from kit.spec.registry import register_runtime
+from kit.spec.register_models import register_runtime
 
 if TYPE_CHECKING:
     from torch import Tensor, nn

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from kit.runtimes.failures import cause, quietly
 from kit.spec.checking import SpecError, Undefined, reason
-from kit.spec.registry import register_exporter, register_runtime
+from kit.spec.register_models import register_exporter, register_runtime
 
 if TYPE_CHECKING:
     import numpy as np

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from kit.spec.checking import Undefined
+from kit.spec.checking import SpecError, Undefined
 from kit.spec.entries import F, Registry
 
 Columns = dict[str, np.ndarray]
@@ -95,6 +95,14 @@ def register_artifact(
         group_metrics=tuple(group_metrics),
         shifted_metrics=tuple(metrics[:1] if shifted_metrics is None else shifted_metrics),
     )
+
+
+def kinds_of(given: str | Iterable[str]) -> tuple[str, ...]:
+    """Returns the names of registered kinds of artifact, at least one."""
+    names = (given,) if isinstance(given, str) else tuple(given)
+    if not names:
+        raise SpecError(f"no kind of artifact is named; there are {', '.join(artifacts.names())}")
+    return tuple(artifacts.get(name).name for name in names)
 
 
 def log_softmax(logits: np.ndarray) -> np.ndarray:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from kit.spec.registry import register_task
+from kit.spec.register_measures import register_task
 from kit.tasks.prepare import Prepared, prepare
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from kit.spec.registry import register_task
+from kit.spec.register_measures import register_task
 from kit.tasks.content import normalize
 from kit.tasks.prepare import Prepared, prepare
 

@@ -10,7 +10,7 @@ import html
 import re
 from typing import TYPE_CHECKING
 
-from kit.spec.registry import register_task
+from kit.spec.register_measures import register_task
 from kit.tasks.content import content_id
 from kit.tasks.prepare import Prepared, prepare
 

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from helpers import restored
 
+import kit
 from kit.measurements import Latency
-from kit.spec import registry
 from kit.spec.ref import Ref, content_hash
 from kit.spec.spec import Run, Variant
 from kit.store.store import Artifact
@@ -22,10 +22,10 @@ SHIFTS = {"amazon": "near", "tweets": "far"}
 def world() -> Iterator[None]:
     """Registers what specs here name beside the kit's own, and takes out what a test registers."""
     with restored():
-        registry.register_architecture(kind="encoder", version=1)(net)
-        registry.register_scheme(form="module", simulated=True, version=1)(half)
-        registry.register_scheme(form="module", version=1)(quarter)
-        registry.register_task(kind="classification", shifts=SHIFTS, version=1)(toys)
+        kit.register_architecture(kind="encoder", version=1)(net)
+        kit.register_scheme(form="module", simulated=True, version=1)(half)
+        kit.register_scheme(form="module", version=1)(quarter)
+        kit.register_task(kind="classification", shifts=SHIFTS, version=1)(toys)
         yield
 
 

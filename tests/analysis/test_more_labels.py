@@ -18,6 +18,7 @@ from sklearn.metrics import (
 )
 from torchmetrics.functional.classification import multiclass_calibration_error
 
+import kit
 from kit.analysis.findings.exemplars import exemplars
 from kit.analysis.findings.flips import flips
 from kit.analysis.findings.reweight import at_shares
@@ -170,7 +171,7 @@ def test_equal_models_from_two_places_stay_two_variants(
 
     def located(vocab_size: int, *, source: str) -> None: ...
 
-    registry.register_architecture(kind="encoder", version=1)(located)
+    kit.register_architecture(kind="encoder", version=1)(located)
     monkeypatch.setattr("kit.analysis.score.content_hash", lambda *_: "the same")
     one, other = (Variant(Ref("located", source=name), name=name) for name in "ab")
     rows = compare([classified(one, np.ones(50)), classified(other, np.arange(50) > 9)], one)

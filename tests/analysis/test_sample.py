@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 import pytest
 
+import kit
 from kit.analysis import score as scoring
 from kit.analysis.metrics.calibration import ece
 from kit.analysis.metrics.scaling import fit_temperature
 from kit.analysis.sample import Related
 from kit.analysis.statistics.clusters import Clusters
 from kit.analysis.statistics.intervals import smooth
-from kit.spec import registry
 from kit.spec.checking import Undefined
 from kit.spec.kinds import log_softmax
 from kit.spec.ref import Ref, content_hash
@@ -100,7 +100,7 @@ def test_a_fit_is_made_once_for_all_splits_of_a_variant(
         calls.append((len(label), len(ood_label)))
         return len(ood_label)
 
-    @registry.register_metric(
+    @kit.register_metric(
         artifact="classification", higher_is_better=None, unit="1", version=1, fit=fit
     )
     def shifted_items(label: Any, fitted: int) -> float:
@@ -243,7 +243,7 @@ def test_a_metric_that_is_no_headline_is_given_by_name(predicted: Make, base: Va
 def test_one_variant_without_value_leaves_the_others_conditions(
     predicted: Make, base: Variant, small: Variant
 ) -> None:
-    @registry.register_metric(artifact="classification", higher_is_better=True, unit="1", version=1)
+    @kit.register_metric(artifact="classification", higher_is_better=True, unit="1", version=1)
     def halves(logits: Any, label: Any) -> Any:
         if (logits == 7).any():
             raise Undefined("a seven")

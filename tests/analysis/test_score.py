@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 from statsmodels.stats.proportion import proportion_confint
 
+import kit
 from kit.analysis.score import compare, missing, score
 from kit.analysis.statistics.influence import Ratio
-from kit.spec import registry
 from kit.spec.checking import SpecError, Undefined
 from kit.spec.ref import Ref
 from kit.spec.spec import Run, Variant
@@ -102,31 +102,23 @@ def test_groups_of_twenty_and_more(classified: Any, base: Variant) -> None:
 
 
 def test_a_metric_of_a_user(classified: Any, base: Variant) -> None:
-    @registry.register_metric(
-        artifact="classification", higher_is_better=False, unit="share", version=1
-    )
+    @kit.register_metric(artifact="classification", higher_is_better=False, unit="share", version=1)
     def missed(logits: Any, label: Any) -> float:
         return float(((logits.argmax(1) == 1) & (label == 0)).mean())
 
-    @registry.register_metric(
-        artifact="classification", higher_is_better=False, unit="share", version=1
-    )
+    @kit.register_metric(artifact="classification", higher_is_better=False, unit="share", version=1)
     def moody(logits: Any) -> float:
         raise Undefined("not today")
 
-    @registry.register_metric(
-        artifact="classification", higher_is_better=False, unit="share", version=1
-    )
+    @kit.register_metric(artifact="classification", higher_is_better=False, unit="share", version=1)
     def needy(mood: Any) -> float:
         return 0.0
 
-    @registry.register_metric(artifact="classification", higher_is_better=None, unit="1")
+    @kit.register_metric(artifact="classification", higher_is_better=None, unit="1")
     def of_some_runs(features: Any) -> float:
         return 0.0
 
-    @registry.register_metric(
-        artifact="classification", higher_is_better=False, unit="share", version=1
-    )
+    @kit.register_metric(artifact="classification", higher_is_better=False, unit="share", version=1)
     def broken(label: Any) -> Any:
         return np.ones(3)
 

@@ -11,6 +11,7 @@ import torch
 from helpers import measure
 from torch import nn
 
+import kit
 from kit import tasks
 from kit.analysis.stopping import Stopping
 from kit.architectures.model import make_model
@@ -86,7 +87,7 @@ def test_what_cannot_be_built_is_told(images: Ref) -> None:
 
 
 def test_a_network_with_too_many_outputs_is_told(images: Ref, registries: None) -> None:
-    @registry.register_architecture(kind="vision", version=1)
+    @kit.register_architecture(kind="vision", version=1)
     def wide(image_shape: tuple[int, int, int]) -> nn.Module:
         return nn.Sequential(nn.Flatten(), nn.Linear(image_shape[1] * image_shape[2], 5))
 

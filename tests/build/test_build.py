@@ -11,6 +11,7 @@ import pytest
 import torch
 from helpers import toy_frame, toy_task, toy_variant
 
+import kit
 from kit import tasks
 from kit.build import build
 from kit.build.runner import GraphRunner, Runner
@@ -156,7 +157,7 @@ def test_a_runtime_that_answers_wrongly_is_not_timed(
     def off(model: Any) -> Callable[[Any], torch.Tensor]:
         return lambda inputs: model(**inputs).detach() * 1.5
 
-    registry.register_runtime(version=1)(off)
+    kit.register_runtime(version=1)(off)
     with pytest.raises(Undefined, match=r"base off differs from eager by .* neither its quality"):
         verify(toy_variant(toys, runtime="off"), toys)
 

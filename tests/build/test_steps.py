@@ -72,11 +72,11 @@ def folder_runtime(path: Path) -> Any:
 @pytest.fixture
 def toy_forms(registries: None) -> None:
     """Two forms, `pt2` and `folder`, with what leads to them, acts on them and runs them."""
-    registry.register_exporter(source="module", target="pt2", version=1)(to_program)
-    registry.register_exporter(source="pt2", target="folder", version=1)(gather)
-    registry.register_scheme(form="pt2", tolerance=0.5, version=1)(grown)
-    registry.register_runtime(form="pt2", version=1)(program_runtime)
-    registry.register_runtime(form="folder", version=1)(folder_runtime)
+    kit.register_exporter(source="module", target="pt2", version=1)(to_program)
+    kit.register_exporter(source="pt2", target="folder", version=1)(gather)
+    kit.register_scheme(form="pt2", tolerance=0.5, version=1)(grown)
+    kit.register_runtime(form="pt2", version=1)(program_runtime)
+    kit.register_runtime(form="folder", version=1)(folder_runtime)
 
 
 @pytest.fixture
@@ -186,9 +186,7 @@ def scaled_round(
 @pytest.fixture
 def calibrated(registries: None) -> None:
     FITTED.clear()
-    registry.register_scheme(form="module", simulated=True, fit=input_sizes, version=1)(
-        scaled_round
-    )
+    kit.register_scheme(form="module", simulated=True, fit=input_sizes, version=1)(scaled_round)
 
 
 def test_what_is_fitted_is_kept_and_loaded(
@@ -244,7 +242,7 @@ def test_a_fit_that_gives_no_tensors_is_told(toys: Ref, registries: None) -> Non
     def kept(model: Any, fitted: Any, *, calibration: kit.TaskRef | None = None) -> Any:
         return model
 
-    registry.register_scheme(form="module", fit=nothing, version=1)(kept)
+    kit.register_scheme(form="module", fit=nothing, version=1)(kept)
     with pytest.raises(SpecError, match="the fit of kept gave a list; expected a dict of tensors"):
         Runner(toy_variant(toys, schemes=["kept"]), 1)
 
@@ -261,4 +259,4 @@ def test_a_fit_and_its_scheme_have_to_match(registries: None) -> None:
         (file, {"fit": fit, "form": "onnx"}),
     ):
         with pytest.raises(SpecError, match=f"{function.__name__}: with fit= a scheme on a modu"):
-            registry.register_scheme(**{"form": "module", **options})(function)
+            kit.register_scheme(**{"form": "module", **options})(function)

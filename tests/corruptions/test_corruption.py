@@ -174,7 +174,7 @@ def test_valence_is_kept_where_the_task_has_it(toys: Ref, registries: None) -> N
         frame = toy_frame(40).assign(valence=np.linspace(-4, 4, 40))
         return {"train": frame[:20], "validation": frame[20:30], "test": frame[30:]}
 
-    registry.register_task(kind="classification", labels=("bad", "good"), version=1)(rated)
+    kit.register_task(kind="classification", labels=("bad", "good"), version=1)(rated)
     runner = Runner(Variant(Ref("toy_rule")), 1, Ref("rated"))
     found = measure(runner, Quality(registry.tasks.canonical("rated"))).columns["valence"]
     assert list(found) == tasks.load("rated").split("test")["valence"]
@@ -322,7 +322,7 @@ def test_images_are_corrupted_as_the_task_gives_them() -> None:
         frame["label"] = [at % 2 for at in range(40)]
         return {"train": frame[:20], "validation": frame[20:30], "test": frame[30:]}
 
-    registry.register_task(
+    kit.register_task(
         kind="classification", labels=("even", "odd"), image_shape=(1, 6, 6), version=1
     )(squares)
     data = tasks.load("squares")

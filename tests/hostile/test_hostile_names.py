@@ -43,7 +43,7 @@ class Empty:
 
 def task(name: str, **traits: Any) -> None:
     with restored():
-        registry.register_task(kind="classification", **traits)(lambda: None)
+        kit.register_task(kind="classification", **traits)(lambda: None)
         registry.tasks.register(lambda: None, name=name, version=1, owner=("x", "y"))
 
 

@@ -200,7 +200,7 @@ def test_a_class_of_a_notebook_works_there_with_what_it_registers(
     scope = cells.run("""
         from kit.spec import registry
         OFFSET = 4
-        @registry.register_scheme(form="module")
+        @kit.register_scheme(form="module")
         def own(model): return OFFSET
         class Mine:
             def look(self):

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from helpers import toy_variant
 
+import kit
 from kit.measurements import Quality, interface
-from kit.spec import registry
 from kit.spec.ref import Ref
 from kit.spec.spec import Run
 
@@ -35,6 +35,6 @@ def test_a_measurement_that_returns_no_raw_is_told(toys: Ref, registries: None) 
     def careless(runner: Any, *, task: Any = None) -> Any:
         return {"accuracy": 1.0}
 
-    registry.register_measurement(where="worker", artifacts=("tokens",), version=1)(careless)
+    kit.register_measurement(where="worker", artifacts=("tokens",), version=1)(careless)
     with pytest.raises(TypeError, match="careless returned a dict; expected kit's Raw"):
         interface.Bench().measure(Run(toy_variant(toys), Ref("careless")))

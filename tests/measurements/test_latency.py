@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from helpers import measure, toy_variant
 
+import kit
 from kit.analysis.metrics import timing
 from kit.analysis.score import score
 from kit.analysis.stopping import Stopping
@@ -147,7 +148,7 @@ def test_what_answers_wrongly_is_not_timed(toys: Ref, registries: None) -> None:
         model.eval()
         return lambda inputs: -model(**inputs).detach()
 
-    registry.register_runtime(version=1)(wrong)
+    kit.register_runtime(version=1)(wrong)
     base = toy_variant(toys)
     drive, saved = driver(base.replace(runtime="wrong"))
     with pytest.raises(Undefined, match="differs from eager by 2 of the largest logit"):

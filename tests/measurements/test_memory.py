@@ -19,7 +19,7 @@ from kit.measurements import memory as module
 from kit.measurements.interface import Bench, Raw
 from kit.spec.checking import Undefined
 from kit.spec.ref import Ref
-from kit.spec.registry import register_architecture
+from kit.spec.register_models import register_architecture
 from kit.spec.spec import Run, Variant
 
 PARAMETERS = 256 * 16 + (16 * 16 + 16) + (16 * 2 + 2)

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 from helpers import measure, toy_variant
 
+import kit
 from kit.analysis.metrics import timing
 from kit.analysis.stopping import Stopping
 from kit.machine.workers import inline
 from kit.measurements import Latency, SelfTest, pairs, timer
 from kit.measurements.interface import Driver
-from kit.spec import registry
 from kit.spec.ref import Ref
 
 SIZES: dict[str, Any] = {"batch_sizes": (4,), "threads": 1, "seconds": 0.1, "wait": 0.0}
@@ -42,7 +42,7 @@ def test_a_real_slowdown_shifts_the_ratio(
 
         return forward
 
-    registry.register_runtime(version=1)(slowed)
+    kit.register_runtime(version=1)(slowed)
     monkeypatch.setattr(timer, "TURN_SECONDS", 0.01)
     for module in (pairs, timing):
         monkeypatch.setattr(module, "BUSY_SHARE", 1.0)

@@ -12,13 +12,13 @@ import torch
 from helpers import toy_variant
 from torch import Tensor, nn
 
+import kit
 from kit.build import build
 from kit.build.runner import Runner
 from kit.checks import check
 from kit.measurements import Quality
 from kit.measurements.interface import Raw
 from kit.runtimes.session import Session
-from kit.spec import registry
 from kit.spec.checking import SpecError
 from kit.spec.kinds import register_artifact
 from kit.spec.ref import Ref
@@ -86,9 +86,9 @@ def decoded(session: Session, ids: Tensor, count: int) -> Tensor:
 @pytest.fixture
 def decoding(registries: None) -> None:
     """A runtime that decodes, and a measurement that needs one."""
-    registry.register_runtime(gives=("forward", "decode"), version=1)(cached)
+    kit.register_runtime(gives=("forward", "decode"), version=1)(cached)
     register_artifact(record="token", columns=("token",))(generations)
-    registry.register_measurement(
+    kit.register_measurement(
         where="worker", artifacts=("generations",), needs=("decode",), version=1
     )(greedy)
 
@@ -144,6 +144,6 @@ def test_a_session_that_cannot_do_what_its_runtime_says_is_refused(registries: N
     def plain(model: Any) -> Any:
         return lambda inputs: model(**inputs)
 
-    registry.register_runtime(gives=("forward", "decode"), version=1)(plain)
+    kit.register_runtime(gives=("forward", "decode"), version=1)(plain)
     with pytest.raises(SpecError, match="says that it gives decode, and its Forward has no prefi"):
         Runner(LLAMA.replace(runtime="plain"), 1)

@@ -8,6 +8,7 @@ import cloudpickle
 import pytest
 from helpers import Cells
 
+import kit
 from kit.measurements import Latency
 from kit.spec import registry
 from kit.spec.checking import SpecError
@@ -37,46 +38,46 @@ def test_each_kind_fills_itself() -> None:
 @pytest.mark.parametrize(
     ("decorator", "traits", "sentence"),
     [
-        (registry.register_architecture, {"kind": "encodr"}, "Did you mean 'encoder'?"),
-        (registry.register_runtime, {"gives": "decod"}, "Did you mean 'decode'?"),
+        (kit.register_architecture, {"kind": "encodr"}, "Did you mean 'encoder'?"),
+        (kit.register_runtime, {"gives": "decod"}, "Did you mean 'decode'?"),
         (
-            registry.register_measurement,
+            kit.register_measurement,
             {"where": "worker", "artifacts": (), "needs": ["forwards"]},
             "Did you mean 'forward'?",
         ),
-        (registry.register_task, {"kind": "clasification"}, "Did you mean 'classification'?"),
+        (kit.register_task, {"kind": "clasification"}, "Did you mean 'classification'?"),
         (
-            registry.register_task,
+            kit.register_task,
             {"kind": "language", "shifts": {"news": "wide"}},
             "shifts={'news': 'wide'}: each shift is 'near' or 'far'",
         ),
         (
-            registry.register_measurement,
+            kit.register_measurement,
             {"where": "driver ", "artifacts": ()},
             "Did you mean 'driver'?",
         ),
         (
-            registry.register_metric,
+            kit.register_metric,
             {"artifact": "classification", "higer_is_better": True, "unit": "1"},
             "register_metric: unknown trait 'higer_is_better'. Did you mean 'higher_is_better'?",
         ),
         (
-            registry.register_metric,
+            kit.register_metric,
             {"artifact": "clasification", "higher_is_better": True, "unit": "1"},
             "unknown kind of artifact 'clasification'. Did you mean 'classification'?",
         ),
         (
-            registry.register_measurement,
+            kit.register_measurement,
             {"where": "worker", "artifacts": ("quantities",)},
             'artifacts=("quantities",) and quantities={name: kit.Quantity("bytes")} go together',
         ),
         (
-            registry.register_task,
+            kit.register_task,
             {"kind": "language", "image_shape": (1, 8, 8)},
             "a task of kind 'language' holds no images",
         ),
         (
-            registry.register_architecture,
+            kit.register_architecture,
             {"kind": "encoder", "width_multiples": 8},
             "Did you mean 'width_multiple'?",
         ),
@@ -94,19 +95,19 @@ def test_a_decorator_returns_the_function_and_keeps_the_traits() -> None:
     def module_runtime(model: Any) -> Any: ...
     def share(logits: Any) -> Any: ...
 
-    scheme = registry.register_scheme(form="module", simulated=True, runtimes=["eager"])
+    scheme = kit.register_scheme(form="module", simulated=True, runtimes=["eager"])
     assert scheme(half) is half
     traits = registry.schemes.get("half").traits
     found = traits["simulated"], traits["runtimes"], traits["tolerance"]
     assert found == (True, ("eager",), 1e-3)
-    registry.register_runtime(form="onnx", gives=["forward", "decode"])(graph_runtime)
-    registry.register_runtime()(module_runtime)
+    kit.register_runtime(form="onnx", gives=["forward", "decode"])(graph_runtime)
+    kit.register_runtime()(module_runtime)
     traits = registry.runtimes.get("graph_runtime").traits
     assert (traits["form"], traits["gives"]) == ("onnx", ("forward", "decode"))
     assert registry.runtimes.get("module_runtime").traits["gives"] == ("forward",)
     with pytest.raises(SpecError, match="takes path; of the form module the kit supplies `model`"):
-        registry.register_runtime()(graph_runtime)
-    metric = registry.register_metric(artifact="classification", higher_is_better=None, unit="1")
+        kit.register_runtime()(graph_runtime)
+    metric = kit.register_metric(artifact="classification", higher_is_better=None, unit="1")
     assert metric(share) is share
     assert registry.metrics.get("share").traits["artifacts"] == ("classification",)
 
@@ -114,7 +115,7 @@ def test_a_decorator_returns_the_function_and_keeps_the_traits() -> None:
 def test_a_metric_reads_one_other_run() -> None:
     with pytest.raises(SpecError, match="reads columns of clean and test; expected those of one"):
 
-        @registry.register_metric(artifact="classification", higher_is_better=None, unit="1")
+        @kit.register_metric(artifact="classification", higher_is_better=None, unit="1")
         def both(logits: Any, clean_logits: Any, test_logits: Any) -> Any: ...
 
 
@@ -139,9 +140,9 @@ def test_a_direction_is_known_of_metrics_and_of_what_is_counted() -> None:
 @pytest.mark.parametrize(
     ("decorator", "nearest"),
     [
-        (registry.register_scheme(form="modul"), "module"),
-        (registry.register_runtime(form="onxn"), "onnx"),
-        (registry.register_exporter(source="onnxx", target="other"), "onnx"),
+        (kit.register_scheme(form="modul"), "module"),
+        (kit.register_runtime(form="onxn"), "onnx"),
+        (kit.register_exporter(source="onnxx", target="other"), "onnx"),
     ],
 )
 def test_an_unknown_form_is_refused(decorator: Any, nearest: str) -> None:
@@ -181,7 +182,7 @@ def test_an_edited_cell_changes_its_runs_and_no_others(cells: Cells, toys: Ref) 
     cell = """
         from kit.spec import registry
         STEP = 2
-        @registry.register_scheme(form="module")
+        @kit.register_scheme(form="module")
         def mine(model, *, bits: int = 4):
             return model if STEP else None
     """
@@ -205,7 +206,7 @@ def test_what_a_notebook_registers_goes_to_workers_by_value(cells: Cells) -> Non
     cells.run("""
         from kit.spec import registry
         FACTOR = 3
-        @registry.register_metric(artifact="classification", higher_is_better=True, unit="1")
+        @kit.register_metric(artifact="classification", higher_is_better=True, unit="1")
         def tripled(label):
             return label.mean() * FACTOR
     """)

@@ -53,7 +53,7 @@ def test_each_statistic_has_a_direction() -> None:
 
 
 def test_a_place_is_said_where_the_task_is_known() -> None:
-    registry.register_task(kind="classification", shifts={"late": "near"}, version=1)(toys := _toys)
+    kit.register_task(kind="classification", shifts={"late": "near"}, version=1)(toys := _toys)
     name = toys.__name__
     splits = ("test", "late", "late/validation", "validation")
     assert [place(name, split) for split in splits] == [
@@ -74,8 +74,8 @@ def test_load_expands_and_joins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     def toys() -> None: ...
     def halve(model: Any, *, bits: int = 8) -> None: ...
 
-    registry.register_task(kind="classification", shifts={"amazon": "near"}, version=1)(toys)
-    registry.register_scheme(form="module", simulated=True, aliases={"h8": {}}, version=1)(halve)
+    kit.register_task(kind="classification", shifts={"amazon": "near"}, version=1)(toys)
+    kit.register_scheme(form="module", simulated=True, aliases={"h8": {}}, version=1)(halve)
     known = {"task": "toys", "schemes": "h8", "split": "amazon"}
     rows = [
         made(**known, condition="batch_size=32;length=128;shift=3"),

@@ -18,7 +18,6 @@ import kit
 from kit.build.runner import Runner
 from kit.machine.workers import inline
 from kit.measurements.interface import Raw
-from kit.spec import registry
 from kit.spec.kinds import Quantity
 from kit.spec.ref import Ref
 from kit.spec.spec import Run, Variant
@@ -41,7 +40,7 @@ def probe(runner: Any, *, number: int = 0, mood: str = "") -> Raw:
 
 @pytest.fixture
 def rule(toys: Ref) -> Variant:
-    registry.register_measurement(where="worker", version=1, **RATE)(probe)
+    kit.register_measurement(where="worker", version=1, **RATE)(probe)
     return Variant(Ref("toy_rule"), kit.Training(toys), name="rule")
 
 
@@ -187,7 +186,7 @@ def test_a_broken_build_is_the_failure_of_every_run_that_needs_it(toys: Ref, rul
 
         return Flat()
 
-    registry.register_architecture(kind="encoder", version=1)(flat)
+    kit.register_architecture(kind="encoder", version=1)(flat)
     broken = Variant(Ref("flat"), kit.Training(toys))
     runs = [Run(broken, kit.Quality(toys, split, 8)) for split in ("test", "later")]
     study = kit.Study("study", [*runs, Run(rule, kit.Quality(toys, limit=8))], rule)
@@ -228,7 +227,7 @@ def test_a_timing_keeps_its_launches_when_it_is_stopped(
             },
         )
 
-    registry.register_measurement(where="driver", version=1, **RATE)(timing)
+    kit.register_measurement(where="driver", version=1, **RATE)(timing)
     study = kit.Study("study", [Run(rule, Ref("timing"))], rule)
     with pytest.raises(KeyboardInterrupt):
         study.run(executor="inline")

@@ -15,7 +15,6 @@ from helpers import KINDS, Cells, toy_frame, toy_variant
 
 import kit
 from kit.measurements.interface import Raw
-from kit.spec import registry
 from kit.spec.checking import SpecError, Undefined
 from kit.spec.kinds import Quantity
 from kit.spec.ref import Ref
@@ -46,7 +45,7 @@ def called(registries: None) -> list[int]:
             {"quantity": np.array(["rate"]), "condition": text, "value": value},
         )
 
-    registry.register_measurement(where="worker", version=1, **RATE)(probe)
+    kit.register_measurement(where="worker", version=1, **RATE)(probe)
     return calls
 
 
@@ -287,7 +286,7 @@ def test_several_labels_an_item_go_through_a_study(registries: None) -> None:
     def tagger(*, misses: int = 0) -> Any:
         return functools.partial(tags, misses=misses)
 
-    registry.register_architecture(kind="predictor", version=1, probabilities=True)(tagger)
+    kit.register_architecture(kind="predictor", version=1, probabilities=True)(tagger)
     frame = toy_frame(400)
     frame["label"] = [[int(mark > 0) for mark in row] for row in tags(frame["text"])]
     task = kit.task_from_frame("tags", frame, labels=["nice", "seven"], groups=["country"])

@@ -16,7 +16,7 @@ from sklearn.datasets import load_digits
 from kit import tasks
 from kit.spec import registry
 from kit.spec.checking import SpecError
-from kit.spec.registry import register_task
+from kit.spec.register_measures import register_task
 from kit.tasks.content import content_id
 from kit.tasks.digits import enlarged
 from kit.tasks.prepare import pixels, prepare

@@ -13,6 +13,7 @@ import pandas as pd
 import pytest
 from sklearn.feature_extraction.text import CountVectorizer
 
+import kit
 from kit.spec import registry
 from kit.spec.checking import SpecError
 from kit.spec.ref import Ref
@@ -118,7 +119,7 @@ def test_an_unknown_task_names_the_nearest() -> None:
 
 @pytest.mark.usefixtures("forget")
 def test_a_task_registered_in_a_cell() -> None:
-    @registry.register_task(kind="classification", labels=("no", "yes"))
+    @kit.register_task(kind="classification", labels=("no", "yes"))
     def cell(*, extra: int = 0) -> dict[str, pd.DataFrame]:
         """Data as frames; ids, clusters and the order are made."""
         made = frames()
@@ -145,7 +146,7 @@ def test_a_task_that_returns_the_wrong_thing(given: object, message: str) -> Non
     def wrong() -> object:
         return given
 
-    registry.register_task(kind="classification", labels=("no", "yes"), version=1)(wrong)
+    kit.register_task(kind="classification", labels=("no", "yes"), version=1)(wrong)
     with pytest.raises(SpecError, match=message):
         load("wrong")
 

@@ -18,7 +18,7 @@ from kit.architectures.tokenizers import ByteTokenizer
 from kit.spec import registry
 from kit.spec.checking import SpecError
 from kit.spec.ref import Ref
-from kit.spec.registry import register_architecture
+from kit.spec.register_models import register_architecture
 from kit.spec.spec import Budget, Training
 from kit.tasks.task import Task
 from kit.training import loop

@@ -19,7 +19,6 @@ from torch import nn
 import kit
 from kit import tasks
 from kit.architectures.model import Model, make_model
-from kit.spec import registry
 from kit.spec.ref import Ref
 from kit.spec.spec import Budget, Run, Training, Variant
 from kit.store import store
@@ -128,7 +127,7 @@ def two_threads() -> Iterator[None]:
 def test_an_encoder_trained_on_two_threads_is_the_same_to_the_bit(
     two_threads: None, fresh_store: Path, tmp_path: Path
 ) -> None:
-    registry.register_architecture(kind="encoder", version=1)(tiny_bert)
+    kit.register_architecture(kind="encoder", version=1)(tiny_bert)
     ref = kit.task_from_frame("toys", toy_frame(), text="text", label="label")
     training = Training(ref, Budget(epochs=1), rates=(1e-3,), batch_size=16, length=64)
 

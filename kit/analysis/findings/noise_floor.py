@@ -19,7 +19,8 @@ from kit.analysis.rows import Row, named
 from kit.analysis.sample import Sample
 from kit.analysis.statistics.clusters import Array
 from kit.spec.ref import content_hash
-from kit.spec.registry import measurements, metrics, register_derived
+from kit.spec.register_measures import register_derived
+from kit.spec.registry import measurements, metrics
 from kit.spec.roles import rounding
 from kit.spec.spec import Run
 from kit.store.results import condition, parse_condition

@@ -12,7 +12,7 @@ from kit.analysis.statistics.clusters import Array, Clusters
 from kit.analysis.statistics.intervals import wilson
 from kit.spec.checking import Undefined
 from kit.spec.kinds import log_softmax
-from kit.spec.registry import register_metric
+from kit.spec.register_measures import register_metric
 
 if TYPE_CHECKING:
     import pandas as pd

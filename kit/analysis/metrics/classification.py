@@ -15,7 +15,7 @@ from kit.analysis.statistics.influence import Influence, Ratio
 from kit.analysis.statistics.ranking import auroc as area_under_roc
 from kit.spec.checking import Undefined
 from kit.spec.kinds import log_softmax
-from kit.spec.registry import register_metric
+from kit.spec.register_measures import register_metric
 
 TOP = 5
 """Guesses that `top_k_accuracy` allows."""

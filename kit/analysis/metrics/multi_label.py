@@ -17,7 +17,7 @@ from kit.analysis.statistics import ranking
 from kit.analysis.statistics.clusters import Array
 from kit.analysis.statistics.influence import Influence, Ratio
 from kit.spec.checking import Undefined
-from kit.spec.registry import register_metric
+from kit.spec.register_measures import register_metric
 
 _of_labels = partial(register_metric, artifact="multi_label")
 

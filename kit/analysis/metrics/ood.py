@@ -17,7 +17,7 @@ import numpy as np
 from kit.analysis.statistics import ranking
 from kit.analysis.statistics.clusters import Array
 from kit.analysis.statistics.influence import Influence
-from kit.spec.registry import register_metric
+from kit.spec.register_measures import register_metric
 
 NEIGHBOURS = (1, 5, 10, 20, 50, 100, 200)
 """Tried for `knn` on the shifts' validation parts; without these, 10."""

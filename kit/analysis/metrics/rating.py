@@ -15,7 +15,7 @@ from kit.analysis.statistics import errors
 from kit.analysis.statistics.clusters import Array
 from kit.analysis.statistics.influence import Influence
 from kit.spec.checking import Undefined
-from kit.spec.registry import register_metric
+from kit.spec.register_measures import register_metric
 
 
 def log_odds(logits: Array) -> Array:

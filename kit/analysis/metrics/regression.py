@@ -11,7 +11,7 @@ from kit.analysis.statistics import errors, ranking
 from kit.analysis.statistics.clusters import Array
 from kit.analysis.statistics.influence import Influence
 from kit.spec.checking import Undefined
-from kit.spec.registry import register_metric
+from kit.spec.register_measures import register_metric
 
 UNIT = "label units"
 """Errors are in whatever the task's labels are in."""

@@ -20,7 +20,7 @@ from kit.analysis.statistics.clusters import Array, Clusters
 from kit.analysis.statistics.intervals import Bounded, Interval, robust, t_quantile, wilson
 from kit.analysis.statistics.launches import second_stage
 from kit.spec.checking import Undefined
-from kit.spec.registry import register_metric
+from kit.spec.register_measures import register_metric
 
 GROUPS = (4, 8)
 UNTIL = 0.02

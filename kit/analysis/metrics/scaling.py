@@ -9,7 +9,7 @@ from kit.analysis.metrics.classification import nll, one_hot
 from kit.analysis.statistics.clusters import Array
 from kit.spec.checking import Undefined
 from kit.spec.kinds import log_softmax
-from kit.spec.registry import register_metric
+from kit.spec.register_measures import register_metric
 
 COLDEST, HOTTEST = 1e-3, 1e3
 

@@ -10,7 +10,7 @@ from kit.analysis.metrics.classification import nll
 from kit.analysis.statistics.clusters import Array
 from kit.analysis.statistics.influence import Influence
 from kit.spec.checking import Undefined
-from kit.spec.registry import register_metric
+from kit.spec.register_measures import register_metric
 
 COVERAGE = 0.9
 """Share of items whose label a conformal set is to hold."""

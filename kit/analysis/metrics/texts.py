@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from kit.analysis.statistics.clusters import Array, Clusters
 from kit.analysis.statistics.intervals import Bounded, wilson
-from kit.spec.registry import register_metric
+from kit.spec.register_measures import register_metric
 
 
 @register_metric(

@@ -18,7 +18,7 @@ import numpy as np
 from kit.analysis.statistics.clusters import Array
 from kit.machine.load import BUSY_SHARE, MIN_ROUNDS
 from kit.spec.checking import Undefined
-from kit.spec.registry import register_metric
+from kit.spec.register_measures import register_metric
 from kit.store.results import parse_condition
 
 if TYPE_CHECKING:

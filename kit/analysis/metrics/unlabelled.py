@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from kit.analysis.statistics.clusters import Array
-from kit.spec.registry import register_metric
+from kit.spec.register_measures import register_metric
 
 NOTE = "no interval: how far confidence keeps its meaning under a shift is not known from scores"
 

@@ -1,0 +1,252 @@
+"""Decorators for what is measured and on what: tasks, corruptions, measurements, metrics."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from kit.spec.asking import asking
+from kit.spec.checking import SpecError, check_name, check_text, suggest
+from kit.spec.entries import F, positional
+from kit.spec.kinds import ROLES, TASKS, Quantity, kinds_of
+from kit.spec.ref import Ref
+from kit.spec.registry import (
+    MODALITIES,
+    ROWS,
+    abilities,
+    corruptions,
+    measurements,
+    metrics,
+    tasks,
+    with_traits,
+)
+
+
+@with_traits("assets")
+def register_task(
+    *,
+    kind: str,
+    labels: Iterable[str] = (),
+    shifts: Mapping[str, str] | None = None,
+    groups: Iterable[str] = (),
+    rule: str = "",
+    image_shape: tuple[int, int, int] | None = None,
+    version: int | str | None = None,
+    **traits: Any,
+) -> Callable[[F], F]:
+    """Registers a function that returns a `datasets.DatasetDict`.
+
+    Args:
+        kind: `classification` (one label an item, a whole number), `multi_label` (any number of
+            them: a list of 0 and 1, as long as `labels`), `regression` (a number on a scale) or
+            `language` (no label).
+        labels: names of the classes, in the order of the labels' numbers or places; none of a
+            regression or of language.
+        shifts: name of each shifted split and whether it is `near` or `far`.
+        groups: columns whose slices are reported.
+        rule: how near and far were told apart, in a sentence.
+        image_shape: channels, height and width where items are images; None for texts.
+        version: raise it when the data change.
+        **traits: `assets=("sentiment",)` (names of the assets it reads).
+    """
+    if kind not in TASKS:
+        raise SpecError(suggest(kind, TASKS, "kind of task"))
+    modality = "text" if image_shape is None else "image"
+    if modality not in TASKS[kind].modalities:
+        raise SpecError(f"a task of kind {kind!r} holds no {modality}s: leave image_shape out")
+    labels, groups = tuple(labels), tuple(groups)
+    for what, given in (("label", labels), ("shift", shifts or {}), ("group column", groups)):
+        for name in given:
+            check_name(name, f"a {what} of the task")
+    wrong = {name: how for name, how in (shifts or {}).items() if how not in ("near", "far")}
+    if wrong:
+        raise SpecError(f"shifts={wrong}: each shift is 'near' or 'far'")
+    return lambda function: tasks.register(
+        function,
+        version=version,
+        kind=kind,
+        labels=labels,
+        shifts=dict(shifts or {}),
+        groups=groups,
+        rule=rule,
+        image_shape=image_shape,
+        modality=modality,
+        **traits,
+    )
+
+
+@with_traits("assets")
+def register_corruption(
+    *,
+    modality: str,
+    rule: str,
+    version: int | None = None,
+    **traits: Any,
+) -> Callable[[F], F]:
+    """Registers a graded shift: `f(text, rng, *, severity)` or `f(pixels, rng, *, severity)`.
+
+    A pure function that gives a text, or pixels [..., h, w] in 0..1 of the same shape. It never
+    changes the label. What it draws from `rng` should not depend on the severity, so that a higher
+    one adds to a lower.
+
+    Args:
+        modality: `text` or `image`.
+        rule: why the label survives, in a sentence.
+        version: raise it when results change; notebook cells leave it out.
+        **traits: `assets=("wordnet",)` (names of the assets it reads).
+    """
+    if modality not in MODALITIES:
+        raise SpecError(suggest(modality, MODALITIES, "modality"))
+    check_text(rule, "the rule by which a corruption keeps the label")
+
+    def register(function: F) -> F:
+        if "severity" not in inspect.signature(function).parameters:
+            raise SpecError(
+                f"corruption {function.__name__} takes no severity; expected "
+                "`*, severity: kit.Severity`"
+            )
+        return corruptions.register(
+            function, version=version, modality=modality, rule=rule, **traits
+        )
+
+    return register
+
+
+@with_traits("seconds")
+def register_measurement(
+    *,
+    where: str,
+    artifacts: Iterable[str],
+    quantities: Mapping[str, Quantity] | None = None,
+    needs: Iterable[str] = ("forward",),
+    version: int | None = None,
+    **traits: Any,
+) -> Callable[[Callable[..., Any]], Callable[..., Ref]]:
+    """Registers a measurement: a function of a runner (or, for timings, a driver).
+
+    What the definition's name then stands for asks for it: called without a runner, with the
+    arguments after `*`, it gives the checked Ref. A size that depends on the preset stands in the
+    argument's annotation, `Annotated[int, kit.Preset(smoke=1, default=4, full=8)]`.
+
+    Args:
+        where: `worker` (gets a runner), `fresh` (a runner in a new process) or `driver` (starts
+            its own processes).
+        artifacts: the kind of artifact it gives; of one that measures quality, the kinds, of which
+            the task's own (`kit.spec.kinds.TASKS`) is given.
+        quantities: those that it may record, of one that gives `quantities`: each is a row, in the
+            unit and with the direction said here.
+        needs: what the runtime has to give: `forward`, `decode`; a lack is told by `plan()`.
+        version: raise it when results change.
+        **traits: `seconds=` a first guess of how long it takes.
+    """
+    if where not in ("worker", "fresh", "driver"):
+        raise SpecError(suggest(where, ("worker", "fresh", "driver"), "place for a measurement"))
+    needed, kinds, counted = abilities(needs), kinds_of(artifacts), dict(quantities or {})
+    if ("quantities" in kinds) != bool(counted):
+        raise SpecError(
+            'register_measurement: artifacts=("quantities",) and quantities={name: '
+            'kit.Quantity("bytes")} go together'
+        )
+    for name in counted:
+        check_name(name, "the name of a quantity")
+
+    def register(function: Callable[..., Any]) -> Callable[..., Ref]:
+        measurements.register(
+            function,
+            version=version,
+            where=where,
+            artifacts=kinds,
+            quantities=counted,
+            needs=needed,
+            **traits,
+        )
+        return asking(measurements, function)
+
+    return register
+
+
+@with_traits("where", "by_columns")
+def register_metric(
+    *,
+    artifact: str | Iterable[str],
+    higher_is_better: bool | None,
+    unit: str,
+    no_interval: str = "",
+    version: int | None = None,
+    fit: Callable[..., Any] | None = None,
+    **traits: Any,
+) -> Callable[[F], F]:
+    """Registers a pure function over the columns of an artifact.
+
+    What it reads is told by its parameters, and how its interval is had by what it returns: see
+    `kit.analysis.evaluate`.
+
+    Args:
+        artifact: the kind it reads, or the kinds. The entry's trait `artifacts` holds them.
+        higher_is_better: direction; None where there is none.
+        unit: of the value. A `ratio` is to the other side of a timing: 1 is no difference.
+        no_interval: why it has none, where it has none.
+        version: raise it when results change, the fit's too.
+        fit: a function of columns of the validation split (and, as `ood_logits`, of the shifts'
+            validation parts), whose result is the metric's parameter `fitted`.
+        **traits: `where={column: value}`, the records that it reads; `by_columns=True`, its scale
+            depends on how many columns `logits` has: runs in which these differ are not paired.
+    """
+    kinds = kinds_of(artifact)
+
+    def register(function: F) -> F:
+        names = inspect.signature(function).parameters
+        others = [role for role in ROLES if any(name.startswith(f"{role}_") for name in names)]
+        if len(others) > 1:
+            raise SpecError(
+                f"metric {function.__name__} reads columns of {' and '.join(others)}; expected "
+                "those of one other run"
+            )
+        return metrics.register(
+            function,
+            version=version,
+            artifacts=kinds,
+            higher_is_better=higher_is_better,
+            unit=unit,
+            no_interval=no_interval,
+            fit=fit,
+            **traits,
+        )
+
+    return register
+
+
+def register_derived(
+    *,
+    unit: str,
+    higher_is_better: bool | None,
+    reads: Iterable[str] = (),
+    name: str | None = None,
+    version: int | None = None,
+) -> Callable[[F], F]:
+    """Registers rows from rows, a metric of a whole study: `f(rows)` gets those of what it reads.
+
+    It gives mappings of a row's columns: the key of a row that it read (`kit.key_of`), a `value`
+    and, where there is one, its interval. It gets measured rows alone; of a variant that lacks one,
+    and that it gives nothing of, the reason is a row.
+
+    Args:
+        unit: of the value.
+        higher_is_better: its direction; None where there is none.
+        reads: names of metrics, changes and other statistics; where a study has no rows of one of
+            them it gives none. Without any, it asks by name for what runs saved: `artifacts`, ...
+        name: of its rows' `metric`; the function's where not given.
+        version: raise it when results change; notebook cells leave it out.
+    """
+    reads = tuple(reads)
+    traits: Any = {"artifacts": ROWS, "reads": reads}
+    traits |= {"higher_is_better": higher_is_better, "unit": unit}
+    given = ("rows",) if reads else ("artifacts", "samples", "baseline", "again", "lost")
+
+    def register(function: F) -> F:
+        for parameter in set(positional(function)) - {*given}:
+            raise SpecError(f"reads={reads}: " + suggest(parameter, given, "parameter"))
+        return metrics.register(function, name=name, version=version, **traits)
+
+    return register

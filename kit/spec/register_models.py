@@ -1,0 +1,158 @@
+"""Decorators for what a variant is made of: architectures, schemes, exporters, runtimes."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from kit.spec.checking import SpecError, check_name, suggest
+from kit.spec.entries import F, positional
+from kit.spec.registry import (
+    KINDS,
+    abilities,
+    architectures,
+    exporters,
+    routes,
+    runtimes,
+    schemes,
+    with_traits,
+)
+
+
+@with_traits(*("fitted", "width_multiple", "assets", "modality", "probabilities", "rate", "passes"))
+def register_architecture(
+    *,
+    kind: str,
+    version: int | None = None,
+    aliases: Mapping[str, Mapping[str, Any]] | None = None,
+    tokenizer: Callable[[], Any] | None = None,
+    **traits: Any,
+) -> Callable[[F], F]:
+    """Registers a function that builds a model.
+
+    Args:
+        kind: `causal`, `encoder`, `vision`, `predictor` or `pretrained`; what it promises is in
+            CONTRIBUTING.md.
+        version: raise it when results change; notebook cells leave it out.
+        aliases: short names and their arguments.
+        tokenizer: makes the tokenizer; bytes by default.
+        **traits: `fitted=True` (has `fit` instead of gradient training), `width_multiple=n`,
+            `assets=("minilm",)` (names of the assets it reads), `modality="text"` (of a predictor
+            that reads no other), `probabilities=True` (its scores are such), and what
+            `kit.classifier` takes: `rate` (learning rate) and `passes` (epochs for each of the
+            preset's).
+    """
+    if kind not in KINDS:
+        raise SpecError(suggest(kind, KINDS, "kind of architecture"))
+    return lambda function: architectures.register(
+        function, version=version, aliases=aliases, kind=kind, tokenizer=tokenizer, **traits
+    )
+
+
+@with_traits("dtype")
+def register_scheme(
+    *,
+    form: str,
+    simulated: bool = False,
+    version: int | None = None,
+    aliases: Mapping[str, Mapping[str, Any]] | None = None,
+    runtimes: Iterable[str] = (),
+    tolerance: float = 1e-3,
+    fit: Callable[..., Any] | None = None,
+    **traits: Any,
+) -> Callable[[F], F]:
+    """Registers a compression.
+
+    Args:
+        form: what it acts on: `module` (`model` in, a new module out), or what an exporter gives,
+            such as `onnx` (`path` of the file in, the file at `output` written).
+        simulated: computes in fp32 with rounded weights: an error study, never a speed claim.
+        version: raise it when results change.
+        aliases: short names and their arguments.
+        runtimes: the only runtimes it works on; empty is all that its form allows.
+        tolerance: largest difference between a runtime's output and eager's of the same model, as
+            a share of the largest logit, above which it may not be timed.
+        fit: what takes minutes and data: a function of the `model` and of `batches`, the inputs of
+            the calibration task's training items one by one, and of those arguments of the scheme
+            that it names. The dict of tensors that it returns is kept, and is the scheme's
+            parameter `fitted`; the argument `calibration` of the scheme names the task.
+        **traits: `dtype="bfloat16"` (refused where the machine is slow in it).
+    """
+    return lambda function: schemes.register(
+        _fits(_takes(form, function), fit),
+        version=version,
+        aliases=aliases,
+        form=form,
+        fit=fit,
+        simulated=simulated,
+        runtimes=tuple(runtimes),
+        tolerance=tolerance,
+        **traits,
+    )
+
+
+def _fits(function: F, fit: Callable[..., Any] | None) -> F:
+    """Returns a scheme's function; one with a fit takes what it gives, and says on which data."""
+    asked = {"model", "fitted", "calibration"} & inspect.signature(function).parameters.keys()
+    if len(asked) < 3 if fit else "fitted" in asked:
+        raise SpecError(
+            f"{function.__name__}: with fit= a scheme on a module is expected to be of the form "
+            "`(model, fitted, *, calibration: kit.TaskRef | None = None)`, without it to take none"
+        )
+    return function
+
+
+def register_exporter(*, source: str, target: str, version: int | None = None) -> Callable[[F], F]:
+    """Registers what turns a model of one form into another: `f(model, inputs, output)`.
+
+    It writes the model to `output`, a file or a folder; of a `source` that lies on disk itself it
+    gets the `path` in place of `model` and of `inputs`, an example batch.
+
+    Args:
+        source: the form that it takes: `module`, or what another exporter gives.
+        target: the form that it gives: a name of its own, or that of a known one.
+        version: raise it when it writes something else.
+    """
+    check_name(target, "a form")
+    return lambda function: exporters.register(
+        _takes(source, function), version=version, source=source, target=target
+    )
+
+
+def _takes(form: str, function: F) -> F:
+    """Returns a function that takes a model of a form, which has to be known."""
+    if form not in (known := routes()):
+        raise SpecError(suggest(form, known, "form"))
+    asked = "model" if form == "module" else "path"
+    if asked not in (takes := positional(function)):
+        raise SpecError(
+            f"{function.__name__} takes {', '.join(takes) or 'nothing'}; of the form {form} the "
+            f"kit supplies `{asked}`"
+        )
+    return function
+
+
+@with_traits("compiles")
+def register_runtime(
+    *,
+    form: str = "module",
+    gives: Iterable[str] = ("forward",),
+    version: int | None = None,
+    **traits: Any,
+) -> Callable[[F], F]:
+    """Registers what executes a model: `f(model)`, or `f(path)`, gives a session.
+
+    A session is a function `forward(inputs)`, or an object that can do more: see
+    `kit.runtimes.session`.
+
+    Args:
+        form: what it runs: a `module` (`model`), or what an exporter gives (its `path`).
+        gives: what its sessions can do: `forward`, `decode`.
+        version: raise it when results change.
+        **traits: `compiles=True` (its first call takes long, for it compiles).
+    """
+    able = abilities(gives)
+    return lambda function: runtimes.register(
+        _takes(form, function), version=version, form=form, gives=able, **traits
+    )
