@@ -11,8 +11,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from kit.analysis.rows import Row
+from kit.spec.arguments import positional
 from kit.spec.checking import Undefined
-from kit.spec.entries import positional
 from kit.spec.registry import ROWS, Entry, metrics
 from kit.store.results import KEY, row
 

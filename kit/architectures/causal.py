@@ -126,7 +126,7 @@ def lstm(vocab_size: int, width: int, *, depth: Depth = 2) -> nn.Module:
         width: of the embedding and of each layer's state.
         depth: number of layers.
     """
-    from kit.architectures.modules import LSTM
+    from kit.architectures.baselines import LSTM
 
     return LSTM(vocab_size, width, depth)
 
@@ -139,7 +139,7 @@ def ngram(vocab_size: int, *, order: Annotated[int, Field(ge=1, le=7)] = 4) -> n
         vocab_size: number of ids v.
         order: length of the n-grams; 1 is the frequency of each id alone.
     """
-    from kit.architectures.modules import NGram
+    from kit.architectures.baselines import NGram
 
     return NGram(vocab_size, order)
 

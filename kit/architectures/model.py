@@ -16,8 +16,8 @@ from kit.architectures.head import Head, head_of
 from kit.architectures.preprocessing import Images, Preprocessor, Texts
 from kit.architectures.tokenizers import ByteTokenizer, HFTokenizer, Tokenizer
 from kit.spec import registry
+from kit.spec.arguments import call, positional
 from kit.spec.checking import SpecError
-from kit.spec.entries import call, positional
 from kit.spec.kinds import TASKS
 from kit.spec.ref import Ref
 

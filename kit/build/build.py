@@ -8,7 +8,7 @@ from typing import Any
 from kit import tasks
 from kit.assets import assets
 from kit.build.steps import Weights, calibration, is_trained, kind_of, missing, prepare, steps
-from kit.machine import environment
+from kit.machine import ceilings
 from kit.spec import registry
 from kit.spec.checking import SpecError
 from kit.spec.ref import Ref, to_json
@@ -73,7 +73,7 @@ def _conflicts(variant: Variant, measurement: Ref | None) -> Iterator[str | None
     if training is not None and is_trained(variant):
         yield _unreadable(variant, training.task)
     if training is not None and training.dtype != "float32":
-        yield environment.slow_dtype(training.dtype)
+        yield ceilings.slow_dtype(training.dtype)
 
 
 def _scheme_conflict(variant: Variant, ref: Ref) -> str | None:
@@ -85,7 +85,7 @@ def _scheme_conflict(variant: Variant, ref: Ref) -> str | None:
             return _unreadable(variant, calibration(variant, ref))
         except SpecError as error:
             return str(error)
-    return environment.slow_dtype(traits["dtype"]) if "dtype" in traits else None
+    return ceilings.slow_dtype(traits["dtype"]) if "dtype" in traits else None
 
 
 def _no_way(scheme: Ref, runtime: Ref) -> str | None:

@@ -19,8 +19,8 @@ from kit.compression.stored import Compressed, merged
 from kit.machine import environment
 from kit.machine.progress import report
 from kit.spec import registry
+from kit.spec.arguments import call
 from kit.spec.checking import SpecError
-from kit.spec.entries import call
 from kit.spec.ref import Ref
 from kit.spec.spec import Variant, uses
 from kit.store import store

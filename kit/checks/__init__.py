@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from kit.checks import corruptions, data, models, tiny
+from kit.checks import corruptions, data, forms, models, pretrained, tiny
 from kit.spec.checking import SpecError, Undefined, suggest
 from kit.spec.ref import Ref
 from kit.spec.registry import REGISTRIES, Entry
@@ -19,9 +19,9 @@ __all__ = ["Check", "check"]
 
 TESTS: dict[str, Callable[[Entry, Ref], Iterator[tiny.Test]]] = {
     "architectures": models.architecture,
-    "schemes": models.scheme,
-    "exporters": models.exporter,
-    "runtimes": models.runtime,
+    "schemes": forms.scheme,
+    "exporters": forms.exporter,
+    "runtimes": forms.runtime,
     "tasks": data.task,
     "measurements": data.measurement,
     "metrics": data.metric,
@@ -115,7 +115,7 @@ def _all_tests(kind: str, ref: Ref, task: Ref | None) -> Iterator[tiny.Test]:
     if not entry.in_kit:
         yield "travels to a worker process", lambda: tiny.travels(entry)
     if entry.traits.get("kind") == "pretrained":
-        yield from models.pretrained(ref, task)
+        yield from pretrained.pretrained(ref, task)
         return
     yield from TESTS[kind](entry, ref)
 

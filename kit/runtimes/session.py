@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, Protocol, cast
 import numpy as np
 
 from kit.spec import registry
+from kit.spec.arguments import call
 from kit.spec.checking import SpecError
-from kit.spec.entries import call
 from kit.spec.ref import Ref
 
 if TYPE_CHECKING:

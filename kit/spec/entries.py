@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from kit.spec.arguments import arguments_model, positional
 from kit.spec.checking import MOST_NAME, SpecError, check_name, refusal, shown, suggest
 from kit.spec.definition_hash import source_hash
 from kit.spec.ref import Located, Ref, content_hash
@@ -237,7 +238,7 @@ class Registry:
 
     def _arguments(self, entry: Entry) -> type[BaseModel]:
         if entry.name not in self._models:
-            self._models[entry.name] = _arguments_model(entry, self._open)
+            self._models[entry.name] = arguments_model(entry, self._open)
         return self._models[entry.name]
 
     def _checked(self, entry: Entry, args: Mapping[str, Any]) -> Ref:
@@ -258,44 +259,3 @@ class Registry:
                 raise SpecError(f"{what}: {key} is {value}; expected a number")
         given = {k: v for k, v in values.items() if v is not None or k not in self._open}
         return Ref(entry.name, **given).with_defaults(self._defaults[entry.name])
-
-
-def call(function: Callable[..., Any], ref: Ref, **supplied: Any) -> Any:
-    """Calls a function with what it asks for of what is supplied and of a Ref's arguments."""
-    asked = inspect.signature(function).parameters
-    return function(**{k: v for k, v in {**supplied, **ref.args}.items() if k in asked})
-
-
-def positional(function: Callable[..., Any]) -> list[str]:
-    """Returns the names of the parameters that the kit supplies."""
-    kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
-    return [p.name for p in inspect.signature(function).parameters.values() if p.kind in kinds]
-
-
-def _arguments_model(entry: Entry, open_arguments: tuple[str, ...]) -> type[BaseModel]:
-    """Builds the pydantic model of a function's arguments from its annotations."""
-    from pydantic import ConfigDict, create_model
-
-    fields: dict[str, Any] = {}
-    scope = getattr(entry.function, "__globals__", {})
-    for parameter in inspect.signature(entry.function).parameters.values():
-        is_open = parameter.name in open_arguments
-        if not is_open and parameter.kind is not inspect.Parameter.KEYWORD_ONLY:
-            continue
-        annotation = parameter.annotation
-        if isinstance(annotation, str):
-            annotation = eval(annotation, scope)  # noqa: S307 (the definition's own text)
-        if annotation is inspect.Parameter.empty:
-            annotation = Any
-        default = parameter.default
-        if is_open:
-            fields[parameter.name] = (annotation | None, None)
-        else:
-            fields[parameter.name] = (
-                annotation,
-                ... if default is inspect.Parameter.empty else default,
-            )
-    config = ConfigDict(
-        arbitrary_types_allowed=True, extra="forbid", validate_default=True, protected_namespaces=()
-    )
-    return create_model(f"{entry.name}_arguments", __config__=config, **fields)

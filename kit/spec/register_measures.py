@@ -6,9 +6,10 @@ import inspect
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+from kit.spec.arguments import positional
 from kit.spec.asking import asking
 from kit.spec.checking import SpecError, check_name, check_text, suggest
-from kit.spec.entries import F, positional
+from kit.spec.entries import F
 from kit.spec.kinds import ROLES, TASKS, Quantity, kinds_of
 from kit.spec.ref import Ref
 from kit.spec.registry import (

@@ -6,8 +6,9 @@ import inspect
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+from kit.spec.arguments import positional
 from kit.spec.checking import SpecError, check_name, suggest
-from kit.spec.entries import F, positional
+from kit.spec.entries import F
 from kit.spec.registry import (
     KINDS,
     abilities,

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from kit.spec.checking import SpecError, checked, shown
-from kit.spec.spec import Real
+from kit.spec.fields import Real
 from kit.tasks.content import clean, content_id, examples_in, lone_clusters, missing
 from kit.tasks.duplicates import Contradictory, contradictions, joined, near_duplicates
 

@@ -13,8 +13,8 @@ import numpy as np
 
 from kit.spec import registry
 from kit.spec.checking import SpecError, checked, shown, suggest
+from kit.spec.fields import Count
 from kit.spec.ref import Ref
-from kit.spec.spec import Count
 from kit.store import store
 from kit.tasks.prepare import Prepared, split_names
 from kit.tasks.splits import fingerprint, promised, read_split, write_splits

@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
+from kit.architectures.baselines import NGram
 from kit.architectures.budget import state_bytes
 from kit.architectures.model import load_weights, make_model, save_model
-from kit.architectures.modules import NGram
 from kit.architectures.outputs import logits
 from kit.spec.checking import SpecError
 from kit.spec.ref import Ref

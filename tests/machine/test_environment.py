@@ -5,16 +5,17 @@ import time
 
 import pytest
 
-from kit.machine import environment
-from kit.machine.environment import Ceilings, machine, machine_key, matmul_rate, slow_dtype
+from kit.machine import ceilings, environment
+from kit.machine.ceilings import Ceilings, matmul_rate, slow_dtype
+from kit.machine.environment import machine, machine_key
 
 
 @pytest.fixture
 def cache(monkeypatch, tmp_path):
     monkeypatch.setenv("KIT_CACHE", str(tmp_path))
-    environment._ceilings.cache_clear()
+    ceilings._ceilings.cache_clear()
     yield tmp_path
-    environment._ceilings.cache_clear()
+    ceilings._ceilings.cache_clear()
 
 
 def pretend(monkeypatch, **rates):
@@ -47,7 +48,7 @@ def granted(monkeypatch, tmp_path):
 
     def threads(groups):
         (tmp_path / "proc").write_text(groups)
-        return environment._threads()
+        return environment.cpu_threads()
 
     monkeypatch.setattr(environment, "_PROC_CGROUP", tmp_path / "proc")
     monkeypatch.setattr(environment, "_CGROUPS", tmp_path / "fs")
@@ -124,23 +125,23 @@ def test_a_hopeless_matmul_is_recognised_within_two_seconds():
 
 def test_ceilings_are_measured_soon_and_kept(cache, monkeypatch):
     start = time.perf_counter()
-    found = environment.ceilings(threads=1)
+    found = ceilings.ceilings(threads=1)
     assert time.perf_counter() - start < 12  # torch's import included
     assert found.threads == 1 and found.fp32 > 0.1
-    environment._ceilings.cache_clear()
+    ceilings._ceilings.cache_clear()
     monkeypatch.setattr(environment, "_measure", pytest.fail)
-    assert environment.ceilings(threads=1) == found
+    assert ceilings.ceilings(threads=1) == found
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"fp32": 1}', '{"bandwidth": 1}'])
 def test_a_broken_file_of_ceilings_is_measured_again(cache, monkeypatch, text):
     pretend(monkeypatch)
-    environment.ceilings()
+    ceilings.ceilings()
     (kept,) = (cache / "machine").glob("*.json")
     kept.write_text(text)
-    environment._ceilings.cache_clear()
+    ceilings._ceilings.cache_clear()
     again = pretend(monkeypatch, fp32=9.0)
-    assert environment.ceilings() == again
+    assert ceilings.ceilings() == again
     assert json.loads(kept.read_text())["fp32"] == 9.0
     assert not list((cache / "machine").glob("*.tmp"))
 
@@ -149,7 +150,7 @@ def test_ceilings_without_a_place_to_keep_them(monkeypatch, tmp_path):
     (tmp_path / "file").touch()
     monkeypatch.setenv("KIT_CACHE", str(tmp_path / "file"))
     found = pretend(monkeypatch)
-    assert environment.ceilings() == found
+    assert ceilings.ceilings() == found
 
 
 def test_slow_dtype_gives_the_reason(cache, monkeypatch):

@@ -12,8 +12,9 @@ import kit
 from kit.measurements import Latency
 from kit.spec import registry
 from kit.spec.checking import SpecError
+from kit.spec.fields import check_forms
 from kit.spec.ref import Ref
-from kit.spec.spec import Budget, Run, Training, Variant, check_forms, uses
+from kit.spec.spec import Budget, Run, Training, Variant, uses
 
 pytestmark = pytest.mark.usefixtures("registries")
 

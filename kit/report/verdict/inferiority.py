@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Literal
 
 from kit.analysis.rows import Row, records
 from kit.spec.checking import checked, shown
+from kit.spec.fields import Positive
 from kit.spec.registry import metrics as registered
-from kit.spec.spec import Positive
 from kit.store.meaning import is_shifted, join_name, split_name
 
 if TYPE_CHECKING:
