@@ -22,7 +22,7 @@ from kit.build import build
 from kit.build.runner import Runner
 from kit.build.verify import verify
 from kit.checks import tiny
-from kit.machine import environment
+from kit.machine import ceilings
 from kit.machine.workers import inline
 from kit.measurements import Cost, Latency, Memory, Quality, timer
 from kit.measurements.interface import Bench, Driver, Raw
@@ -191,7 +191,7 @@ def test_compressed_and_compiled_agree(base: Variant, images: Ref, changes: dict
 def test_bf16_takes_the_pixels_in_its_own_precision(
     base: Variant, images: Ref, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(environment, "slow_dtype", lambda dtype: None)
+    monkeypatch.setattr(ceilings, "slow_dtype", lambda dtype: None)
     runner = Runner(base.replace(schemes=["bf16"]), 1)
     exact = Runner(base, 1).predict(examples(images))
     assert np.abs(runner.predict(examples(images)) - exact).max() < 0.05 * np.abs(exact).max()

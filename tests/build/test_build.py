@@ -16,7 +16,7 @@ from kit import tasks
 from kit.build import build
 from kit.build.runner import GraphRunner, Runner
 from kit.build.verify import verify
-from kit.machine import environment
+from kit.machine import ceilings
 from kit.measurements import Quality
 from kit.spec import registry
 from kit.spec.checking import Undefined
@@ -66,7 +66,7 @@ def test_a_run_id_follows_content_data_and_code(toys: Ref) -> None:
 def test_what_cannot_work_has_a_reason(
     toys: Ref, changes: Any, reason: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(environment, "slow_dtype", lambda dtype: f"{dtype} is slow here")
+    monkeypatch.setattr(ceilings, "slow_dtype", lambda dtype: f"{dtype} is slow here")
     assert build.conflict(toy_variant(toys, **changes)) == reason
 
 

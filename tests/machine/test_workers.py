@@ -198,6 +198,7 @@ def test_a_class_of_a_notebook_works_there_with_what_it_registers(
     cells: Cells, registries: None
 ) -> None:
     scope = cells.run("""
+        import kit
         from kit.spec import registry
         OFFSET = 4
         @kit.register_scheme(form="module")

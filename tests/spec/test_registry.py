@@ -181,7 +181,7 @@ def test_a_run_names_the_version_of_all_it_uses(toys: Ref) -> None:
 
 def test_an_edited_cell_changes_its_runs_and_no_others(cells: Cells, toys: Ref) -> None:
     cell = """
-        from kit.spec import registry
+        import kit
         STEP = 2
         @kit.register_scheme(form="module")
         def mine(model, *, bits: int = 4):
@@ -205,7 +205,7 @@ def test_an_edited_cell_changes_its_runs_and_no_others(cells: Cells, toys: Ref) 
 
 def test_what_a_notebook_registers_goes_to_workers_by_value(cells: Cells) -> None:
     cells.run("""
-        from kit.spec import registry
+        import kit
         FACTOR = 3
         @kit.register_metric(artifact="classification", higher_is_better=True, unit="1")
         def tripled(label):

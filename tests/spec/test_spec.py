@@ -292,7 +292,7 @@ class Older(Spec):
 
 def test_ids_of_many_runs_take_no_time(cells: Cells, registries: None) -> None:
     cells.run("""
-        from kit.spec import registry
+        import kit
         @kit.register_scheme(form="module")
         def mine(model, *, bits: int = 4):
             return model
