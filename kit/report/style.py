@@ -17,7 +17,7 @@ from matplotlib.figure import Figure as _Figure
 from matplotlib.text import Text
 from matplotlib.transforms import Bbox
 
-from kit.report.tables import words
+from kit.report.tables import Unmeasured, words
 from kit.store.meaning import higher_is_better
 
 P = ParamSpec("P")
@@ -73,7 +73,11 @@ def styled(function: Callable[P, Figure]) -> Callable[P, Figure]:
     @functools.wraps(function)
     def draw(*args: P.args, **kwargs: P.kwargs) -> Figure:
         with mpl.rc_context(STYLE):
-            figure = function(*args, **kwargs)
+            try:
+                figure = function(*args, **kwargs)
+            except Unmeasured as error:  # said in its place: the rest of a notebook goes on
+                figure, (axes,) = empty(str(error), 7.5, 0.5, error.reasons)
+                axes.set_axis_off()
             _settle(figure)
             return figure
 

@@ -142,14 +142,25 @@ def worst_groups(table: pd.DataFrame, metric: str) -> pd.DataFrame:
     return worst.sort_values("place", key=lambda c: c.map(PLACES.index), kind="stable")
 
 
+class Unmeasured(ValueError):
+    """What a figure shows was asked for and could not be measured; `reasons` are sentences."""
+
+    def __init__(self, message: str, reasons: Sequence[str]) -> None:
+        super().__init__(message)
+        self.reasons = reasons
+
+
 def select(table: pd.DataFrame, metric: str) -> pd.DataFrame:
     """Returns the measured rows of a metric on whole test splits.
 
     Raises:
-        ValueError: there are none; the metrics that are there are named.
+        Unmeasured: none of its rows could be measured.
+        ValueError: it has no rows; the metrics that are there are named.
     """
     rows = whole_splits(table)
     good = rows[rows["status"] == "ok"]
+    if metric in set(rows["metric"]) - set(good["metric"]):
+        raise Unmeasured(f"No {words(metric)} was measured.", unmeasured(table, [metric]))
     if metric not in set(good["metric"]):
         present = ", ".join(sorted(set(good["metric"]))) or "nothing"
         raise ValueError(f"no measured rows of the metric {metric!r}; the table has {present}")

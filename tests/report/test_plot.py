@@ -197,3 +197,14 @@ def test_markup_in_names_is_shown_as_it_is(table):
     odd = table.assign(variant=table["variant"] + r" $x_1$ & \b")
     assert r"base onnx $x_1$ & \b" in every_word(plot.quality(odd))
     style.render(plot.quality(odd), "png")
+
+
+def test_what_could_not_be_measured_is_said_in_place_of_the_points() -> None:
+    table = results.to_frame(make_rows())
+    table.loc[table.metric == "speedup", ["status", "note"]] = ["undefined", "others were busy"]
+    figure = plot.tradeoff(table)
+    assert "others were busy" in every_word(figure) and "No speedup was measured" in every_word(
+        figure
+    )
+    with pytest.raises(ValueError, match="no measured rows of the metric 'speedups'"):
+        plot.tradeoff(table, x="speedups")
