@@ -17,6 +17,7 @@ from kit.analysis.statistics.clusters import Array
 from kit.spec.checking import Undefined
 from kit.spec.kinds import ROLES
 from kit.spec.registry import Entry, artifacts
+from kit.spec.roles import data
 
 OOD, FITTED, LABELS = "ood", "fitted", "labels"
 Columns = Mapping[str, Array]
@@ -105,7 +106,7 @@ def call(entry: Entry, source: Source, sample: Sample | None) -> Call:
     """
     ours, theirs, other = _arguments(entry.function, source, sample, ROLES)
     fixed = {}
-    if other is None or other.artifact.run.measurement.args.get("split") != VALIDATION:
+    if other is None or data(other.artifact.run.measurement).get("split") != VALIDATION:
         fixed = _fitted(entry, sample)  # against the split it was made on, a fit looks too good
     if LABELS in parameters(entry.function) and "logits" in source.columns:
         numbers = [str(place) for place in range(source.columns["logits"].shape[1])]

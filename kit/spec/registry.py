@@ -13,8 +13,7 @@ from typing import Any, cast
 
 from kit.spec.checking import SpecError, suggest
 from kit.spec.entries import Entry, F, Registry
-from kit.spec.kinds import TASKS, Quantity, artifacts
-from kit.spec.ref import Ref
+from kit.spec.kinds import Quantity, artifacts
 
 GIVES = ("forward", "decode")
 """What a session may do (`kit.runtimes.session`)."""
@@ -50,17 +49,6 @@ REGISTRIES = {
     "corruptions": corruptions,
     "artifacts": artifacts,
 }
-
-
-def saves(ask: Ref) -> str:
-    """Returns the kind of artifact that a measurement saves: of quality, that of its task."""
-    task = ask.args.get("task")
-    if isinstance(task, Ref):
-        kind = TASKS[tasks.get(task.name).traits["kind"]]
-        if ask.name == kind.quality:
-            return kind.artifact
-    kinds: tuple[str, ...] = measurements.get(ask.name).traits["artifacts"]
-    return kinds[0]
 
 
 def counted(*, own: bool = False) -> dict[str, Quantity]:

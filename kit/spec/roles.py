@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from kit.spec import registry
 from kit.spec.checking import SpecError, check_name, shown
+from kit.spec.kinds import TASKS
 from kit.spec.ref import Ref
 
 if TYPE_CHECKING:
@@ -155,3 +156,14 @@ def repeats(ask: Ref, modality: str) -> list[dict[str, Any]]:
 def axes() -> set[str]:
     """Returns the names of the arguments that make shifted copies, of all measurements."""
     return {name for ask in registry.measurements.names() for name in roles(Ref(ask), Axis)}
+
+
+def saves(ask: Ref) -> str:
+    """Returns the kind of artifact that a measurement saves: of quality, that of its task."""
+    task = data(ask).get("task")
+    if isinstance(task, Ref):
+        kind = TASKS[registry.tasks.get(task.name).traits["kind"]]
+        if ask.name == kind.quality:
+            return kind.artifact
+    kinds: tuple[str, ...] = registry.measurements.get(ask.name).traits["artifacts"]
+    return kinds[0]

@@ -14,8 +14,7 @@ from kit.corruptions import examples_of
 from kit.spec.checking import SpecError, Undefined, suggest
 from kit.spec.kinds import TASKS, log_softmax
 from kit.spec.ref import Ref
-from kit.spec.registry import saves
-from kit.spec.roles import Axis, data, roles, shifted_by
+from kit.spec.roles import Axis, data, roles, saves, shifted_by
 from kit.spec.spec import Run, Variant
 from kit.store import store
 

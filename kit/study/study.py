@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from kit import tasks
 from kit.build import build
 from kit.machine.load import BUSY
-from kit.spec import presets, registry
+from kit.spec import presets, registry, roles
 from kit.spec.checking import SpecError, check_name, shown, suggest
 from kit.spec.ref import Ref, content_hash
 from kit.spec.roles import data
@@ -69,7 +69,7 @@ class Study(Readings):
         self.runs = tuple(dict.fromkeys(self._complete(run) for run in self.runs))
         if not self.runs:
             raise SpecError(f"study {self.name!r} has no runs")
-        kinds = dict.fromkeys(registry.saves(run.measurement) for run in self.runs)
+        kinds = dict.fromkeys(roles.saves(run.measurement) for run in self.runs)
         for which in METRICS:
             setattr(self, which, registry.wanted(kinds, which, getattr(self, which)))
         variants = {run.variant.replace(seed=0) for run in self.runs}

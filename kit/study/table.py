@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from kit.spec import registry
-from kit.spec.registry import ROWS, saves
+from kit.spec.registry import ROWS
+from kit.spec.roles import saves
 from kit.spec.spec import Run, Variant
 from kit.store import results, store
 

@@ -69,7 +69,7 @@ def distances(samples: Sequence[Sample], baseline: Variant) -> list[dict[str, An
         for reference in [sample.related.get("test")]
         if sample.artifact.run.variant == baseline
         and "features" in sample.artifact.columns
-        and not sample.artifact.run.measurement.args["split"].endswith("/validation")
+        and not sample.aside
         and isinstance(reference, Artifact)
     ]
 
