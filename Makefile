@@ -41,10 +41,10 @@ chaos: $(STAMP) ## kill kit at random moments and count what is lost
 fetch: $(STAMP) ## fetch all models and data that need no extra consent, for work without a network
 	@$(BIN)/kit fetch --all
 
-test: $(STAMP) ## run the tests: notebooks by themselves, for they time; all others side by side
+test: $(STAMP) ## run the tests: what times by itself, all others side by side
 	@export KIT_PRESET=; \
-	{ $(BIN)/python -m pytest -m notebook $(PYTEST_ARGS) || [ $$? -eq 5 ]; } && \
-	$(BIN)/python -m pytest -m "not notebook" -n logical --dist loadfile $(PYTEST_ARGS)
+	{ $(BIN)/python -m pytest -m "notebook or alone" $(PYTEST_ARGS) || [ $$? -eq 5 ]; } && \
+	$(BIN)/python -m pytest -m "not notebook and not alone" -n logical --dist loadfile $(PYTEST_ARGS)
 
 lint: $(STAMP) ## ruff, mypy, imports, notebooks without outputs, known vulnerabilities
 	$(BIN)/ruff check .

@@ -206,6 +206,7 @@ def kernel(place: Path) -> Iterator[Any]:
     shutil.rmtree(sockets, ignore_errors=True)
 
 
+@pytest.mark.alone
 def test_an_interrupt_in_a_notebook_leaves_the_kernel_usable(place: Path, kernel: Any) -> None:
     manager, client = kernel
     tell(place, sleep_2=60, sleep_3=60)
@@ -224,6 +225,7 @@ def test_an_interrupt_in_a_notebook_leaves_the_kernel_usable(place: Path, kernel
     assert reply["content"]["status"] == "ok", reply["content"]
 
 
+@pytest.mark.alone
 def test_an_interrupt_of_kit_run_returns_at_once(place: Path) -> None:
     tell(place, sleep_2=60, sleep_3=60)
     book = nbformat.v4.new_notebook()

@@ -24,7 +24,7 @@ from pathlib import Path
 _BLOCK = 2**20
 _PIP = """
 import runpy
-from kit.processes import end_with_parent
+from kit.machine.processes import end_with_parent
 
 end_with_parent()
 runpy.run_module("pip", run_name="__main__", alter_sys=True)
