@@ -16,6 +16,7 @@ from kit.build.steps import Weights
 from kit.measurements import Quality
 from kit.report.publish import publish, results_folder
 from kit.spec import registry
+from kit.spec.arguments import positional
 from kit.spec.checking import SpecError
 from kit.spec.ref import Ref, to_json
 from kit.spec.spec import Run, Variant, uses
@@ -163,7 +164,7 @@ def test_every_asset_that_is_read_is_declared(
     home = sys.modules[entry.function.__module__]
     monkeypatch.setattr(home, "prepare", lambda *_, **__: None, raising=False)  # takes seconds
     given = {"vocab_size": 256, "width": 64, "feed_forward": 64}
-    wanted = registry.positional(entry.function)
+    wanted = positional(entry.function)
     if not set(wanted) - set(given) and name != "pretrained":
         entry.function(**{key: given[key] for key in wanted})
     if entry.traits.get("tokenizer"):
