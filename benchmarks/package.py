@@ -12,7 +12,8 @@ from benchmarks.common import ROOT, Figure, in_process, process, seconds
 HEAVY = ("torch", "transformers", "matplotlib", "datasets")
 TURNS = 7
 ITEMS = 1_000_000
-NOT_CORE = ("architectures", "tasks", "compression", "runtimes")
+SPINE = ("spec", "store", "machine", "assets", "build", "measurements", "study", "analysis")
+CONTENT = ("metrics", "findings")  # of the analysis: where people add files
 
 
 def imports() -> Iterator[Figure]:
@@ -28,17 +29,23 @@ def imports() -> Iterator[Figure]:
 
 
 def size() -> Iterator[Figure]:
-    """Lines of the core, docstrings included, and of the longest file."""
+    """Lines of the spine, docstrings included, of all, and of the longest file."""
     sizes = {
         path.relative_to(ROOT / "kit"): len(path.read_text(encoding="utf-8").splitlines())
         for path in (ROOT / "kit").rglob("*.py")
     }
-    core = sum(size for path, size in sizes.items() if path.parts[0] not in NOT_CORE)
-    text = f"{core:,} of {sum(sizes.values()):,}"
-    yield Figure("lines of the core", text, "<= 3,500", core <= 3500)
+    spine = sum(
+        size
+        for path, size in sizes.items()
+        if path.parts[0] in SPINE and path.parts[1] not in CONTENT
+    )
+    yield Figure("lines of the spine", f"{spine:,}", "<= 7,000", spine <= 7000)
+    yield Figure(
+        "lines of all", f"{sum(sizes.values()):,}", "<= 15,700", sum(sizes.values()) <= 15_700
+    )
     longest = max(sizes, key=sizes.__getitem__)
     text = f"{sizes[longest]} ({longest})"
-    yield Figure("lines of the longest file", text, "<= 300", sizes[longest] <= 300)
+    yield Figure("lines of the longest file", text, "<= 250", sizes[longest] <= 250)
 
 
 def million() -> tuple[float, float, float]:
