@@ -13,6 +13,7 @@ from kit import tasks
 from kit.analysis.derived import derive
 from kit.analysis.evaluate import evaluate
 from kit.analysis.inputs import FITTED, LABELS, Source, needs, required, role_of
+from kit.analysis.rows import records
 from kit.analysis.sample import Sample
 from kit.checks.tiny import IMAGES, REVIEWS, TEXTS, Broken, Test, expect, variants
 from kit.spec import registry
@@ -165,6 +166,7 @@ def metric(entry: Entry, ref: Ref) -> Iterator[Test]:
     kinds = entry.traits["artifacts"]
     if kinds == registry.ROWS:
         yield "gives rows of what it reads", partial(_derived, entry)
+        yield "gives the same again", partial(_derived_again, entry)
         return
     for kind in kinds:
         for what, test in _metric_of(entry, kind):
@@ -173,19 +175,23 @@ def metric(entry: Entry, ref: Ref) -> Iterator[Test]:
 
 def _derived(entry: Entry) -> str:
     """Derives rows of two variants."""
+    wrong = [one["note"] for one in _rows_of(entry) if one["status"] == "error"]
+    expect(not wrong, "".join(wrong[:1]))
+    return f"reads {' and '.join(entry.traits['reads']) or 'artifacts'}"
+
+
+def _derived_again(entry: Entry) -> None:
+    """Derives twice."""
+    expect(_rows_of(entry) == _rows_of(entry), "the same rows gave others the second time")
+
+
+def _rows_of(entry: Entry) -> list[dict[str, str]]:
+    """Returns what a derivation gives of two variants, as it is written in a table."""
     reads, about = entry.traits["reads"], {"seed": 0, "split": "test", "value": 0.5, "n": 4}
     rows = [row(variant=name, metric=each, **about) for name in "ab" for each in reads]
-    nothing: dict[str, Any] = {
-        "artifacts": (),
-        "samples": (),
-        "baseline": None,
-        "again": {},
-        "lost": {},
-    }
-    made = to_frame(derive([entry.name], rows, **nothing))
-    wrong = made[made["status"] == "error"]["note"]
-    expect(wrong.empty, "".join(wrong[:1]))
-    return f"reads {' and '.join(reads) or 'artifacts'}"
+    nothing: dict[str, Any] = {"artifacts": (), "samples": (), "baseline": None}
+    made = derive([entry.name], rows, **nothing, again={}, lost={})
+    return [{str(key): str(value) for key, value in one.items()} for one in records(to_frame(made))]
 
 
 def _metric_of(entry: Entry, kind: str) -> Iterator[Test]:

@@ -106,6 +106,7 @@ def routes(source: str = "module") -> dict[str, list[Entry]]:
 
 
 def abilities(names: Iterable[str]) -> tuple[str, ...]:
+    """Returns what a runtime gives or a measurement needs, one of `GIVES` each; else SpecError."""
     for name in (names := (names,) if isinstance(names, str) else tuple(names)):
         if name not in GIVES:
             raise SpecError(suggest(name, GIVES, "thing that a runtime gives"))

@@ -134,10 +134,9 @@ class Study(Readings):
         ):
             if given not in choices:
                 raise SpecError(suggest(given, choices, what))
-        for metric in metrics:
-            registry.metrics.get(metric)
+        added = [registry.metrics.get(metric).name for metric in metrics]
         for which in ("metrics", "shifted_metrics"):
-            setattr(self, which, tuple(dict.fromkeys((*getattr(self, which), *metrics))))
+            setattr(self, which, tuple(dict.fromkeys((*getattr(self, which), *added))))
         with store.locked(
             store.store_root() / "locks" / f"{content_hash(self.name)}.lock", self.name
         ):

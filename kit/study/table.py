@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from kit.spec import registry
-from kit.spec.registry import ROWS
 from kit.spec.roles import saves
 from kit.spec.spec import Run, Variant
 from kit.store import results, store
@@ -64,7 +63,10 @@ def rows_of(
         for run, known in lost.items()
     }
     study = {"artifacts": artifacts, "samples": samples, "baseline": baseline}
-    rows += derive(_derived(wanted), rows, **study, again=again, lost=why)
+    named = {name for names, _ in wanted.values() for name in names}
+    entries = map(registry.metrics.get, registry.metrics.names())
+    asked = [each.name for each in entries if each.in_kit or each.name in named]
+    rows += derive(asked, rows, **study, again=again, lost=why)
     taken = {_key(row) for row in rows}
     for run in [run for run in lost if run not in again]:
         sample = related.sample(store.Artifact(run, run.id, saves(run.measurement), {}))
@@ -73,17 +75,6 @@ def rows_of(
                 taken.add(_key(row))
                 rows.append(row)
     return adjust(rows)
-
-
-def _derived(wanted: Wanted) -> list[str]:
-    """Returns the names of derivations: the kit's own, and those that are wanted."""
-    named = {name for names, _ in wanted.values() for name in names}
-    entries = map(registry.metrics.get, registry.metrics.names())
-    return [
-        each.name
-        for each in entries
-        if each.traits["artifacts"] == ROWS and (each.in_kit or each.name in named)
-    ]
 
 
 def _key(row: Row) -> tuple[Any, ...]:

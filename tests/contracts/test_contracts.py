@@ -20,7 +20,7 @@ MARKED = [pytest.param(name, marks=[pytest.mark.slow] * (name in SLOW)) for name
 @pytest.mark.parametrize("name", MARKED)
 def test_what_is_registered_keeps_its_contract(name: str) -> None:
     found = check(name)
-    assert found
+    assert len(found) > 1 or found[0].message.startswith("skipped")
     broken = [f"{what}: {message}" for what, passed, message in found if not passed]
     assert not broken, "\n".join(broken)
 

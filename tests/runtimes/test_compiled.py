@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import pytest
@@ -26,7 +25,7 @@ def test_agrees_with_eager_and_keeps_its_kernels(
     plain, fast = eager(model), compiled(model)
     for inputs in (batches[0], batches[2]):  # a batch of one would be compiled anew
         torch.testing.assert_close(fast(inputs), plain(inputs), rtol=1e-4, atol=1e-5)
-    assert os.environ["TORCHINDUCTOR_CACHE_DIR"] == str(session_store / "inductor")
+    assert any((session_store / "inductor").iterdir())
 
 
 def test_a_model_that_cannot_be_compiled_is_refused_in_a_sentence(

@@ -100,6 +100,7 @@ class Words:
 
 
 def part_of(row: Judgement) -> str:
+    """Returns what a judgement is about: a split, or a group of it."""
     return f"{row.split}, {row.group}" if row.group else row.split
 
 
