@@ -13,7 +13,7 @@ from unittest import mock
 import kit
 from benchmarks.common import Figure, fresh_store
 from kit import tasks
-from kit.build import build
+from kit.build.steps import prepare
 from kit.machine import environment
 from kit.machine.load import busy
 from kit.machine.workers import Worker
@@ -85,7 +85,7 @@ def memory() -> Iterator[Figure]:
     with fresh_store():
         for runtime in ("eager", "onnx"):
             variant = _minilm().replace(runtime=runtime)
-            build.prepare(variant)  # training is no part of what is repeated
+            prepare(variant)  # training is no part of what is repeated
             peaks = []
             for _ in range(REPEATS):
                 with Worker(Bench, threads=1, freed="system") as worker:

@@ -7,15 +7,13 @@ from typing import Any
 
 from kit import tasks
 from kit.assets import assets
-from kit.build.steps import Weights, calibration, is_trained, kind_of, missing, prepare, steps
+from kit.build.steps import calibration, is_trained, kind_of, steps
 from kit.machine import ceilings
 from kit.spec import registry
 from kit.spec.checking import SpecError
 from kit.spec.ref import Ref, to_json
 from kit.spec.spec import Run, Variant, uses
 from kit.store import store
-
-__all__ = ["Weights", "is_trained", "kind_of", "missing", "prepare"]  # with what is here
 
 
 def origin(run: Run, *, built: bool) -> dict[str, Any]:
@@ -27,7 +25,7 @@ def origin(run: Run, *, built: bool) -> dict[str, Any]:
 
     Returns:
         `run`, `versions` (by `kind/name`), `assets` (`version` and `sha256` by name) and `built`
-        (by step: its `folder` under `built/` in the store, the `seconds` it took).
+        (by folder under `built/` in the store: the `step` that made it, the `seconds` it took).
     """
     versions = uses(run)
     cards = {
@@ -42,7 +40,7 @@ def origin(run: Run, *, built: bool) -> dict[str, Any]:
             name: {"version": card.version, "sha256": card.sha256} for name, card in cards.items()
         },
         "built": {
-            step.name: {"folder": step.folder.name, "seconds": store.seconds(step.folder)}
+            step.folder.name: {"step": step.name, "seconds": store.seconds(step.folder)}
             for step in (steps(run.variant) if built else ())
             if step.kept
         },

@@ -7,8 +7,8 @@ import json
 
 import numpy as np
 
-from kit.build import build
 from kit.build.runner import Runner, TorchRunner
+from kit.build.steps import Weights, is_trained
 from kit.measurements.interface import Positive, Raw
 from kit.spec.checking import Undefined
 from kit.spec.kinds import Quantity
@@ -58,8 +58,8 @@ def cost(runner: Runner, *, context: Positive = 1024) -> Raw:
             held = state_bytes(module, context) if runner.model.kind == "causal" else 0
             if held:
                 rows.append(("state_bytes", f"context={context}", held))
-    if build.is_trained(runner.variant):
-        path = build.Weights(runner.variant).built() / "training.json"
+    if is_trained(runner.variant):
+        path = Weights(runner.variant).built() / "training.json"
         training = json.loads(path.read_text(encoding="utf-8"))
         spent = {f"training_{key}": training[key] for key in ("seconds", "flops", "tokens")}
         spent["rate"] = training["rate"]

@@ -12,8 +12,8 @@ import numpy as np
 from pydantic import AfterValidator, Field, ValidationInfo
 
 from kit import tasks
-from kit.build import build
 from kit.build.runner import Runner
+from kit.build.steps import prepare
 from kit.build.verify import TRIED, verify
 from kit.machine import environment
 from kit.machine.progress import report
@@ -108,7 +108,7 @@ class Bench:
 
     def prepare(self, variant: Variant) -> None:
         """Builds the weights and graphs of a variant."""
-        build.prepare(variant)
+        prepare(variant)
 
     def verify(self, variant: Variant, task: Ref, threads: int, batch_size: int) -> float:
         """Returns how far a variant's outputs are from those it has to give: `kit.build.verify`."""

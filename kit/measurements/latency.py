@@ -10,7 +10,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, Field, SkipValidation, ValidationInfo
 
 from kit import tasks
-from kit.build import build
+from kit.build.steps import kind_of
 from kit.build.verify import verify
 from kit.machine.load import BUSY
 from kit.measurements import pairs
@@ -121,7 +121,7 @@ def _verified(
     """Returns a note of how far outputs are from eager's; raises where one answers wrongly."""
     found = {}
     for side in (driver.variant, against):
-        if side.runtime.name == "eager" and build.kind_of(side) != "pretrained":
+        if side.runtime.name == "eager" and kind_of(side) != "pretrained":
             continue
         try:
             found[side.name] = verify(side, task, threads, batch_size, anew=False)

@@ -187,7 +187,9 @@ def _times(runs: Mapping[str, Mapping[str, Any]]) -> list[str]:
     """Returns the section that says where the minutes went, each thing that was built once."""
     spent = [(each["run"]["measurement"]["ref"], each["seconds"]) for each in runs.values()]
     built = {
-        one["folder"]: (w, one["seconds"]) for r in runs.values() for w, one in r["built"].items()
+        folder: (one["step"], one["seconds"])
+        for each in runs.values()
+        for folder, one in each["built"].items()
     }
     times = pd.DataFrame([*spent, *built.values()], columns=["part", "seconds"])
     seconds = (

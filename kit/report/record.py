@@ -22,7 +22,7 @@ class RunRecord(BaseModel):
         run: as JSON; `kit.spec.spec.from_json` reads it.
         uses: `kind/name` of what is registered.
         assets: names of what it reads.
-        built: by step, such as `training`: the `folder` under `built/`, the `seconds` it took.
+        built: by folder under `built/`: the `step`, such as `training`, the `seconds` it took.
         seconds: that the run took; None where it has no result.
     """
 

@@ -12,7 +12,7 @@ from functools import partial
 from typing import Any
 
 from kit.analysis.stopping import Stopping
-from kit.build import build
+from kit.build import steps
 from kit.machine import environment
 from kit.machine.progress import set_progress
 from kit.machine.workers import Worker, WorkerError, inline, kill_all
@@ -149,7 +149,7 @@ class Execution:
             waiting = [run for run in runs if run not in failed]
             with self._kept(waiting):
                 try:
-                    if build.missing(variant):
+                    if steps.missing(variant):
                         worker = worker or stack.enter_context(
                             self._open(Bench, threads=threads, patient=True)
                         )

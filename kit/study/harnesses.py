@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any
 
 from kit.build import build
+from kit.build.steps import kind_of
 from kit.corruptions import graded, mismatch
 from kit.measurements import Cost, Latency, Memory, Quality
 from kit.spec import presets, registry
@@ -94,7 +95,7 @@ def evaluate_shift(
             left_out[f"{ref.name} of {task.name}"] = reason
         else:
             runs += [predict(variant, task, "test", corruption=ref) for variant in compared]
-    real = [v for v in compared if build.kind_of(v) not in NULL_MODEL_KINDS]
+    real = [v for v in compared if kind_of(v) not in NULL_MODEL_KINDS]
     for task in refs if noise_floor else ():
         for variant, how in _repeats(task, base, real, _batches({1}, measurements)):
             runs += [predict(variant, task, split, **how) for split in asked[task][:1]]

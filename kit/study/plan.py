@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from kit import tasks
 from kit.architectures.model import shell
 from kit.build import build
+from kit.build.steps import is_trained, kind_of, missing
 from kit.spec import registry
 from kit.spec.checking import SpecError
 from kit.spec.ref import Ref, content_hash
@@ -36,9 +37,9 @@ def plan(study: Study) -> Plan:
 
     rows: list[dict[str, Any]] = []
     guesses = _Estimates(study)
-    for variant, missing in _builds(study):
-        minutes = sum(guesses.build(variant, step) for step in missing) / 60
-        rows.append(_plan_row(variant, "+".join(missing), "", "to do", minutes, ""))
+    for variant, lacking in _builds(study):
+        minutes = sum(guesses.build(variant, step) for step in lacking) / 60
+        rows.append(_plan_row(variant, "+".join(lacking), "", "to do", minutes, ""))
     for run in study.runs:
         status, reason = state(run)
         minutes = guesses.run(run) / 60 if status == "to do" else 0.0
@@ -62,10 +63,10 @@ def _builds(study: Study) -> Iterator[tuple[Variant, list[str]]]:
     seen: set[Path] = set()
     for run in study.runs:
         if build.conflict(run.variant) is None:
-            missing = {step.folder: step.name for step in build.missing(run.variant)}
-            if new := [name for folder, name in missing.items() if folder not in seen]:
+            lacking = {step.folder: step.name for step in missing(run.variant)}
+            if new := [name for folder, name in lacking.items() if folder not in seen]:
                 yield run.variant, new
-            seen.update(missing)
+            seen.update(lacking)
 
 
 @dataclasses.dataclass
@@ -147,7 +148,7 @@ def _reading(run: Run) -> str:
     """Returns what is worth knowing of how a pretrained model reads a run's texts, or why it
     cannot."""
     task, split = map(data(run.measurement).get, ("task", "split"))
-    if build.kind_of(run.variant) != "pretrained" or not isinstance(task, Ref) or split is None:
+    if kind_of(run.variant) != "pretrained" or not isinstance(task, Ref) or split is None:
         return ""
     limit = run.measurement.args.get("limit")
     version = registry.tasks.get(task.name).version
@@ -171,7 +172,7 @@ def _reading(run: Run) -> str:
 def _short_training(variant: Variant) -> str:
     """Returns a warning where an architecture sees too few optimizer steps to be compared."""
     training = variant.training
-    if training is None or training.budget.tokens is None or not build.is_trained(variant):
+    if training is None or training.budget.tokens is None or not is_trained(variant):
         return ""
     count = steps(training, training.budget.tokens)
     if count >= 250:

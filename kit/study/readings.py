@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from kit import tasks
-from kit.build import build
+from kit.build.steps import Weights, is_trained
 from kit.corruptions import examples_of
 from kit.spec.checking import SpecError, Undefined, suggest
 from kit.spec.kinds import TASKS, log_softmax
@@ -41,8 +41,8 @@ class Readings:
 
         frames = []
         for variant in {v.replace(schemes=(), runtime="eager"): v for v in self.variants()}:
-            if build.is_trained(variant):
-                path = build.Weights(variant).folder / "curve.csv"
+            if is_trained(variant):
+                path = Weights(variant).folder / "curve.csv"
                 about = {"variant": variant.name, "seed": str(variant.seed)}
                 if path.exists():  # trained already, and not by counting
                     frames.append(pd.read_csv(path).assign(**about))

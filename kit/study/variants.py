@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from kit.build import build
+from kit.build.steps import is_trained
 from kit.spec import presets, registry
 from kit.spec.checking import SpecError
 from kit.spec.ref import Ref
@@ -51,7 +52,7 @@ def each_seed(variants: Iterable[Variant], seeds: int) -> list[Variant]:
     return [
         variant.replace(seed=variant.seed + extra)
         for variant in variants
-        for extra in range(seeds if build.is_trained(variant) else 1)
+        for extra in range(seeds if is_trained(variant) else 1)
     ]
 
 

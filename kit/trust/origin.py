@@ -137,11 +137,10 @@ def _recorded(run_id: str, record: Record) -> dict[str, Any]:
     if run_id not in record.runs:
         raise SpecError("the record beside its table lacks it")
     kept = record.runs[run_id].model_dump()
-    folders = {what: one["folder"] for what, one in kept["built"].items()}
-    for what, name in folders.items():
-        folder = store.store_root() / "built" / (name if _ID.fullmatch(str(name)) else "none")
+    for name, about in kept["built"].items():
+        folder = store.store_root() / "built" / (name if _ID.fullmatch(name) else "none")
         files = {path.name: path.stat().st_size for path in sorted(folder.glob("*"))}
-        kept["built"][what]["bytes"] = files or "no longer in the store"
+        about["bytes"] = files or "no longer in the store"
     return {
         **kept,
         "uses": {key: record.versions.get(key) for key in kept["uses"]},

@@ -13,7 +13,7 @@ from helpers import toy_frame, toy_task, toy_variant
 
 import kit
 from kit import tasks
-from kit.build import build
+from kit.build import build, steps
 from kit.build.runner import GraphRunner, Runner
 from kit.build.verify import verify
 from kit.machine import ceilings
@@ -78,21 +78,21 @@ def test_a_predictor_takes_no_scheme_and_no_runtime() -> None:
 
 
 def missing(variant: Variant) -> list[str]:
-    return [step.name for step in build.missing(variant)]
+    return [step.name for step in steps.missing(variant)]
 
 
 def test_weights_are_trained_once_and_their_folder_tells_how(toys: Ref, fresh_store: Path) -> None:
     base = toy_variant(toys)
     assert missing(base) == ["training"]
     assert missing(base.replace(runtime="onnx")) == ["training", "to_onnx"]
-    build.prepare(base)
+    steps.prepare(base)
     assert missing(base) == missing(base.replace(schemes=["w4"])) == []
     assert missing(base.replace(seed=1)) == ["training"]
-    folder = build.Weights(base).folder
+    folder = steps.Weights(base).folder
     names = {path.name for path in folder.iterdir()}
     assert {"model.safetensors", "curve.csv", "training.json", "spec.json"} <= names
     changed = (folder / "model.safetensors").stat().st_mtime_ns
-    build.prepare(base.replace(schemes=["w4"]))
+    steps.prepare(base.replace(schemes=["w4"]))
     assert (folder / "model.safetensors").stat().st_mtime_ns == changed
     assert not list(folder.parent.glob("*.partial"))
 

@@ -19,7 +19,7 @@ import kit
 from kit import tasks
 from kit.architectures.outputs import logits
 from kit.architectures.preprocessing import free_dimensions
-from kit.build import build
+from kit.build import build, steps
 from kit.build.runner import GraphRunner, Runner
 from kit.checks import check
 from kit.measurements import Memory
@@ -85,7 +85,7 @@ def texts(toys: Ref) -> list[str]:
 
 
 def missing(variant: Variant) -> list[str]:
-    return [step.name for step in build.missing(variant)]
+    return [step.name for step in steps.missing(variant)]
 
 
 def test_exporters_lead_from_form_to_form(
@@ -207,11 +207,11 @@ def test_what_is_fitted_is_kept_and_loaded(
     at = list(found["quantity"]).index("bits_per_weight")
     assert found["value"][at] == 4 + 16 / 16
     assert len(FITTED) == 1
-    step = build.missing(more)[0]
+    step = steps.missing(more)[0]
     step.built()
     assert {path.name for path in step.folder.iterdir()} >= {"fitted.safetensors", "seconds"}
-    made = build.origin(Run(more, Memory(toys)), built=True)["built"]["scaled_round"]
-    assert made["folder"] == step.folder.name and made["seconds"] > 0
+    made = build.origin(Run(more, Memory(toys)), built=True)["built"][step.folder.name]
+    assert made["step"] == "scaled_round" and made["seconds"] > 0
 
 
 def test_a_fitted_scheme_without_data_is_told(toys: Ref, calibrated: None) -> None:

@@ -52,8 +52,8 @@ def test_a_run_is_walked_back_to_what_made_it(study: kit.Study) -> None:
     kept, stored = found[f"run {run.id}"], found[f"run {run.id} in this store"]
     assert kept["run"] == to_json(run)
     assert kept["uses"] == uses(run)
-    training = kept["built"]["training"]
-    assert training["folder"] == Weights(run.variant).folder.name
+    training = kept["built"][Weights(run.variant).folder.name]
+    assert training["step"] == "training"
     assert {"curve.csv", "training.json", "model.safetensors"} <= training["bytes"].keys()
     assert training["seconds"] > 0 and kept["seconds"] > 0
     assert stored["columns"]["logits"].startswith("float32 ")
@@ -97,7 +97,8 @@ def test_a_clone_without_the_store_shows_what_is_recorded(
     before = walk_back(run.id)
     monkeypatch.setenv("KIT_STORE", str(tmp_path / "clone"))
     found = walk_back(run.id)
-    before[f"run {run.id}"]["built"]["training"]["bytes"] = "no longer in the store"
+    (training,) = before[f"run {run.id}"]["built"].values()
+    training["bytes"] = "no longer in the store"
     assert found[f"run {run.id}"] == before[f"run {run.id}"]
     assert found["machine"] == before["machine"]
     assert found[f"run {run.id} in this store"].startswith("not there: run its notebook")
@@ -141,7 +142,8 @@ def test_an_unknown_row_is_told(study: kit.Study, what: str, hint: str) -> None:
 def test_the_origin_of_an_exported_graph_and_of_a_predictor(toys: Ref) -> None:
     variant = toy_variant(toys, runtime="onnx", schemes=["dynamic_int8"])
     found = build.origin(Run(variant, Quality(toys, "later")), built=True)
-    assert set(found["built"]) == {"training", "to_onnx", "dynamic_int8"}
+    made = [one["step"] for one in found["built"].values()]
+    assert made == ["training", "to_onnx", "dynamic_int8"]
     assert not build.origin(Run(Variant("majority"), Quality(toys)), built=True)["built"]
 
 
