@@ -20,7 +20,7 @@ from helpers import toy_rule, toy_task
 import kit
 from kit.measurements.interface import Raw
 from kit.spec.kinds import Quantity
-from kit.store import store
+from kit.store import built
 
 RATE: dict[str, Any] = {"artifacts": ("quantities",), "quantities": {"rate": Quantity("1", None)}}
 
@@ -41,7 +41,7 @@ def probe(runner: Any, *, number: int) -> Raw:
             file.write(os.urandom(int(told("build"))))
 
     if told("build"):
-        store.built(["probe", number], build)
+        built.once(["probe", number], build)
     begun = time.monotonic()
     while time.monotonic() - begun < told("sleep"):  # a test may make it shorter meanwhile
         time.sleep(0.05)

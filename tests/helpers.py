@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import linecache
 import sys
 import textwrap
 import types
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 
+from kit.architectures.tokenizers import HFTokenizer
 from kit.spec import registry
 from kit.spec.ref import Ref
 from kit.spec.spec import Budget, Training, Variant
@@ -144,3 +147,11 @@ class Cells:
         linecache.cache[name] = (len(text), None, lines, name)
         exec(compile(text, name, "exec"), self._main.__dict__)
         return vars(self._main)
+
+
+def saved_tokenizer(folder: Path, save: Any, **settings: Any) -> HFTokenizer:
+    """Returns the tokenizer that `save` writes, with other settings."""
+    save(folder)
+    file = folder / "tokenizer_config.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | settings))
+    return HFTokenizer(folder)

@@ -17,7 +17,7 @@ from kit.analysis.evaluate import estimates
 from kit.analysis.statistics.clusters import Array
 from kit.spec.checking import SpecError, suggest
 from kit.spec.definition_hash import source_hash
-from kit.spec.kinds import CLASSES, log_softmax
+from kit.spec.probabilities import CLASSES, log_softmax
 from kit.spec.ref import content_hash
 from kit.spec.registry import metrics
 

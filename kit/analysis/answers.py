@@ -10,7 +10,7 @@ import numpy as np
 from kit.analysis.metrics.classification import decided
 from kit.analysis.statistics.clusters import Array
 from kit.spec.checking import SpecError
-from kit.spec.kinds import log_softmax
+from kit.spec.probabilities import log_softmax
 from kit.store.store import Artifact
 
 

@@ -87,7 +87,7 @@ def compare(
     cells: dict[Any, dict[Variant, dict[int, Sample]]] = defaultdict(lambda: defaultdict(dict))
     for sample in map(_sample, of):
         variant = sample.artifact.run.variant
-        cells[_cell(sample.artifact)][_identity(variant)][variant.seed] = sample
+        cells[_cell(sample.artifact)][variant.unseeded][variant.seed] = sample
     rows: list[Row] = []
     for (kind, _), variants in cells.items():
         first = next(iter(next(iter(variants.values())).values()))
@@ -103,9 +103,9 @@ def compare(
                 rows += _over_seeds(entry, estimates)
             each = [one for seeds in found.values() for _, many in seeds.values() for one in many]
             if any(estimate.by_item for estimate in each):
-                base = found.get(_identity(baseline), {})
+                base = found.get(baseline.unseeded, {})
                 for key, estimates in found.items():
-                    if key != _identity(baseline):
+                    if key != baseline.unseeded:
                         grouped = entry.name in groups
                         rows += _changes(entry, estimates, base, baseline.name, grouped=grouped)
     return adjust(rows)
@@ -114,11 +114,6 @@ def compare(
 def _cell(artifact: Artifact) -> tuple[str, str]:
     """What runs share that can be compared."""
     return artifact.kind, content_hash(compared(artifact.run.measurement))
-
-
-def _identity(variant: Variant) -> Variant:
-    """What variants of other seeds share: never their content, which two folders may share too."""
-    return variant.replace(seed=0)
 
 
 def _over_seeds(entry: Entry, estimates: Estimates) -> Iterator[Row]:

@@ -2,28 +2,23 @@
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from kit.architectures.deployed import DeployedTexts
 from kit.architectures.head import Head, head_of
+from kit.architectures.makers import MAKERS
 from kit.architectures.preprocessing import Images, Preprocessor, Texts
 from kit.architectures.tokenizers import ByteTokenizer, HFTokenizer, Tokenizer
 from kit.spec import registry
-from kit.spec.arguments import call, positional
 from kit.spec.checking import SpecError
 from kit.spec.kinds import TASKS
 from kit.spec.ref import Ref
 
 if TYPE_CHECKING:
-    from torch import nn
-
     from kit.tasks.task import Task
 
 WEIGHTS = "model.safetensors"
@@ -91,9 +86,9 @@ def make_model(ref: Ref, task: Task | None, *, seed: int, fit: bool = True) -> M
     model = shell(ref, task)
     ref = registry.architectures.canonical(ref)
     entry = registry.architectures.get(ref.name)
-    make = MAKERS[entry.traits["kind"]]
-    with nullcontext() if make is _predictor else seeded(seed):  # torch takes seconds to import
-        model = replace(model, module=make(ref, entry, model, task))
+    kind = entry.traits["kind"]
+    with nullcontext() if kind == "predictor" else seeded(seed):  # torch takes seconds to import
+        model = replace(model, module=MAKERS[kind](ref, entry, model, task))
     if fit and task is not None and model.kind == "causal" and hasattr(model.module, "fit"):
         assert model.tokenizer is not None
         texts = list(task.split("train")["text"])
@@ -135,94 +130,15 @@ def seeded(seed: int) -> Iterator[None]:
         yield
 
 
-def _causal(ref: Ref, entry: registry.Entry, model: Model, task: Task | None) -> nn.Module:
-    del task
-    assert model.tokenizer is not None
-    return _call(ref, entry, vocab_size=model.tokenizer.vocab_size)
-
-
-def _classifier(ref: Ref, entry: registry.Entry, model: Model, task: Task | None) -> nn.Module:
-    import torch
-
-    from kit.architectures.modules import Classifier
-    from kit.architectures.outputs import hidden
-
-    encoder = _causal(ref, entry, model, task)
-    ids = torch.tensor([[1, 1]])
-    encoder.eval()
-    with torch.no_grad():
-        states = hidden(encoder(input_ids=ids, attention_mask=torch.ones_like(ids)))
-    shape = tuple(getattr(states, "shape", ()))
-    if len(shape) != 3 or shape[:2] != (1, 2):
-        raise SpecError(
-            f"{ref.name} returned hidden states of shape {shape} for input_ids of shape (1, 2); "
-            "expected (1, 2, width)"
-        )
-    return Classifier(encoder, shape[2], len(model.labels))
-
-
-def _vision(ref: Ref, entry: registry.Entry, model: Model, task: Task | None) -> nn.Module:
-    import torch
-
-    from kit.architectures.modules import ImageClassifier
-
-    del task
-    shape, classes = model.image_shape, len(model.labels)
-    assert shape is not None
-    module = ImageClassifier(_call(ref, entry, classes=classes, image_shape=shape), classes)
-    with torch.no_grad():
-        found = tuple(module.eval()(torch.zeros(2, *shape)).shape)
-    if found != (2, classes):
-        raise SpecError(
-            f"{ref.name} returned logits of shape {found} for pixels of shape {(2, *shape)}; "
-            f"expected {(2, classes)}"
-        )
-    return module
-
-
-def _predictor(ref: Ref, entry: registry.Entry, model: Model, task: Task | None) -> Any:
-    assert task is not None
-    supplied: dict[str, Any] = {"classes": len(task.labels)} if task.labels else {}
-    if "train" in positional(entry.function):
-        supplied["train"] = task.split("train")
-    predict = call(entry.function, ref, **supplied)
-    probe = "a" if task.image_shape is None else np.zeros(task.image_shape, np.uint8)
-    scores, count = predict([probe]), len(model.labels)
-    if getattr(scores, "shape", None) != (1, count):
-        raise SpecError(
-            f"{ref.name} returned scores of shape {getattr(scores, 'shape', None)} for one "
-            f"{task.modality}; expected (1, {count}) for the labels " + ", ".join(model.labels)
-        )
-    return predict
-
-
-def _pretrained(ref: Ref, entry: registry.Entry, model: Model, task: Task | None) -> nn.Module:
-    from kit.architectures.modules import Deployed
-
-    del task
-    module: nn.Module = entry.function(**ref.args)
-    return module if model.texts is None else Deployed(module, model.texts.names)
-
-
-MAKERS: Mapping[str, Callable[[Ref, registry.Entry, Model, Any], Any]] = {
-    "causal": _causal,
-    "encoder": _classifier,
-    "vision": _vision,
-    "predictor": _predictor,
-    "pretrained": _pretrained,
-}
-"""Kind of architecture -> what makes the module of a `shell`."""
-
-
 def _pretrained_shell(ref: Ref, task: Task | None) -> Model:
-    from kit.architectures import deployed, folder, pretrained
+    from kit.architectures import configuration, deployed, folder, pretrained
 
     source = ref.args["source"]
     place, kind = folder.locate(source), pretrained.kind_of(source)
     folder.check_folder(place)
-    config = deployed.config_of(place)
+    config = configuration.config_of(place)
     tokenizer = HFTokenizer(folder.tokenizer_folder(place), special=kind != "causal")
-    window = deployed.window(config, tokenizer, ref.args.get("length"))
+    window = configuration.window(config, tokenizer, ref.args.get("length"))
     if kind == "causal":
         return Model(None, kind, tokenizer, window=window)
     head = head_of(config.to_dict(), task, ref.args.get("labels"), source.short_name)
@@ -255,27 +171,6 @@ def _needed(
 def _tokenizer(entry: registry.Entry) -> Tokenizer:
     make = entry.traits.get("tokenizer")
     return ByteTokenizer() if make is None else make()
-
-
-def _call(ref: Ref, entry: registry.Entry, **known: Any) -> nn.Module:
-    """Calls an architecture's function with what it asks for and checks that a module returns."""
-    from torch import nn
-
-    parameters = inspect.signature(entry.function).parameters
-    empty = inspect.Parameter.empty
-    for name in ("width", "feed_forward"):
-        if name in parameters and name not in ref.args and parameters[name].default is empty:
-            raise SpecError(
-                f"{ref.name} has no {name}: give one, Ref({ref.name!r}, {name}=...), or train it "
-                "with Budget(parameters=...)"
-            )
-    try:
-        module = call(entry.function, ref, **known)
-    except ValueError as error:
-        raise SpecError(f"{ref}: {error}") from error
-    if not isinstance(module, nn.Module):
-        raise SpecError(f"{ref.name} returned a {type(module).__name__}; expected an nn.Module")
-    return module
 
 
 def save_model(model: Model, folder: Path) -> None:

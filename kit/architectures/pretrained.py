@@ -7,10 +7,7 @@ read from safetensors or with `weights_only=True`.
 from __future__ import annotations
 
 import contextlib
-import importlib.util
-import inspect
 import tempfile
-import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -22,17 +19,14 @@ from kit.architectures.folder import (
     ModelFolder,
     adapter_base,
     check_folder,
-    config_folder,
     locate,
     read_config,
-    tokenizer_folder,
 )
-from kit.machine.quiet import import_quietly
+from kit.machine.quiet import import_quietly, loading_quietly
 from kit.spec.checking import SpecError, read_object, reason, shown
 from kit.spec.register_models import register_architecture
 
 if TYPE_CHECKING:
-    import numpy as np
     from torch import nn
 
 ENDINGS = {
@@ -95,86 +89,6 @@ def pretrained(
     return model
 
 
-class Deployment:
-    """A model as transformers runs it: its tokenizer, its model, one text at a time, not padded.
-
-    What kit's answers are held against: it shares no code with them.
-
-    Args:
-        folder: of the model or adapter.
-        kind: `causal` or `classifier`.
-    """
-
-    def __init__(self, folder: Path, kind: str) -> None:
-        import_quietly()
-        import torch
-        from transformers import (
-            AutoModelForCausalLM,
-            AutoModelForSequenceClassification,
-            AutoTokenizer,
-        )
-
-        causal = kind == "causal"
-        loader: Any = AutoModelForCausalLM if causal else AutoModelForSequenceClassification
-        dtype = "auto" if "quantization_config" in read_config(folder) else torch.float32
-        safe = {"trust_remote_code": False, "local_files_only": True}
-        place = folder if importlib.util.find_spec("peft") else config_folder(folder)
-        with _quietly():
-            self._model = loader.from_pretrained(place, dtype=dtype, **safe).eval()
-            self._tokenizer: Any = AutoTokenizer.from_pretrained(tokenizer_folder(folder), **safe)
-        self._takes = inspect.signature(type(self._model).forward).parameters
-        self._special = not causal
-
-    def ids(self, example: Any, length: int | None) -> list[int]:
-        """Returns the tokens of a text or pair, cut at a length; None: where the tokenizer says."""
-        ids: list[int] = self._inputs(example, length)["input_ids"][0].tolist()
-        return ids
-
-    def outputs(self, example: Any, length: int | None) -> np.ndarray:
-        """Returns what the model gives: float32 [labels], or [t, v] of a language model."""
-        import torch
-
-        inputs = self._inputs(example, length)
-        with torch.inference_mode():
-            output = self._model(**{n: inputs[n] for n in inputs if n in self._takes})
-        found: np.ndarray = output.logits[0].float().numpy()
-        return found
-
-    def broken(self) -> str:
-        """Returns what is wrong with the weights themselves; '' where each is a number."""
-        for name, weights in self._model.named_parameters():
-            if wrong := weights.numel() - int(weights.isfinite().sum()):
-                return f"{wrong:,} of the {weights.numel():,} weights of {name} are no numbers"
-        return ""
-
-    def _inputs(self, example: Any, length: int | None) -> Any:
-        texts = example if isinstance(example, tuple) else (example,)
-        return self._tokenizer(
-            *(text.encode("utf-8", errors="replace").decode() for text in texts),
-            truncation=True,
-            max_length=length,
-            add_special_tokens=self._special,
-            return_tensors="pt",
-        )
-
-
-@contextlib.contextmanager
-def _quietly() -> Iterator[None]:
-    """Holds back warnings of formats and bars of progress; what matters is raised."""
-    from transformers.utils import logging as library
-
-    logging: Any = library
-    shown = logging.is_progress_bar_enabled()
-    logging.disable_progress_bar()
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        if shown:
-            logging.enable_progress_bar()
-
-
 def _loaded(folder: Path, kind: str) -> Any:
     """Returns transformers' model of a folder, in fp32 unless its weights are quantized."""
     import pickle
@@ -186,7 +100,7 @@ def _loaded(folder: Path, kind: str) -> Any:
     loader: Any = AutoModelForCausalLM if kind == "causal" else AutoModelForSequenceClassification
     quantized = "quantization_config" in read_config(folder)
     try:
-        with _quietly():
+        with loading_quietly():
             module, loaded = loader.from_pretrained(
                 folder,
                 dtype="auto" if quantized else torch.float32,
@@ -232,7 +146,7 @@ def _merged(folder: Path) -> Any:
     with _without_adapter(adapter_base(folder)) as base:
         module = _loaded(base, adapter_kind(folder) or _kind(read_config(folder), folder))
     try:
-        with _quietly():
+        with loading_quietly():
             return PeftModel.from_pretrained(module, str(folder)).merge_and_unload()
     except Exception as error:  # whatever a library meets in a broken folder
         raise SpecError(f"the adapter {folder} could not be merged: {reason(error)}") from error

@@ -99,8 +99,7 @@ def path(name: str) -> Path:
         ValueError: the cached copy is damaged.
         OSError: as in `fetch`.
     """
-    about, _ = _asset(name)
-    folder = _folder(name)
+    about, folder = _asset(name)[0], _folder(name)
     with _told(about):
         there = folder.exists()
     if there:
@@ -166,7 +165,6 @@ def gguf_to_safetensors(gguf: Path, folder: Path) -> None:
     Args:
         gguf: the file.
         folder: gets model.safetensors, config.json, tokenizer.json and their like.
-
     """
     import_quietly()
     import torch

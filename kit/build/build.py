@@ -7,13 +7,14 @@ from typing import Any
 
 from kit import tasks
 from kit.assets import assets
-from kit.build.steps import calibration, is_trained, kind_of, steps
+from kit.build.steps import calibration, steps
+from kit.build.traits import is_trained, kind_of
 from kit.machine import ceilings
 from kit.spec import registry
 from kit.spec.checking import SpecError
 from kit.spec.ref import Ref, to_json
 from kit.spec.spec import Run, Variant, uses
-from kit.store import store
+from kit.store.built import seconds
 
 
 def origin(run: Run, *, built: bool) -> dict[str, Any]:
@@ -40,7 +41,7 @@ def origin(run: Run, *, built: bool) -> dict[str, Any]:
             name: {"version": card.version, "sha256": card.sha256} for name, card in cards.items()
         },
         "built": {
-            step.folder.name: {"step": step.name, "seconds": store.seconds(step.folder)}
+            step.folder.name: {"step": step.name, "seconds": seconds(step.folder)}
             for step in (steps(run.variant) if built else ())
             if step.kept
         },

@@ -14,7 +14,8 @@ import numpy as np
 from kit.architectures.folder import locate, weight_files
 from kit.architectures.model import Model, shell
 from kit.build.build import conflict
-from kit.build.steps import kind_of, length_of, on_eager, steps, task_of
+from kit.build.steps import steps
+from kit.build.traits import kind_of, length_of, on_eager, task_of
 from kit.compression.onnx import stored_graph
 from kit.compression.stored import Stored, size_of, stored
 from kit.machine.imports import Imports, resident

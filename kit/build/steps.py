@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from kit import tasks
 from kit.architectures.model import Model, load_weights, make_model, save_model, seeded
+from kit.build.traits import bare, is_trained, length_of, task_of
 from kit.compression.stored import Compressed, merged
 from kit.machine import environment
 from kit.machine.progress import report
@@ -23,50 +24,11 @@ from kit.spec.arguments import call
 from kit.spec.checking import SpecError
 from kit.spec.ref import Ref
 from kit.spec.spec import Variant, uses
-from kit.store import store
+from kit.store import built, store
 from kit.training.train import pick_rate, train
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-    from kit.tasks.task import Task
-
-
-def kind_of(variant: Variant) -> str:
-    """Returns the kind its architecture is registered with."""
-    return str(registry.architectures.get(variant.architecture.name).traits["kind"])
-
-
-def is_trained(variant: Variant) -> bool:
-    """Says whether its weights are made by the training loop (not pretrained, nor a predictor)."""
-    return variant.training is not None and kind_of(variant) not in ("predictor", "pretrained")
-
-
-def task_of(variant: Variant, task: Ref | None) -> Task | None:
-    """Returns the task a variant was trained on, else the given one."""
-    ref = variant.training.task if variant.training is not None else task
-    return None if ref is None else tasks.load(ref)
-
-
-def length_of(variant: Variant, model: Model) -> int | None:
-    """Returns the tokens at which a variant's inputs are cut; None for a model without limit."""
-    if variant.training is not None:
-        return variant.training.length
-    if model.kind == "causal":  # a pretrained one, which may read a book
-        return min(256, model.window or 256)
-    return model.window
-
-
-def bare(variant: Variant) -> Variant:
-    """Returns the variant on eager, without schemes."""
-    return dataclasses.replace(variant, schemes=(), runtime=Ref("eager"), name="bare")
-
-
-def on_eager(variant: Variant) -> Variant:
-    """Returns the variant on eager, with those schemes that act on a module."""
-    schemes, known = variant.schemes, registry.schemes
-    kept = [ref for ref in schemes if known.get(ref.name).traits["form"] == "module"]
-    return bare(variant).replace(schemes=kept)
 
 
 class Step:
@@ -87,11 +49,11 @@ class Step:
     @property
     def folder(self) -> Path:
         """Where what it makes is kept, or would be."""
-        return store.built_path(self.spec)
+        return built.path(self.spec)
 
     def built(self) -> Path:
         """Returns the folder of what it makes, which is made where it is not there."""
-        return store.built(self.spec, self.make)
+        return built.once(self.spec, self.make)
 
     def make(self, folder: Path) -> None:
         """Writes what is kept."""
@@ -144,7 +106,7 @@ def _rate(variant: Variant) -> float:
         best = pick_rate(start, task, training, seed=0, folder=folder)
         store.write_text(folder / "rate.json", json.dumps(best))
 
-    folder = store.built(["rate", *Weights(first).spec[1:]], make)
+    folder = built.once(["rate", *Weights(first).spec[1:]], make)
     return float(json.loads((folder / "rate.json").read_text(encoding="utf-8")))
 
 

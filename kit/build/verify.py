@@ -16,9 +16,10 @@ import numpy as np
 from kit import tasks
 from kit.architectures import pretrained
 from kit.architectures.folder import locate
+from kit.architectures.reference import Deployment
 from kit.architectures.tokenizers import HFTokenizer
 from kit.build.runner import Runner
-from kit.build.steps import bare, kind_of, on_eager
+from kit.build.traits import bare, kind_of, on_eager
 from kit.machine import environment
 from kit.machine.progress import report
 from kit.spec import registry
@@ -74,39 +75,46 @@ def verify(
             quality and time of a wrong answer are worth nothing.
         LookupError: it was not found out before.
     """
-    padded = batch_size > 1
-    largest = 0.0
+    padded, differences = batch_size > 1, [0.0]
     if kind_of(variant) == "pretrained":
         plain = bare(variant)
         found = _kept("deployed", plain, task, padded, anew, lambda examples: _against_deployed(
             runner if runner and runner.variant == plain else Runner(plain, threads, task),
             examples, padded))  # fmt: skip
-        if np.isnan(found.difference):
-            raise Undefined(f"{variant.name}: {found.says}")
-        if found.says or not found.difference <= TOLERANCE:
-            alone = "; batch_size=1 asks for answers without padding" if padded else ""
-            says = found.says or (
-                f"its outputs differ by {found.difference:.2g} of the largest{alone}"
-            )
-            raise Undefined(
-                f"{variant.name} does not answer as transformers does with the same folder, one "
-                f"text at a time: {says}. Its quality and time are not counted"
-            )
-        largest = found.difference
+        differences.append(_as_deployed(variant, found, padded))
     if variant.runtime.name != "eager":
         found = _kept("eager", variant, task, padded, anew, lambda examples: _against_eager(
             runner or Runner(variant, threads, task),
             Runner(on_eager(variant), threads, task, reference=True),
             examples, padded))  # fmt: skip
-        traits = [registry.schemes.get(ref.name).traits for ref in variant.schemes]
-        tolerance = max([TOLERANCE, *(each["tolerance"] for each in traits)])
-        if not found.difference <= tolerance:
-            raise Undefined(
-                f"{variant.name} differs from eager by {found.difference:.3g} of the largest logit "
-                f"(allowed: {tolerance:g}), so neither its quality nor its time is counted"
-            )
-        largest = max(largest, found.difference)
-    return largest
+        differences.append(_as_eager(variant, found))
+    return max(differences)
+
+
+def _as_deployed(variant: Variant, found: Finding, padded: bool) -> float:
+    """Returns the difference from transformers' outputs where it is no more than rounding."""
+    if np.isnan(found.difference):
+        raise Undefined(f"{variant.name}: {found.says}")
+    if found.says or not found.difference <= TOLERANCE:
+        alone = "; batch_size=1 asks for answers without padding" if padded else ""
+        says = found.says or f"its outputs differ by {found.difference:.2g} of the largest{alone}"
+        raise Undefined(
+            f"{variant.name} does not answer as transformers does with the same folder, one text "
+            f"at a time: {says}. Its quality and time are not counted"
+        )
+    return found.difference
+
+
+def _as_eager(variant: Variant, found: Finding) -> float:
+    """Returns the difference from eager's outputs where rounding and the schemes explain it."""
+    traits = [registry.schemes.get(ref.name).traits for ref in variant.schemes]
+    tolerance = max([TOLERANCE, *(each["tolerance"] for each in traits)])
+    if not found.difference <= tolerance:
+        raise Undefined(
+            f"{variant.name} differs from eager by {found.difference:.3g} of the largest logit "
+            f"(allowed: {tolerance:g}), so neither its quality nor its time is counted"
+        )
+    return found.difference
 
 
 def _kept(
@@ -175,7 +183,7 @@ def _against_deployed(runner: Runner, examples: Sequence[Any], padded: bool) -> 
     """Compares a runner's tokens and outputs with transformers' own, text by text."""
     source = runner.variant.architecture.args["source"]
     report("comparing its answers with transformers'")
-    deployed = pretrained.Deployment(locate(source), pretrained.kind_of(source))
+    deployed = Deployment(locate(source), pretrained.kind_of(source))
     if wrong := deployed.broken():  # in rows that no text tried here may read
         return Finding(np.nan, wrong)
     ours = _tokens(runner, examples)
@@ -198,7 +206,7 @@ def _against_deployed(runner: Runner, examples: Sequence[Any], padded: bool) -> 
     return Finding(largest)
 
 
-def _fails(deployed: pretrained.Deployment, example: Any) -> bool:
+def _fails(deployed: Deployment, example: Any) -> bool:
     """Says whether transformers itself cannot answer a text at the length it would read."""
     try:
         deployed.outputs(example, None)

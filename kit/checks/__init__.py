@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from kit.checks import corruptions, data, forms, models, pretrained, tiny
+from kit.checks import corruptions, data, forms, metrics, models, pretrained, tiny
 from kit.spec.checking import SpecError, Undefined, suggest
 from kit.spec.ref import Ref
 from kit.spec.registry import REGISTRIES, Entry
@@ -24,9 +24,9 @@ TESTS: dict[str, Callable[[Entry, Ref], Iterator[tiny.Test]]] = {
     "runtimes": forms.runtime,
     "tasks": data.task,
     "measurements": data.measurement,
-    "metrics": data.metric,
+    "metrics": metrics.metric,
     "corruptions": corruptions.corruption,
-    "artifacts": data.artifact,
+    "artifacts": metrics.artifact,
 }
 
 

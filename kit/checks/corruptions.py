@@ -14,7 +14,7 @@ from kit.corruptions import SEVERITIES, corrupted
 from kit.corruptions.words import kept
 from kit.spec import registry
 from kit.spec.checking import SpecError, shown
-from kit.spec.entries import Entry
+from kit.spec.entry import Entry
 from kit.spec.ref import Ref
 
 SENTENCES = (

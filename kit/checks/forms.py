@@ -22,7 +22,7 @@ from kit.compression.stored import Compressed
 from kit.runtimes.session import Session, as_array, open_session
 from kit.spec import registry
 from kit.spec.arguments import call
-from kit.spec.entries import Entry
+from kit.spec.entry import Entry
 from kit.spec.ref import Ref
 
 if TYPE_CHECKING:

@@ -23,7 +23,7 @@ from kit.checks.tiny import (
 )
 from kit.spec.arguments import positional
 from kit.spec.checking import SpecError
-from kit.spec.entries import Entry
+from kit.spec.entry import Entry
 from kit.spec.ref import Ref
 
 if TYPE_CHECKING:

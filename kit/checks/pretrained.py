@@ -25,7 +25,7 @@ def pretrained(ref: Ref, task: Ref | None) -> Iterator[Test]:
         ref: its canonical Ref.
         task: whose texts and labels it is tried on; made-up texts where not given.
     """
-    from kit.architectures.deployed import config_of, remarks
+    from kit.architectures.configuration import config_of, remarks
     from kit.architectures.folder import locate
     from kit.architectures.model import shell
     from kit.build.verify import verify

@@ -14,7 +14,7 @@ import numpy as np
 from kit import tasks
 from kit.machine.quiet import import_quietly
 from kit.spec import presets, registry
-from kit.spec.entries import Entry
+from kit.spec.entry import Entry
 from kit.spec.ref import Ref
 from kit.spec.register_measures import register_task
 from kit.spec.register_models import register_architecture

@@ -7,16 +7,16 @@ and a sentence, a failure of the work with code 1.
 from __future__ import annotations
 
 import contextlib
-import math
 import os
 import sys
 import time
-from collections.abc import Iterator, Mapping
-from typing import Annotated, Any
+from collections.abc import Iterator
+from typing import Annotated
 
 import typer
 
 from kit.cli.listing import KINDS, listed
+from kit.cli.printing import print_comparison, print_table, print_verdict
 from kit.spec import presets, registry
 from kit.spec.checking import SpecError, suggest
 from kit.spec.ref import Ref
@@ -29,7 +29,6 @@ app = typer.Typer(
     help="Which version of this model should I deploy, and what do I give up?",
     epilog="Start with: kit run 01. Results come to results/, what was measured is kept in runs/.",
 )
-_MOST = 15  # rows that a comparison prints of each sort
 _Preset = Annotated[
     str,
     typer.Option(
@@ -73,7 +72,7 @@ def list_(
         if kind and kind not in KINDS:
             raise SpecError(suggest(kind, KINDS, "kind"))
         for one in [kind] if kind else KINDS:
-            _print_table(one, *listed(one))
+            print_table(one, *listed(one))
 
 
 @app.command()
@@ -97,7 +96,7 @@ def run(
             started = time.time()
             typer.echo(f"running {path.name} at preset {presets.preset_name()}")
             execute(path, store.project_root() / "runs" / "executed" / path.name, {})
-            _print_verdict(path.stem, started)
+            print_verdict(path.stem, started)
 
 
 @app.command()
@@ -153,7 +152,7 @@ def check(
         ref = Ref(name, labels=dict(map(_label, labels))) if labels else name
         found = run_checks(ref, _task(task, text or ["text"], label or ["label"]))
         rows = [[what, "passed" if good else "FAILED", message] for what, good, message in found]
-        _print_table(name, ["check", "", "message"], rows)
+        print_table(name, ["check", "", "message"], rows)
         if not all(good for _, good, _ in found):
             raise typer.Exit(1)
 
@@ -194,40 +193,19 @@ def reproduce(
     """
     with _told():
         _use_preset(preset)
-        from kit.analysis.rows import records
-        from kit.trust.comparison import VERDICTS, summary
+        from kit.trust.comparison import summary
         from kit.trust.reproduce import published
         from kit.trust.reproduce import reproduce as repeat
 
         paragraphs, bad = [], False
         for name in [notebook] if notebook else published():
             table, found, kept = repeat(name)
-            for verdict in (one for one in VERDICTS if one != "same"):
-                rows = found[found["verdict"] == verdict]
-                shown = [
-                    [_row_name(row), _digits(row["old"]), _digits(row["new"]), row["note"]]
-                    for row in records(rows.head(_MOST))
-                ]
-                if shown:
-                    _print_table(f"{table}: {verdict}", ["row", "was", "is", "why"], shown)
-                if len(rows) > len(shown):
-                    typer.echo(f"and {len(rows) - len(shown):,} more, all in {kept}\n")
+            print_comparison(table, found, kept)
             paragraphs.append(summary(table, found))
             bad |= bool((found["verdict"] == "contradicted").any())
         typer.echo("\n" + "\n\n".join(paragraphs))
         if bad:
             raise typer.Exit(1)
-
-
-def _digits(value: float) -> str:
-    return "" if math.isnan(value) else f"{value:.6g}"
-
-
-def _row_name(row: Mapping[str, Any]) -> str:
-    """Returns what tells a row from its neighbours, in few words."""
-    names = ("study", "metric", "variant", "split", "group", "condition")
-    seed = "" if row["seed"] == "0" else f"seed {row['seed']}"
-    return " ".join(filter(None, [*(row[name] for name in names), seed]))
 
 
 @app.command()
@@ -262,31 +240,3 @@ def stale() -> None:
             typer.echo(f"  make it anew: {one.remedy}")
         if found:
             raise typer.Exit(1)
-
-
-def _print_table(title: str, columns: list[str], rows: list[list[str]]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(title=title, title_justify="left", title_style="bold", header_style="bold")
-    for column in columns:
-        table.add_column(column, overflow="fold")
-    for row in rows:
-        table.add_row(*map(Text, row))
-    Console(width=None if sys.stdout.isatty() else 140).print(table)
-
-
-def _print_verdict(notebook: str, since: float) -> None:
-    """Prints what the notebook published, if it did."""
-    from kit.report.display import as_text, panel
-    from kit.report.publish import read_verdict, results_folder
-
-    page = results_folder() / f"{notebook}.md"
-    copy = store.project_root() / "runs" / "executed" / f"{notebook}.ipynb"
-    if page.is_file() and page.stat().st_mtime >= since - 1:
-        typer.echo(f"\n{as_text(panel('Verdict', read_verdict(page)))}\n")
-        typer.echo(f"table and figures: {page}\nevery number: {page.with_suffix('.csv')}")
-    else:
-        typer.echo(f"\n{notebook} published no results")
-    typer.echo(f"executed copy: {copy}")

@@ -1,15 +1,19 @@
-"""Imports torchao and transformers' models without what torchao and torch log at their import.
+"""Imports and loads without what libraries log meanwhile that no reader could act on.
 
-They tell of CUDA libraries that this build lacks and of a call inside torchao that torch no longer
-likes: nothing that a reader could act on. Every other line, and every later one, passes.
+At their import torchao and torch tell of CUDA libraries that this build lacks, and of a call inside
+torchao that torch no longer likes. Every other line, and every later one, passes.
 """
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import logging
 import re
 import sys
+import warnings
+from collections.abc import Iterator
+from typing import Any
 
 MODELS = "transformers.modeling_utils"
 _LINES = {
@@ -35,6 +39,23 @@ def import_quietly(name: str = MODELS) -> None:
     finally:
         for logger, chosen in filters:
             logger.removeFilter(chosen)
+
+
+@contextlib.contextmanager
+def loading_quietly() -> Iterator[None]:
+    """Holds back transformers' warnings of formats and bars of progress; what matters is raised."""
+    from transformers.utils import logging as library
+
+    logging: Any = library
+    shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        if shown:
+            logging.enable_progress_bar()
 
 
 def _without(line: re.Pattern[str]) -> logging.Filter:

@@ -14,15 +14,12 @@ import subprocess
 import sys
 import tempfile
 import time
-import traceback
 from collections.abc import Callable, Iterator
-from multiprocessing.connection import Connection, Pipe
+from multiprocessing.connection import Pipe
 from typing import Any, Literal
 
 import cloudpickle
 
-from kit.machine.processes import end_with_parent
-from kit.machine.progress import set_progress
 from kit.spec import registry
 from kit.spec.checking import SpecError, StoreError, Undefined
 
@@ -89,9 +86,10 @@ class Worker:
             environment["OMP_WAIT_POLICY"] = "passive"
         environment |= _FREED[freed] if freed else {}
         self._connection, theirs = Pipe()
+        serving = f"from kit.machine.serving import serve; serve({theirs.fileno()})"
         with theirs:
             self._process = subprocess.Popen(
-                [sys.executable, "-c", f"from {__name__} import serve; serve({theirs.fileno()})"],
+                [sys.executable, "-c", serving],
                 stdin=subprocess.DEVNULL,
                 stdout=self._log,
                 stderr=self._log,
@@ -220,58 +218,3 @@ def _how_it_died(code: int, log: str) -> str:
     if -code == signal.SIGKILL:
         return f"{how}, perhaps out of memory"
     return f"{how}, a crash in native code" if -code in _NATIVE else how
-
-
-def serve(descriptor: int) -> None:
-    """Runs in the worker process: builds the target, then answers calls until the driver is gone.
-
-    Args:
-        descriptor: of this end of the pair of sockets.
-    """
-    os.set_inheritable(descriptor, False)
-    driver = Connection(descriptor)
-    end_with_parent()
-
-    def send(kind: str, content: Any) -> None:
-        try:
-            data = cloudpickle.dumps((kind, content))
-        except Exception as error:  # an answer that cannot be sent is the method's mistake
-            data = cloudpickle.dumps(("error", _described(error)))
-        driver.send_bytes(data)
-
-    def receive() -> Any:
-        try:
-            return cloudpickle.loads(driver.recv_bytes())
-        except (EOFError, ConnectionError):
-            os._exit(0)  # the driver is gone
-
-    set_progress(lambda text: send("progress", text))
-    target: Any = None
-
-    def answer() -> Any:
-        nonlocal target
-        if target is not None:
-            method, args = receive()
-            return getattr(target, method)(*args)
-        entries, factory, args = receive()
-        for kind, entry in entries:
-            registry.REGISTRIES[kind].add(entry)
-            if entry.owner[0] == "__main__":  # torch.compile looks a notebook's globals up there
-                scope = getattr(entry.function, "__globals__", {})
-                main = vars(sys.modules["__main__"])
-                main |= {name: v for name, v in scope.items() if not name.startswith("__")}
-        target = factory(*args)
-        return None
-
-    while True:
-        try:
-            result = answer()
-        except Exception as error:
-            send("error", _described(error))
-        else:
-            send("result", result)
-
-
-def _described(error: BaseException) -> tuple[str, str, str]:
-    trace = "".join(traceback.format_exception(error))
-    return type(error).__name__, str(error) or "no message", trace

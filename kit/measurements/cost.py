@@ -8,7 +8,8 @@ import json
 import numpy as np
 
 from kit.build.runner import Runner, TorchRunner
-from kit.build.steps import Weights, is_trained
+from kit.build.steps import Weights
+from kit.build.traits import is_trained
 from kit.measurements.interface import Positive, Raw
 from kit.spec.checking import Undefined
 from kit.spec.kinds import Quantity

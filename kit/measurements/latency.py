@@ -10,7 +10,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, Field, SkipValidation, ValidationInfo
 
 from kit import tasks
-from kit.build.steps import kind_of
+from kit.build.traits import kind_of
 from kit.build.verify import verify
 from kit.machine.load import BUSY
 from kit.measurements import pairs

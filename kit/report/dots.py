@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from kit.analysis.rows import records
 from kit.report import tables
 from kit.report.style import COLOURS, GREY, Figure, axis, dot, empty, label_below, shortened, styled
+from kit.report.wording import number, words
 from kit.store.meaning import PLACES, higher_is_better, split_name
 
 FAR = 5
@@ -20,7 +21,7 @@ FAR = 5
 def quality(table: pd.DataFrame, metric: str = "accuracy", *, title: str = "") -> Figure:
     """Draws quality by split: a row a variant, a panel a split, each with its interval."""
     rows = tables.select(table, metric)
-    question = title or f"What {tables.words(metric)} is left on data it was not tuned for?"
+    question = title or f"What {words(metric)} is left on data it was not tuned for?"
     return _dots(rows, question, tables.unmeasured(table, [metric]))[0]
 
 
@@ -47,12 +48,12 @@ def changes(
     null = rows["architecture"].map(tables.is_null_model)
     rows = rows if null.all() else rows[~null]
     bases = ", ".join(dict.fromkeys(rows["baseline"]))
-    what = tables.words(split_name(metric)[0])
+    what = words(split_name(metric)[0])
     question = title or f"How much {what} does each variant lose or gain against {bases}?"
     notes = tables.unmeasured(table, [metric])
     seen = tables.pooled(rows)["mde"].dropna()
     if len(seen):
-        sizes = " to ".join(dict.fromkeys(map(tables.number, (seen.min(), seen.max()))))
+        sizes = " to ".join(dict.fromkeys(map(number, (seen.min(), seen.max()))))
         notes.insert(0, f"Smallest difference these tests could see: {sizes}.")
     if margin is not None or shift_margin is not None:
         notes.insert(0, "Dashed: the loss that would be accepted. Null models are left out.")
@@ -126,7 +127,7 @@ def _beyond(axes: Axes, value: float, at: float, y: float, colour: str) -> None:
     """Draws an arrow at the end of the axis, with the value that lies beyond it."""
     axes.plot(at, y, "<" if value < 0 else ">", color=colour, markersize=7, zorder=3)
     axes.annotate(
-        *(tables.number(value), (at, y), (8 if value < 0 else -8, 0)),
+        *(number(value), (at, y), (8 if value < 0 else -8, 0)),
         textcoords="offset points",
         ha="left" if value < 0 else "right",
         va="center",

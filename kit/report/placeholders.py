@@ -23,7 +23,7 @@ from typing import Any
 
 import pandas as pd
 
-from kit.report.tables import number
+from kit.report.wording import number
 from kit.spec.checking import SpecError, suggest
 from kit.spec.roles import axes
 from kit.store.results import KEY, parse_condition

@@ -30,6 +30,7 @@ from kit.report.style import (
     shortened,
     styled,
 )
+from kit.report.wording import words
 from kit.store.meaning import PLACES, higher_is_better
 
 __all__ = [
@@ -83,8 +84,8 @@ def tradeoff(
         raise ValueError(f"no variant has both {y!r} on {split!r} and {x!r} at {condition!r}")
     without = ", ".join(name for name in goods.index if name not in costs.index)
     notes = [f"Line: the front, where no other variant is better in both. {_BARS}"]
-    notes += [f"No {tables.words(x)} here: {without}."] if without else []
-    question = title or f"Is {tables.words(x)} paid for with {tables.words(y)}?"
+    notes += [f"No {words(x)} here: {without}."] if without else []
+    question = title or f"Is {words(x)} paid for with {words(y)}?"
     notes += tables.unmeasured(table[table["split"].isin([split, ""])], [x, y])
     figure, (axes,) = empty(question, 7.5, 4.6, notes)
     versus = f" against {shortened(base)}" if base else ""
@@ -130,7 +131,7 @@ def bits(table: pd.DataFrame, metric: str = "accuracy", x: str = "", *, title: s
     rows = rows.sort_values("_x", kind="stable")
     if rows.empty:
         raise ValueError(f"no variant has both {metric!r} and {x!r}")
-    question = title or f"How small can the weights be before {tables.words(metric)} falls?"
+    question = title or f"How small can the weights be before {words(metric)} falls?"
     notes = [f"{_BARS} Lines join the variants of one runtime."]
     figure, (axes,) = empty(question, 7.5, 4.6, notes + tables.unmeasured(table, [metric, x]))
     axes.set_xscale("log", base=2)
@@ -158,7 +159,7 @@ def bits(table: pd.DataFrame, metric: str = "accuracy", x: str = "", *, title: s
             )
             lines.append(list(zip(main["_x"], main["value"], strict=True)))
             label = ""
-    axes.set_xlabel(f"{tables.words(x)} ({unit})" if unit else tables.words(x))
+    axes.set_xlabel(f"{words(x)} ({unit})" if unit else words(x))
     axes.set_ylabel(axis(metric, y_unit))
     axes.margins(0.1, 0.2)
     figure.legend(loc="outside right upper")

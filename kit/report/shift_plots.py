@@ -26,6 +26,7 @@ from kit.report.style import (
     shortened,
     styled,
 )
+from kit.report.wording import words
 
 MODELS = 3
 """Architectures from which a line through them tells of models, not of versions of one."""
@@ -48,7 +49,7 @@ def groups(table: pd.DataFrame, metric: str = "accuracy", *, title: str = "") ->
     panels = [name for name in tables.panels(chosen) if name in set(worst["_panel"])]
     names = [name for name in whole["variant"].unique() if name in set(worst["variant"])]
     labels = [shortened(name, 36) for name in names]
-    question = title or f"Whom does the average {tables.words(metric)} hide?"
+    question = title or f"Whom does the average {words(metric)} hide?"
     notes = ["Circle: all items. Triangle: the worst group, named. Bars: 95% intervals."]
     wide = 1.2 + 0.075 * max(map(len, labels)) + 2.6 * len(panels)
     figure, grid = empty(question, max(wide, 6), 1.6 + 0.5 * len(names), notes, len(panels))

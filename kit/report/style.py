@@ -17,7 +17,8 @@ from matplotlib.figure import Figure as _Figure
 from matplotlib.text import Text
 from matplotlib.transforms import Bbox
 
-from kit.report.tables import Unmeasured, words
+from kit.report.tables import Unmeasured
+from kit.report.wording import words
 from kit.store.meaning import higher_is_better
 
 P = ParamSpec("P")

@@ -11,7 +11,8 @@ import pandas as pd
 
 from kit.analysis.rows import records
 from kit.report import display
-from kit.report.tables import apart, number, scaled, whole_splits, words
+from kit.report.tables import apart, scaled, whole_splits
+from kit.report.wording import number, words
 from kit.spec import registry
 from kit.store.meaning import split_name
 

@@ -1,4 +1,4 @@
-"""Which rows a reader sees first, in what order and in which words. No statistics here."""
+"""Which rows a reader sees first, and in what order. No statistics here."""
 
 from __future__ import annotations
 
@@ -8,22 +8,12 @@ from collections.abc import Iterable, Sequence
 
 import pandas as pd
 
+from kit.report.wording import words
 from kit.spec import registry
 from kit.spec.roles import axes
-from kit.store.meaning import PLACES, higher_is_better, is_shifted, place, split_name
+from kit.store.meaning import PLACES, higher_is_better, is_shifted, place
 from kit.store.results import COLUMNS, parse_condition
 
-_WORDS = {
-    "cold_start_seconds": "cold start",
-    "bits_per_byte": "bits per byte",
-    "disk_bytes": "size on disk",
-    "ece": "calibration error (ECE)",
-    "nll": "negative log-likelihood",
-    "peak_bytes": "peak memory",
-    "resident_bytes": "resident memory",
-    "state_bytes": "decoding state",
-    "weight_bytes": "size of weights",
-}
 _SCALES = {
     "bytes": ((1e6, "MB"), (1e3, "kB"), (1, "bytes")),
     "s": ((1, "s"), (1e-3, "ms")),
@@ -34,26 +24,6 @@ _SCALES = {
 }
 _SAME = ["variant", "task", "split", "condition", "baseline", "metric"]
 _NUMBERS = ["value", "ci_low", "ci_high"]
-
-
-def words(metric: str) -> str:
-    """Returns a metric's name as words."""
-    name, statistic = split_name(metric)
-    if statistic == "change":
-        return f"change in {words(name)}"
-    return _WORDS.get(metric, metric.replace("_", " "))
-
-
-def number(value: float) -> str:
-    """Returns a number with about three significant digits, never in powers of ten if readable."""
-    if math.isnan(value):
-        return ""
-    size = abs(value)
-    if size and (size < 1e-4 or size >= 1e7):
-        return f"{value:.2e}"
-    if size and size < 0.001:
-        return f"{value:.2g}"
-    return f"{value:,.{0 if size >= 100 else 1 if size >= 10 else 2 if size >= 1 else 3}f}"
 
 
 def is_null_model(architecture: str) -> bool:

@@ -11,7 +11,7 @@ from kit.spec.ref import Ref
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
-    from kit.spec.entries import Entry
+    from kit.spec.entry import Entry
 
 
 def call(function: Callable[..., Any], ref: Ref, **supplied: Any) -> Any:

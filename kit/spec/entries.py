@@ -1,4 +1,4 @@
-"""One class for all registries, and what an entry is.
+"""One class for all registries.
 
 What is registered is a function with keyword arguments; what is specified is a `Ref(name, args)`.
 Positional parameters are supplied by the kit, keyword-only parameters are the Ref's arguments.
@@ -8,53 +8,20 @@ from __future__ import annotations
 
 import contextlib
 import importlib
-import inspect
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from kit.spec.arguments import arguments_model, positional
 from kit.spec.checking import MOST_NAME, SpecError, check_name, refusal, shown, suggest
-from kit.spec.definition_hash import source_hash
-from kit.spec.ref import Located, Ref, content_hash
+from kit.spec.entry import Entry
+from kit.spec.ref import Located, Ref
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
     from pydantic.fields import FieldInfo
 
 F = TypeVar("F", bound=Callable[..., Any])
-
-
-@dataclass(frozen=True)
-class Entry:
-    """One registered function and what its registry knows about it."""
-
-    name: str
-    function: Callable[..., Any]
-    owner: tuple[str, str]
-    declared_version: int | str | None
-    aliases: Mapping[str, Mapping[str, Any]]
-    traits: Mapping[str, Any] = field(default_factory=dict)
-
-    @property
-    def version(self) -> str:
-        """The integer raised by hand in a package, else the hash of the definition."""
-        if self.declared_version is not None:
-            return str(self.declared_version)
-        if self.in_kit:
-            return "1"
-        own, fit = source_hash(self.function), self.traits.get("fit")
-        return own if fit is None else content_hash(own, source_hash(fit))
-
-    @property
-    def in_kit(self) -> bool:
-        return self.owner[0].split(".")[0] == "kit"
-
-    @property
-    def summary(self) -> str:
-        """First line of the docstring, for lists."""
-        return (inspect.getdoc(self.function) or "").split("\n", maxsplit=1)[0]
 
 
 class Registry:

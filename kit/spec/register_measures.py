@@ -79,11 +79,7 @@ def register_task(
 
 @with_traits("assets")
 def register_corruption(
-    *,
-    modality: str,
-    rule: str,
-    version: int | None = None,
-    **traits: Any,
+    *, modality: str, rule: str, version: int | None = None, **traits: Any
 ) -> Callable[[F], F]:
     """Registers a graded shift: `f(text, rng, *, severity)` or `f(pixels, rng, *, severity)`.
 

@@ -12,7 +12,8 @@ from collections.abc import Callable, Iterable
 from typing import Any, cast
 
 from kit.spec.checking import SpecError, suggest
-from kit.spec.entries import Entry, F, Registry
+from kit.spec.entries import F, Registry
+from kit.spec.entry import Entry
 from kit.spec.kinds import Quantity, artifacts
 
 GIVES = ("forward", "decode")

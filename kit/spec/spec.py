@@ -150,6 +150,11 @@ class Variant(Spec):
         return dataclasses.replace(made, name=name)
 
     @property
+    def unseeded(self) -> Self:
+        """What variants of other seeds share: never their content, which two folders may share."""
+        return self.replace(seed=0) if self.seed else self
+
+    @property
     def scheme_name(self) -> str:
         """Short text of the schemes for tables: `fp32`, `w4g32`, `bf16+...`."""
         return "+".join(registry.schemes.short(scheme) for scheme in self.schemes) or "fp32"

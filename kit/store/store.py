@@ -1,4 +1,4 @@
-"""Artifacts and built things on disk: atomic, locked, content-addressed.
+"""Artifacts on disk: atomic, locked, content-addressed; built things are in `kit.store.built`.
 
 Under the store: `artifacts/RUN_ID/` (columns.npz, info.json), `partial/RUN_ID/` (finished parts of
 a run that goes on), `failures/RUN_ID.json`, `built/HASH/`, `memo/KEY.json` (what took seconds to
@@ -11,7 +11,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import time
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
@@ -20,7 +19,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from kit.spec.checking import SpecError, StoreError
-from kit.spec.ref import content_hash, to_json
 from kit.store import artifacts, disk
 from kit.store.artifacts import Artifact, Damaged
 from kit.store.locks import locked, timing_lock
@@ -67,11 +65,13 @@ def project_root() -> Path:
     return next((p for p in (here, *here.parents) if (p / "notebooks").is_dir()), here)
 
 
-def _temporaries() -> Path:
+def temporaries() -> Path:
+    """Returns the folder of what is being written."""
     return _place() / "tmp"
 
 
-def _told(*, ours: bool = True) -> contextlib.AbstractContextManager[None]:
+def told(*, ours: bool = True) -> contextlib.AbstractContextManager[None]:
+    """Raises what the disk refuses inside the block as a `StoreError`, with what helps."""
     remedy = "Free some space, or set KIT_STORE to a folder that can be written"
     return disk.told(_place(), "store", remedy, ours=ours)
 
@@ -88,8 +88,8 @@ def write_text(path: Path, text: str) -> None:
 def write_bytes(path: Path, data: bytes) -> None:
     """Writes a file as `write_text` does, in the store or elsewhere."""
     if path.is_relative_to(_place()):
-        with _told():
-            disk.write_file(path, data, _temporaries())
+        with told():
+            disk.write_file(path, data, temporaries())
         return
     with disk.told(path.parent, "folder", "Free some space, or make it writable"):
         disk.sweep(path.parent)
@@ -99,11 +99,11 @@ def write_bytes(path: Path, data: bytes) -> None:
 def sweep() -> None:
     """Removes what processes that were killed left: unfinished files, and what outlived its run."""
     root = store_root()
-    disk.sweep(_temporaries())
+    disk.sweep(temporaries())
     with contextlib.suppress(OSError):  # where nothing can be removed, nothing needs to be
         for left in [*(root / "partial").glob("*"), *(root / "failures").glob("*.json")]:
             if has(left.stem):
-                disk.discard(left, _temporaries())
+                disk.discard(left, temporaries())
 
 
 def _artifact_folder(run_id: str) -> Path:
@@ -116,9 +116,9 @@ def save(artifact: Artifact) -> None:
     Raises:
         StoreError: the disk is full, read-only or not ours.
     """
-    with _told():
+    with told():
         write = partial(artifacts.write, artifact)
-        disk.write_folder(_artifact_folder(artifact.run_id), write, _temporaries())
+        disk.write_folder(_artifact_folder(artifact.run_id), write, temporaries())
         _forget(artifact.run_id, "failures", "partial")
 
 
@@ -158,8 +158,8 @@ def set_aside(run_id: str, reason: str) -> None:
         reason: a sentence, kept as the run's failure.
     """
     root = store_root()
-    with _told(), contextlib.suppress(FileNotFoundError):  # another process did it meanwhile
-        disk.discard(root / "damaged" / run_id, _temporaries())
+    with told(), contextlib.suppress(FileNotFoundError):  # another process did it meanwhile
+        disk.discard(root / "damaged" / run_id, temporaries())
         (root / "damaged").mkdir(exist_ok=True)
         _artifact_folder(run_id).replace(root / "damaged" / run_id)
     save_failure(run_id, reason, "", undefined=False)
@@ -167,14 +167,14 @@ def set_aside(run_id: str, reason: str) -> None:
 
 def delete(run_id: str) -> None:
     """Forgets a run, so that it is done again."""
-    with _told():
+    with told():
         _forget(run_id, "artifacts", "partial", "failures")
 
 
 def _forget(run_id: str, *kinds: str) -> None:
     for kind in kinds:
         name = f"{run_id}.json" if kind == "failures" else run_id
-        disk.discard(store_root() / kind / name, _temporaries())
+        disk.discard(store_root() / kind / name, temporaries())
 
 
 def _failure_path(run_id: str) -> Path:
@@ -189,11 +189,11 @@ def save_failure(run_id: str, message: str, log: str, *, undefined: bool) -> Non
 
 def failure(run_id: str) -> dict[str, Any] | None:
     """Returns the kept failure of a run, or None."""
-    known = _read_json(_failure_path(run_id))
+    known = read_json(_failure_path(run_id))
     return known if isinstance(known, dict) and {"message", "undefined"} <= known.keys() else None
 
 
-def _read_json(path: Path) -> Any:
+def read_json(path: Path) -> Any:
     """Returns a file's content; None where it is not there or damaged: it is then made again."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
@@ -209,8 +209,8 @@ def save_part(run_id: str, name: str, columns: Mapping[str, np.ndarray]) -> None
     """
     folder = store_root() / "partial" / run_id / name
 
-    with _told():
-        disk.write_folder(folder, partial(artifacts.write_columns, columns), _temporaries())
+    with told():
+        disk.write_folder(folder, partial(artifacts.write_columns, columns), temporaries())
 
 
 def parts(run_id: str) -> dict[str, dict[str, np.ndarray]]:
@@ -225,73 +225,9 @@ def parts(run_id: str) -> dict[str, dict[str, np.ndarray]]:
 def memo(key: str, make: Callable[[], Any]) -> Any:
     """Returns the JSON value kept under a key of content, or makes and keeps it."""
     path = store_root() / "memo" / f"{key}.json"
-    if (known := _read_json(path)) is not None:
+    if (known := read_json(path)) is not None:
         return known
     value = make()
     with contextlib.suppress(StoreError):  # a store that can only be read still gives its tables
         write_text(path, json.dumps(value))
     return value
-
-
-CHANGED = "the model's folder changed while it was being used; nothing of it is kept, run it again"
-
-
-def built_path(spec: Any) -> Path:
-    """Returns where the thing made from `spec` is or would be kept."""
-    return store_root() / "built" / content_hash(spec)
-
-
-def built(spec: Any, make: Callable[[Path], None]) -> Path:
-    """Returns the folder of a built thing (weights, an exported graph, prepared data).
-
-    The folder appears whole or not at all. Two processes that ask at once share one making. A maker
-    that keeps a `checkpoint` in its folder finds it again, and nothing else, after it was
-    interrupted or killed.
-
-    Args:
-        spec: everything the thing depends on, versions of the code that makes it included.
-        make: writes into the folder it is given.
-
-    Raises:
-        StoreError: the disk is full, read-only or not ours.
-        SpecError: the files that the spec locates changed meanwhile.
-    """
-    target = built_path(spec)
-    if target.exists():
-        return target
-    lock = store_root() / "locks" / f"{target.name}.lock"
-    with locked(lock, f"building {target.name}"):
-        if target.exists():
-            return target
-        unfinished = target.with_suffix(".partial")
-        try:
-            with _told(ours=False):
-                unfinished.mkdir(parents=True, exist_ok=True)
-                _keep_checkpoint(unfinished)
-                start = time.perf_counter()
-                make(unfinished)
-                if built_path(spec) != target:
-                    raise SpecError(CHANGED)
-                write_text(unfinished / "seconds", f"{time.perf_counter() - start:.3f}\n")
-                write_text(unfinished / "spec.json", json.dumps(to_json(spec), indent=1))
-                disk.discard(unfinished / "checkpoint", _temporaries())
-                unfinished.replace(target)
-        except BaseException:
-            _keep_checkpoint(unfinished)
-            with contextlib.suppress(OSError):
-                unfinished.rmdir()  # unless a checkpoint is in it
-            raise
-    return target
-
-
-def seconds(folder: Path) -> float | None:
-    """Returns how long the making of a built thing took, since it was last interrupted."""
-    known: float | None = _read_json(folder / "seconds")
-    return known
-
-
-def _keep_checkpoint(folder: Path) -> None:
-    """Removes what an interrupted making left beside its checkpoint."""
-    for left in folder.glob("*"):
-        if left.name != "checkpoint":
-            disk.remove(left)

@@ -20,7 +20,7 @@ from kit.measurements.interface import Bench, Driver, Raw
 from kit.spec import registry
 from kit.spec.checking import SpecError, Undefined, pathless
 from kit.spec.spec import Run, Variant
-from kit.store import store
+from kit.store import built, store
 from kit.study.bar import Bar
 
 Opener = Callable[..., contextlib.AbstractContextManager[Any]]
@@ -122,7 +122,7 @@ class Execution:
             SpecError: a folder that the run reads changed since the study began.
         """
         if run.id != self._ids[run]:
-            raise SpecError(store.CHANGED)
+            raise SpecError(built.CHANGED)
         about = {"machine": environment.machine(), "machine_key": environment.machine_key()}
         info = {**raw.info, **about, "saved": time.time_ns()}
         store.save(store.Artifact(run, self._ids[run], raw.kind, raw.columns, info))

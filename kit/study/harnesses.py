@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any
 
 from kit.build import build
-from kit.build.steps import kind_of
+from kit.build.traits import kind_of
 from kit.corruptions import graded, mismatch
 from kit.measurements import Cost, Latency, Memory, Quality
 from kit.spec import presets, registry

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 from kit import tasks
 from kit.architectures.model import shell
 from kit.build import build
-from kit.build.steps import is_trained, kind_of, missing
+from kit.build.steps import missing
+from kit.build.traits import is_trained, kind_of
 from kit.spec import registry
 from kit.spec.checking import SpecError
 from kit.spec.ref import Ref, content_hash
@@ -41,7 +42,7 @@ def plan(study: Study) -> Plan:
         minutes = sum(guesses.build(variant, step) for step in lacking) / 60
         rows.append(_plan_row(variant, "+".join(lacking), "", "to do", minutes, ""))
     for run in study.runs:
-        status, reason = state(run)
+        status, reason = state(run, run.id)
         minutes = guesses.run(run) / 60 if status == "to do" else 0.0
         shift = shifted_by(run.measurement).values()
         split = " ".join(map(str, filter(None, [data(run.measurement).get("split"), *shift])))
@@ -107,11 +108,11 @@ def _alike(run: Run) -> tuple[str, str, str]:
     return run.measurement.name, run.variant.architecture.name, run.variant.runtime.name
 
 
-def state(run: Run) -> tuple[str, str]:
+def state(run: Run, run_id: str) -> tuple[str, str]:
     """Returns `done`, `cannot` or `to do`, with the reason."""
-    if store.has(run.id):
+    if store.has(run_id):
         return "done", ""
-    found = failure(run)
+    found = failure(run, run_id)
     if found is None:
         return "to do", ""
     if found["undefined"]:
@@ -119,7 +120,7 @@ def state(run: Run) -> tuple[str, str]:
     return "to do", f"failed before: {found['message']}"
 
 
-def failure(run: Run) -> dict[str, Any] | None:
+def failure(run: Run, run_id: str) -> dict[str, Any] | None:
     """Returns why a run has no artifact: it cannot work on this machine, or what was kept of it."""
     against = run.measurement.args.get("against")
     reason = build.conflict(run.variant, run.measurement)
@@ -127,7 +128,7 @@ def failure(run: Run) -> dict[str, Any] | None:
         reason = build.conflict(against, run.measurement)
     if reason is not None:
         return {"message": reason, "log": "", "undefined": True}
-    return store.failure(run.id)
+    return store.failure(run_id)
 
 
 def _plan_row(

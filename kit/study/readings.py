@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from kit import tasks
-from kit.build.steps import Weights, is_trained
+from kit.build.steps import Weights
+from kit.build.traits import is_trained
 from kit.corruptions import examples_of
 from kit.spec.checking import SpecError, Undefined, suggest
-from kit.spec.kinds import TASKS, log_softmax
+from kit.spec.kinds import TASKS
+from kit.spec.probabilities import log_softmax
 from kit.spec.ref import Ref
 from kit.spec.roles import Axis, data, roles, saves, shifted_by
 from kit.spec.spec import Run, Variant

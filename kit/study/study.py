@@ -6,18 +6,16 @@ import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from kit import tasks
 from kit.build import build
 from kit.machine.load import BUSY
 from kit.spec import presets, registry, roles
 from kit.spec.checking import SpecError, check_name, shown, suggest
-from kit.spec.ref import Ref, content_hash
-from kit.spec.roles import data
+from kit.spec.ref import content_hash
 from kit.spec.spec import Run, Variant
 from kit.store import results, store
 from kit.study.plan import failure, plan, state
 from kit.study.readings import Readings
-from kit.study.table import rows_of
+from kit.study.table import rows_of, sizes_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -72,21 +70,18 @@ class Study(Readings):
         kinds = dict.fromkeys(roles.saves(run.measurement) for run in self.runs)
         for which in METRICS:
             setattr(self, which, registry.wanted(kinds, which, getattr(self, which)))
-        variants = {run.variant.replace(seed=0) for run in self.runs}
-        if self.baseline.replace(seed=0) not in variants:
-            names = sorted({run.variant.name for run in self.runs})
+        named: dict[str, Variant] = {}
+        for name, variant in dict.fromkeys((run.variant.name, run.variant) for run in self.runs):
+            if named.setdefault(name, variant.unseeded) != variant.unseeded:
+                raise SpecError(
+                    f"two variants of {self.name!r} are named {name!r}; give one of them another, "
+                    "Variant(..., name=...)"
+                )
+        if self.baseline.unseeded not in named.values():
             raise SpecError(
                 f"baseline {self.baseline.name!r} is not in study {self.name!r}; it has "
-                + ", ".join(names)
+                + ", ".join(sorted(named))
             )
-        named: dict[str, Variant] = {}
-        for run in self.runs:
-            variant = run.variant.replace(seed=0, name="any")
-            if named.setdefault(run.variant.name, variant) != variant:
-                raise SpecError(
-                    f"two variants of {self.name!r} are named {run.variant.name!r}; give one "
-                    "of them another, Variant(..., name=...)"
-                )
 
     def _complete(self, run: Run) -> Run:
         """Fills in the baseline as the other side of a timing."""
@@ -142,7 +137,7 @@ class Study(Readings):
         ):
             store.sweep()
             self._forget({redo} if isinstance(redo, str) else set(redo))
-            pending = [run for run in self.runs if state(run)[0] == "to do"]
+            pending = [run for run, key in self._ids().items() if state(run, key)[0] == "to do"]
             done, count = len(self.runs) - len(pending), len(self.runs)
             print(f"{self.name}: {done} of {count} runs are done", flush=True)
             if pending:
@@ -184,57 +179,55 @@ class Study(Readings):
 
         They are computed from the artifacts, and kept with this study until something changes.
         """
-        infos = self._infos()
+        ids = self._ids()
+        infos = self._infos(ids)
         machines = dict.fromkeys(info["machine_key"] for info in infos.values() if info)
         numbers = {key: number for number, key in enumerate(machines)}
-        machine_of = {run.id: numbers.get(info.get("machine_key")) for run, info in infos.items()}
-        rows = self._rows(infos)
+        machine_of = {key: numbers.get(info.get("machine_key")) for key, info in infos.items()}
+        rows = self._rows(ids, infos)
         for row in rows:
             row["study"] = self.name
             row["machine"] = machine_of.get(row["run_id"].partition(" ")[0])
         table = results.to_frame(rows)
-        table.attrs["items"] = self._sizes(run for run, info in infos.items() if info)
+        table.attrs["items"] = sizes_of(run for run, key in ids.items() if infos[key])
         return table
 
-    def _rows(self, infos: Mapping[Run, Mapping[str, Any]]) -> list[dict[str, Any]]:
+    def _rows(
+        self, ids: Mapping[Run, str], infos: Mapping[str, Mapping[str, Any]]
+    ) -> list[dict[str, Any]]:
         metrics, group_metrics, aside = (tuple(getattr(self, which)) for which in METRICS)
         names = sorted({*metrics, *group_metrics, *aside})
-        failures = {run: failure(run) for run, info in infos.items() if not info}
-        saved = [(run.id, info.get("saved")) for run, info in infos.items()]
+        failures = {run: failure(run, key) for run, key in ids.items() if not infos[key]}
+        saved = [(key, info.get("saved")) for key, info in infos.items()]
         made_of: list[Any] = [(name, registry.metrics.get(name).version) for name in names]
         made_of += [metrics, group_metrics, aside, *saved, self.baseline, *failures.values()]
         if self._kept is None or self._kept[0] != made_of:
             wanted = {False: (metrics, group_metrics), True: (aside, ())}
-            self._kept = made_of, rows_of(self.runs, failures, wanted, self.baseline)
+            self._kept = made_of, rows_of(ids, failures, wanted, self.baseline)
         return self._kept[1]
 
-    @staticmethod
-    def _sizes(runs: Iterable[Run]) -> dict[str, int]:
-        """Returns how many items there are in each `task split`, whatever was judged of it."""
-        named = {data(run.measurement).get("task") for run in runs}
-        return {
-            f"{task.name} {split}": size
-            for task in named
-            if isinstance(task, Ref)
-            for split, size in tasks.describe(task)["sizes"].items()
-        }
+    def _ids(self) -> dict[Run, str]:
+        """Returns the id of each run as it is now; it takes as long as all else that is asked."""
+        return {run: run.id for run in self.runs}
 
-    def _infos(self) -> dict[Run, dict[str, Any]]:
-        """Returns what is known of each run; of a damaged one nothing, and it is set aside."""
+    @staticmethod
+    def _infos(ids: Mapping[Run, str]) -> dict[str, dict[str, Any]]:
+        """Returns what is known of runs by id; of a damaged one nothing, and it is set aside."""
         infos = {}
-        for run in self.runs:
+        for run_id in ids.values():
             try:
-                infos[run] = store.read_info(run.id)
+                infos[run_id] = store.read_info(run_id)
             except store.Damaged as error:
-                store.set_aside(run.id, str(error))
-                infos[run] = {}
+                store.set_aside(run_id, str(error))
+                infos[run_id] = {}
         return infos
 
     def machines(self) -> pd.DataFrame:
         """Returns one row a machine that runs were done on; its index is the rows' `machine`."""
         import pandas as pd
 
-        machines = {info["machine_key"]: info["machine"] for info in self._infos().values() if info}
+        infos = self._infos(self._ids()).values()
+        machines = {info["machine_key"]: info["machine"] for info in infos if info}
         index = pd.Index(range(len(machines)), name="machine")
         return pd.DataFrame([*machines.values()], index=index)
 
@@ -243,7 +236,12 @@ class Study(Readings):
 
         See `kit.build.build.origin`; `seconds` is what the run took, None where it has no result.
         """
+        ids = self._ids()
+        infos = self._infos(ids)
         return {
-            run.id: {**build.origin(run, built=bool(info)), "seconds": info.get("seconds")}
-            for run, info in self._infos().items()
+            key: {
+                **build.origin(run, built=bool(infos[key])),
+                "seconds": infos[key].get("seconds"),
+            }
+            for run, key in ids.items()
         }

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from kit import tasks
 from kit.spec import registry
-from kit.spec.roles import saves
+from kit.spec.ref import Ref
+from kit.spec.roles import data, saves
 from kit.spec.spec import Run, Variant
 from kit.store import results, store
 
@@ -17,12 +19,12 @@ such, and of those for each group."""
 
 
 def rows_of(
-    runs: Sequence[Run], failures: Mapping[Run, Any], wanted: Wanted, baseline: Variant
+    runs: Mapping[Run, str], failures: Mapping[Run, Any], wanted: Wanted, baseline: Variant
 ) -> list[Row]:
     """Returns the rows of all runs; they lack `study` and `machine`.
 
     Args:
-        runs: of the study.
+        runs: of the study, with their ids.
         failures: what is known of each run that has no artifact; None where it was not tried.
         wanted: names of metrics.
         baseline: what paired rows are against.
@@ -34,13 +36,13 @@ def rows_of(
     from kit.analysis.score import compare, missing, score
 
     artifacts, failures = [], dict(failures)
-    for run in runs:
+    for run, run_id in runs.items():
         if run not in failures:
             try:
-                artifacts.append(store.load(run, run.id))
+                artifacts.append(store.load(run, run_id))
             except store.Damaged as error:
-                store.set_aside(run.id, str(error))
-                failures[run] = store.failure(run.id)
+                store.set_aside(run_id, str(error))
+                failures[run] = store.failure(run_id)
     lost = {
         run: known or {"message": "not run yet", "undefined": True}
         for run, known in failures.items()
@@ -69,12 +71,23 @@ def rows_of(
     rows += derive(asked, rows, **study, again=again, lost=why)
     taken = {_key(row) for row in rows}
     for run in [run for run in lost if run not in again]:
-        sample = related.sample(store.Artifact(run, run.id, saves(run.measurement), {}))
+        sample = related.sample(store.Artifact(run, runs[run], saves(run.measurement), {}))
         for row in missing(sample, why[run], wanted[sample.aside][0]):
             if _key(row) not in taken:  # another run may have it, or lack it too
                 taken.add(_key(row))
                 rows.append(row)
     return adjust(rows)
+
+
+def sizes_of(runs: Iterable[Run]) -> dict[str, int]:
+    """Returns how many items there are in each `task split`, whatever was judged of it."""
+    named = {data(run.measurement).get("task") for run in runs}
+    return {
+        f"{task.name} {split}": size
+        for task in named
+        if isinstance(task, Ref)
+        for split, size in tasks.describe(task)["sizes"].items()
+    }
 
 
 def _key(row: Row) -> tuple[Any, ...]:

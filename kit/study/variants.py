@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from kit.build import build
-from kit.build.steps import is_trained
+from kit.build.traits import is_trained
 from kit.spec import presets, registry
 from kit.spec.checking import SpecError
 from kit.spec.ref import Ref

@@ -15,7 +15,7 @@ from kit.spec import registry
 from kit.spec.checking import SpecError, checked, shown, suggest
 from kit.spec.fields import Count
 from kit.spec.ref import Ref
-from kit.store import store
+from kit.store import built, store
 from kit.tasks.prepare import Prepared, split_names
 from kit.tasks.splits import fingerprint, promised, read_split, write_splits
 
@@ -216,7 +216,7 @@ def _prepared(ref: Ref) -> Path:
     """Returns the folder of a task's prepared data, which is made where it is not there."""
     entry = registry.tasks.get(ref.name)
     spec = {"task": ref, "version": entry.version, "format": FORMAT}
-    return store.built(spec, lambda folder: _write(folder, ref, entry))
+    return built.once(spec, lambda folder: _write(folder, ref, entry))
 
 
 def _read_card(folder: Path) -> dict[str, Any]:

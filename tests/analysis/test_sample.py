@@ -17,7 +17,7 @@ from kit.analysis.sample import Related
 from kit.analysis.statistics.clusters import Clusters
 from kit.analysis.statistics.intervals import smooth
 from kit.spec.checking import Undefined
-from kit.spec.kinds import log_softmax
+from kit.spec.probabilities import log_softmax
 from kit.spec.ref import Ref, content_hash
 from kit.spec.spec import Run, Variant
 from kit.store import results

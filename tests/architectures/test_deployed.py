@@ -2,31 +2,24 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from transformers import AutoConfig, AutoTokenizer, BertConfig, GPT2Config, RobertaConfig
+from helpers import saved_tokenizer
+from transformers import AutoTokenizer, BertConfig, GPT2Config
 
-from kit.architectures.deployed import DeployedTexts, deployed_texts, positions, remarks, window
-from kit.architectures.tokenizers import HFTokenizer
+from kit.architectures.configuration import remarks
+from kit.architectures.deployed import DeployedTexts, deployed_texts
 from kit.spec.checking import SpecError
 
 TEXTS = ["good cat", "", "bad good cat bad good", "\ud800 cat"]
 
 
-def tokenizer(folder: Path, save: Any, **settings: Any) -> HFTokenizer:
-    save(folder)
-    file = folder / "tokenizer_config.json"
-    file.write_text(json.dumps(json.loads(file.read_text()) | settings))
-    return HFTokenizer(folder)
-
-
 def reading(folder: Path, save: Any, config: Any = None, **settings: Any) -> DeployedTexts:
     config = BertConfig(vocab_size=7) if config is None else config
-    return deployed_texts(config, tokenizer(folder, save, **settings), "mine")
+    return deployed_texts(config, saved_tokenizer(folder, save, **settings), "mine")
 
 
 @pytest.mark.parametrize("side", ["left", "right"])
@@ -93,39 +86,3 @@ def test_a_token_beyond_the_embedding_is_named(tmp_path: Path, save_tokenizer: A
     assert texts.encode(["good"])
     with pytest.raises(SpecError, match=r"token 6, 'cat', .*resize_token_embeddings"):
         texts.encode(["good cat"])
-
-
-@pytest.mark.parametrize(
-    ("said", "config", "expected"),
-    [
-        (64, BertConfig(max_position_embeddings=512), 64),
-        (10**30, BertConfig(max_position_embeddings=128), 128),
-        (512, BertConfig(max_position_embeddings=64), 64),
-        (10**30, RobertaConfig(max_position_embeddings=130, pad_token_id=1), 128),
-        (10**30, GPT2Config(n_positions=256), 256),
-        (10**30, AutoConfig.for_model("bloom"), None),
-    ],
-)
-def test_a_text_is_cut_at_the_models_own_window(
-    tmp_path: Path, save_tokenizer: Any, said: int, config: Any, expected: int | None
-) -> None:
-    saved = tokenizer(tmp_path, save_tokenizer, model_max_length=said)
-    assert window(config, saved) == expected
-    disagree = positions(config) is not None and said > positions(config)
-    assert disagree == any("texts are cut there" in each for each in remarks(config, saved))
-
-
-@pytest.mark.parametrize(("asked", "says"), [(65, "has 64 positions"), (2, "expected more")])
-def test_a_length_that_cannot_be_read_is_refused(
-    tmp_path: Path, save_tokenizer: Any, asked: int, says: str
-) -> None:
-    saved = tokenizer(tmp_path, save_tokenizer)
-    assert window(BertConfig(max_position_embeddings=64), saved, 3) == 3
-    with pytest.raises(SpecError, match=says):
-        window(BertConfig(max_position_embeddings=64), saved, asked)
-
-
-def test_a_window_of_nothing_is_refused(tmp_path: Path, save_tokenizer: Any) -> None:
-    saved = tokenizer(tmp_path, save_tokenizer, model_max_length=0)
-    with pytest.raises(SpecError, match="model_max_length is 0"):
-        window(BertConfig(), saved)

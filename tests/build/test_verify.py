@@ -20,7 +20,7 @@ from transformers import (
 )
 
 import kit
-from kit.architectures import deployed
+from kit.architectures import configuration
 from kit.build.runner import Runner
 from kit.build.verify import tried, verify
 from kit.checks import check
@@ -133,7 +133,7 @@ def test_tokens_read_otherwise_are_found_and_said(
     folder: Path, task: Ref, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
-        deployed, "window", lambda config, tokenizer, asked: 20
+        configuration, "window", lambda config, tokenizer, asked: 20
     )  # a mistake of kit's
     variant = Variant(f"hf:{folder}", name="mine")
     with pytest.raises(Undefined, match=r"it reads .* as 20 tokens, transformers as \d+"):

@@ -10,7 +10,7 @@ from helpers import Cells, toy_variant
 import kit
 from kit.report import tables
 from kit.report.placeholders import fill_verdict, placeholder
-from kit.report.tables import number
+from kit.report.wording import number
 from kit.spec import registry, roles
 from kit.spec.checking import SpecError
 from kit.spec.ref import Ref

@@ -102,7 +102,7 @@ def noise_floor(
     for one in artifacts:
         trained = one.run.variant.training is not None and one.kind in _ANSWERS
         if trained and one.run not in again:
-            alike[one.run.variant.replace(seed=0), content_hash(one.run.measurement)].append(one)
+            alike[one.run.variant.unseeded, content_hash(one.run.measurement)].append(one)
     rows += [_between_seeds(runs) for runs in alike.values() if len(runs) > 1]
     return rows
 

@@ -11,7 +11,7 @@ from kit.analysis.metrics.classification import one_hot, squared_errors
 from kit.analysis.statistics.clusters import Array, Clusters
 from kit.analysis.statistics.intervals import wilson
 from kit.spec.checking import Undefined
-from kit.spec.kinds import log_softmax
+from kit.spec.probabilities import log_softmax
 from kit.spec.register_measures import register_metric
 
 if TYPE_CHECKING:

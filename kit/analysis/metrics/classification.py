@@ -14,7 +14,7 @@ from kit.analysis.statistics.clusters import Array
 from kit.analysis.statistics.influence import Influence, Ratio
 from kit.analysis.statistics.ranking import auroc as area_under_roc
 from kit.spec.checking import Undefined
-from kit.spec.kinds import log_softmax
+from kit.spec.probabilities import log_softmax
 from kit.spec.register_measures import register_metric
 
 TOP = 5

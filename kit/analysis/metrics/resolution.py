@@ -27,9 +27,7 @@ UNTIL = 0.02
 FIRST = 4
 """Launches of the first stage when the rule `until` is tried."""
 PRECISIONS = (0.01, 0.02, 0.05)
-PARTITIONS, HALVES = 500, 200
-LEVEL = 0.05
-
+PARTITIONS, HALVES, LEVEL = 500, 200, 0.05
 PLANTED = (0.02, 0.05)
 """Slowdowns whose detection is asked for."""
 

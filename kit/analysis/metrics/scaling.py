@@ -8,7 +8,7 @@ from kit.analysis.metrics.calibration import calibration_error, ece
 from kit.analysis.metrics.classification import nll, one_hot
 from kit.analysis.statistics.clusters import Array
 from kit.spec.checking import Undefined
-from kit.spec.kinds import log_softmax
+from kit.spec.probabilities import log_softmax
 from kit.spec.register_measures import register_metric
 
 COLDEST, HOTTEST = 1e-3, 1e3

@@ -32,7 +32,7 @@ from kit.analysis.metrics.classification import (
 from kit.analysis.statistics.clusters import Clusters
 from kit.analysis.statistics.intervals import skewed
 from kit.spec.checking import Undefined
-from kit.spec.kinds import log_softmax
+from kit.spec.probabilities import log_softmax
 
 quick = settings(deadline=None, max_examples=40)
 

@@ -17,7 +17,7 @@ from kit.analysis.evaluate import estimates
 from kit.analysis.metrics import multi_label
 from kit.analysis.metrics.classification import macro_f1
 from kit.spec.checking import Undefined
-from kit.spec.kinds import log_sigmoid
+from kit.spec.probabilities import log_sigmoid
 from kit.spec.registry import metrics
 
 Both = tuple[np.ndarray, np.ndarray]

@@ -13,7 +13,7 @@ from sklearn.metrics import average_precision_score, roc_auc_score, roc_curve
 from sklearn.neighbors import NearestNeighbors
 
 from kit.analysis.metrics import ood
-from kit.spec.kinds import log_softmax
+from kit.spec.probabilities import log_softmax
 from kit.spec.registry import metrics
 
 LOGITS_ALONE = ["msp", "energy", "max_logit", "entropy"]

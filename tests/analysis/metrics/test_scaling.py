@@ -13,7 +13,7 @@ from kit.analysis.metrics import scaling
 from kit.analysis.metrics.calibration import ece
 from kit.analysis.metrics.classification import nll
 from kit.spec.checking import Undefined
-from kit.spec.kinds import log_softmax
+from kit.spec.probabilities import log_softmax
 
 
 def drawn(seed: int, n: int, classes: int, temperature: float) -> tuple[np.ndarray, np.ndarray]:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from kit.analysis.metrics import selective
 from kit.spec.checking import Undefined
-from kit.spec.kinds import log_softmax
+from kit.spec.probabilities import log_softmax
 
 quick = settings(deadline=None, max_examples=40)
 seeds = st.integers(0, 10_000)

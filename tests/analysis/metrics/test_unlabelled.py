@@ -18,7 +18,7 @@ from kit.analysis.metrics.unlabelled import (
 )
 from kit.analysis.sample import Related
 from kit.analysis.score import score
-from kit.spec.kinds import log_softmax
+from kit.spec.probabilities import log_softmax
 from kit.spec.spec import Variant
 
 quick = settings(deadline=None, max_examples=40)

@@ -1,0 +1,52 @@
+"""What a variant is by its names alone, and the plainer variants inside it."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING
+
+from kit import tasks
+from kit.spec import registry
+from kit.spec.ref import Ref
+from kit.spec.spec import Variant
+
+if TYPE_CHECKING:
+    from kit.architectures.model import Model
+    from kit.tasks.task import Task
+
+
+def kind_of(variant: Variant) -> str:
+    """Returns the kind its architecture is registered with."""
+    return str(registry.architectures.get(variant.architecture.name).traits["kind"])
+
+
+def is_trained(variant: Variant) -> bool:
+    """Says whether its weights are made by the training loop (not pretrained, nor a predictor)."""
+    return variant.training is not None and kind_of(variant) not in ("predictor", "pretrained")
+
+
+def task_of(variant: Variant, task: Ref | None) -> Task | None:
+    """Returns the task a variant was trained on, else the given one."""
+    ref = variant.training.task if variant.training is not None else task
+    return None if ref is None else tasks.load(ref)
+
+
+def length_of(variant: Variant, model: Model) -> int | None:
+    """Returns the tokens at which a variant's inputs are cut; None for a model without limit."""
+    if variant.training is not None:
+        return variant.training.length
+    if model.kind == "causal":  # a pretrained one, which may read a book
+        return min(256, model.window or 256)
+    return model.window
+
+
+def bare(variant: Variant) -> Variant:
+    """Returns the variant on eager, without schemes."""
+    return dataclasses.replace(variant, schemes=(), runtime=Ref("eager"), name="bare")
+
+
+def on_eager(variant: Variant) -> Variant:
+    """Returns the variant on eager, with those schemes that act on a module."""
+    schemes, known = variant.schemes, registry.schemes
+    kept = [ref for ref in schemes if known.get(ref.name).traits["form"] == "module"]
+    return bare(variant).replace(schemes=kept)
