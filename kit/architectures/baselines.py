@@ -29,8 +29,15 @@ class LSTM(nn.Module):
 
     def forward(self, input_ids: Tensor) -> Tensor:
         """Returns logits [b, t, v] of ids [b, t]."""
-        states, _ = self.layers(self.embedding(input_ids))
-        return self.output(self.norm(states))  # type: ignore[no-any-return]
+        return self.decode(input_ids)[0]
+
+    def decode(
+        self, input_ids: Tensor, state: tuple[Tensor, ...] | None = None
+    ) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """Returns logits [b, t, v] of the next ids [b, t], and the state, [b, layers, w] twice."""
+        held = None if state is None else tuple(s.transpose(0, 1).contiguous() for s in state)
+        states, held = self.layers(self.embedding(input_ids), held)
+        return self.output(self.norm(states)), tuple(s.transpose(0, 1) for s in held)
 
     def state_bytes(self, context: int, itemsize: int = 4) -> int:
         """Returns the bytes of one sequence's state: two vectors a layer, whatever the context."""

@@ -49,12 +49,19 @@ def examples_of(
     Raises:
         SpecError: the corruption is for another kind of example.
     """
-    examples = data.examples(rows)
+    return data.put(rows, contents_of(data, rows, corruption))
+
+
+def contents_of(
+    data: tasks.Task, rows: datasets.Dataset, corruption: Ref | None = None
+) -> list[Any]:
+    """Returns what `Task.contents` gives of rows, corrupted where asked for; see `examples_of`."""
+    contents = data.contents(rows)
     if corruption is None:
-        return examples
+        return contents
     if reason := mismatch(corruption, data.ref):
         raise SpecError(reason)
-    return corrupted(examples, rows["id"], corruption)
+    return corrupted(contents, rows["id"], corruption)
 
 
 def corrupted(examples: Sequence[Any], items: Sequence[str], ref: Ref) -> list[Any]:

@@ -8,7 +8,17 @@ from kit.measurements.latency import latency as Latency  # noqa: N812
 from kit.measurements.memory import memory as Memory  # noqa: N812
 from kit.measurements.quality import Quality
 from kit.measurements.quality import classify as Classify  # noqa: N812
+from kit.measurements.score_choices import score_choices as ScoreChoices  # noqa: N812
 from kit.measurements.score_text import score_text as ScoreText  # noqa: N812
 from kit.measurements.selftest import self_test as SelfTest  # noqa: N812
 
-__all__ = ["Classify", "Cost", "Latency", "Memory", "Quality", "ScoreText", "SelfTest"]
+__all__ = [
+    "Classify",
+    "Cost",
+    "Latency",
+    "Memory",
+    "Quality",
+    "ScoreChoices",
+    "ScoreText",
+    "SelfTest",
+]

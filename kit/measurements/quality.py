@@ -11,6 +11,7 @@ from kit.build import build
 from kit.build.runner import Padding, Runner
 from kit.corruptions import CorruptionRef, examples_of
 from kit.measurements.interface import Positive, Raw, Split, of_kind
+from kit.measurements.score_choices import score_choices
 from kit.measurements.score_text import score_text
 from kit.spec import registry
 from kit.spec.checking import SpecError
@@ -78,13 +79,13 @@ def classify(
 
 
 def Quality(task: str | Ref, split: str = "test", limit: int | None = None, **args: Any) -> Ref:
-    """Asks for the predictions on a split: `Classify`, or `ScoreText` of a language task.
+    """Asks for what a task's kind of quality is made of: `Classify`, `ScoreText`, `ScoreChoices`.
 
     Args:
         task: name or Ref.
         split: `test`, `validation`, a shift such as `amazon`, or `amazon/validation`.
         limit: the first n items by content hash; the preset's number where not given.
-        **args: see `Classify` and `ScoreText`.
+        **args: see there.
 
     Raises:
         SpecError: an unknown task, split, corruption or argument, or a corruption of another kind
@@ -92,7 +93,8 @@ def Quality(task: str | Ref, split: str = "test", limit: int | None = None, **ar
     """
     task = registry.tasks.canonical(task)
     kind = TASKS[registry.tasks.get(task.name).traits["kind"]]
-    ask = {"classify": classify, "score_text": score_text}[kind.quality]
+    asks = {"classify": classify, "score_text": score_text, "score_choices": score_choices}
+    ask = asks[kind.quality]
     return ask(task, split=split, **({} if limit is None else {"limit": limit}), **args)
 
 

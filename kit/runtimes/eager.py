@@ -2,26 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
+from kit.runtimes.decoding import ModuleSession, session_of
 from kit.spec.register_models import register_runtime
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
+    from torch import nn
 
 
 @register_runtime(version=1)
-def eager(model: nn.Module) -> Callable[[Mapping[str, Tensor]], Tensor]:
+def eager(model: nn.Module) -> ModuleSession:
     """PyTorch, operation by operation."""
-    import torch
-
-    from kit.architectures.outputs import logits
-
     model.eval()
-
-    def forward(inputs: Mapping[str, Tensor]) -> Tensor:
-        with torch.inference_mode():
-            return logits(model(**inputs))
-
-    return forward
+    return session_of(model)

@@ -14,7 +14,7 @@ import numpy as np
 
 from kit.spec.checking import SpecError
 from kit.spec.entries import F, Registry
-from kit.spec.probabilities import CLASSES, LABELS
+from kit.spec.probabilities import CLASSES, LABELS, log_softmax
 
 Columns = dict[str, np.ndarray]
 
@@ -27,15 +27,18 @@ class TaskKind(NamedTuple):
         label: type of an item's labels; None where items have none.
         modalities: of its items.
         quality: the measurement that saves that artifact.
+        content: columns of an item beside its text, without which it is another item.
     """
 
     artifact: str
     label: type[np.generic] | None
     modalities: tuple[str, ...] = ("text", "image")
     quality: str = "classify"
+    content: tuple[str, ...] = ()
 
 
 TASKS: Mapping[str, TaskKind] = {
+    "choices": TaskKind("choices", None, ("text",), "score_choices", ("choices",)),
     "classification": TaskKind("classification", np.int64),
     "language": TaskKind("tokens", None, ("text",), "score_text"),
     "multi_label": TaskKind("multi_label", np.int64),
@@ -182,6 +185,37 @@ def regression() -> Columns:
     near = np.arange(ITEMS) % 7
     prediction = near + _scores()[:, 0].astype(np.float64)
     return {**_predictions(), "label": near / 2, "prediction": prediction}
+
+
+def _choice_probabilities(loglikelihood: np.ndarray, choices: np.ndarray) -> np.ndarray:
+    """Returns the probabilities [n, most] of the answers on offer, which add up to 1."""
+    there = np.arange(loglikelihood.shape[1]) < choices[:, None]
+    return np.exp(log_softmax(np.where(there, loglikelihood, -np.inf)))
+
+
+@register_artifact(
+    record="item",
+    columns=("label", "loglikelihood", "choices", "tokens", "bytes", "greedy"),
+    optional=("unconditional", "cut"),
+    derived={"choice_probabilities": _choice_probabilities},
+    metrics=(
+        *("acc", "acc_norm", "acc_mutual_info", "choice_margin", "choice_brier", "choice_ece"),
+        *("chance", "texts_cut"),
+    ),
+    group_metrics=("acc",),
+    shifted_metrics=("acc", "acc_norm"),
+)
+def choices() -> Columns:
+    """Of each answer on offer [n, most] whether it is right, its log-likelihood (a sum, in nats),
+    tokens, bytes, and whether the model would have said it; `choices` of them count in an item.
+    """
+    rng, most = np.random.default_rng(0), 4
+    count = 2 + np.arange(ITEMS) % (most - 1)
+    size = 1 + rng.integers(0, 5, (ITEMS, most))
+    found = {"loglikelihood": -3 * size * rng.random((ITEMS, most)), "tokens": size}
+    found |= {"bytes": 4 * size, "greedy": rng.random((ITEMS, most)) < 0.2, "choices": count}
+    label = (np.arange(most) == (np.arange(ITEMS) % count)[:, None]) + 0
+    return {**_predictions(), "label": label, **found, "unconditional": -2.0 * size}
 
 
 @register_artifact(record="item", columns=("nll", "tokens", "bytes"), metrics=("bits_per_byte",))

@@ -39,6 +39,7 @@ def evaluate_shift(
     splits: Sequence[str] | None = None,
     corruptions: Sequence[Named] = (),
     severities: Sequence[int] = (1, 3, 5),
+    templates: Sequence[str] = (),
     validation: bool = True,
     features: bool = False,
     noise_floor: bool = True,
@@ -62,6 +63,7 @@ def evaluate_shift(
         splits: the test split and every shift's test part where not given.
         corruptions: of the test split, for the lowest seed, those of the task's kind of example.
         severities: of each corruption that has none, from 1 to 5.
+        templates: other ways to put the questions of tasks of choices, for the lowest seed.
         validation: also predicts the validation parts, on which temperatures, conformal sets and
             detectors are fitted; without them these have no rows.
         features: keeps every variant's hidden vectors, not the baseline's alone, for the detectors
@@ -95,6 +97,11 @@ def evaluate_shift(
             left_out[f"{ref.name} of {task.name}"] = reason
         else:
             runs += [predict(variant, task, "test", corruption=ref) for variant in compared]
+    for task, template in itertools.product(refs, templates):
+        if "template" in Quality(task).args:
+            runs += [predict(variant, task, "test", template=template) for variant in compared]
+        else:
+            left_out[f"{template} of {task.name}"] = f"{task.name} has no questions to put"
     real = [v for v in compared if kind_of(v) not in NULL_MODEL_KINDS]
     for task in refs if noise_floor else ():
         for variant, how in _repeats(task, base, real, _batches({1}, measurements)):
@@ -156,6 +163,8 @@ def sweep_quantization(
         if not is_simulated(variant):
             runs.append(Run(variant, timed))
         for task, how in itertools.product(refs, batches):
+            if not how.keys() <= Quality(task).args.keys():
+                continue
             runs += [Run(variant, Quality(task, s, limit, **how)) for s in asked[task][:1]]
     return Study(name, runs, base, left_out, metrics, group_metrics)
 
@@ -232,8 +241,9 @@ def _repeats(
     task: Ref, base: Variant, others: Iterable[Variant], batches: list[dict[str, Any]]
 ) -> Iterator[tuple[Variant, dict[str, Any]]]:
     """Yields the variants that predict again, and how: the baseline in every way."""
-    again = repeats(Quality(task), modality(task))
-    ways = {v: batches for v in others} | {base: [*again, *batches]}
+    ask = Quality(task)
+    fits = [how for how in batches if how.keys() <= ask.args.keys()]
+    ways = {v: fits for v in others} | {base: [*repeats(ask, modality(task)), *fits]}
     for variant, hows in ways.items():
         yield from ((variant, how) for how in hows)
 

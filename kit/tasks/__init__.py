@@ -3,7 +3,8 @@
 Importing this package registers the tasks that the kit brings; it loads no data.
 """
 
-from kit.tasks import digits, language, sentiment
+from kit.tasks import digits, language, quizzes, sentiment
+from kit.tasks.choices import choices_from_frame
 from kit.tasks.own import task_from_frame, task_from_text
 from kit.tasks.task import (
     Task,
@@ -18,12 +19,14 @@ from kit.tasks.task import (
 __all__ = [
     "Task",
     "check_split",
+    "choices_from_frame",
     "chosen_splits",
     "describe",
     "digits",
     "language",
     "load",
     "modality",
+    "quizzes",
     "sentiment",
     "splits_of",
     "task_from_frame",

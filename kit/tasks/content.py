@@ -44,19 +44,24 @@ def content_id(example: Example | NDArray[np.uint8]) -> str:
 
 
 def examples_in(rows: pd.DataFrame) -> list[Any]:
-    """Returns the items of rows: texts, pairs of texts, or the numbers of images."""
+    """Returns what tells rows apart: texts, pairs of texts, or the numbers of images."""
     if "pixels" in rows:
         return rows["pixels"].tolist()
-    if "text_pair" in rows:
-        return list(zip(rows["text"], rows["text_pair"], strict=True))
-    return rows["text"].tolist()
+    texts = rows["text"].tolist()
+    pairs = rows["text_pair"].tolist() if "text_pair" in rows else None
+    if "choices" in rows:  # what is asked of a passage, or a question alone, and what is on offer
+        offers = map(BETWEEN.join, rows["choices"])
+        if pairs is None:
+            return list(zip(texts, offers, strict=True))
+        pairs = [f"{asked}{BETWEEN}{offer}" for asked, offer in zip(pairs, offers, strict=True)]
+    return texts if pairs is None else list(zip(texts, pairs, strict=True))
 
 
 def lone_clusters(rows: pd.DataFrame) -> list[str]:
     """Returns the clusters of items of which nobody says what they have in common.
 
     Each is a cluster of its own, but pairs of one first text (a premise and its hypotheses, a
-    question and its answers) share one. `rows` has `id` and the content.
+    passage and the questions on it) share one. `rows` has `id` and the content.
     """
     if "text_pair" in rows:
         return [content_id(text) for text in rows["text"]]

@@ -111,7 +111,7 @@ def task_from_frame(
     prepared = prepare(
         known, validation=validation, test=test, dropped=lost, contradictory=contradictory
     )
-    return _registered(name, prepared, far, kind=made, labels=read.names, groups=groups)
+    return registered(name, prepared, far, kind=made, labels=read.names, groups=groups)
 
 
 def _label_cells(
@@ -173,23 +173,15 @@ def task_from_text(
             )
         sources[source] = pd.DataFrame({"text": pd.Series(list(given), dtype=object)})
     prepared = prepare(sources, validation=validation, test=test)
-    return _registered(name, prepared, far, kind="language", labels=(), groups=())
+    return registered(name, prepared, far, kind="language", labels=(), groups=())
 
 
-def _registered(
-    name: str,
-    prepared: Prepared,
-    far: Sequence[str],
-    *,
-    kind: str,
-    labels: tuple[str, ...],
-    groups: tuple[str, ...],
-) -> Ref:
+def registered(name: str, prepared: Prepared, far: Sequence[str], **traits: Any) -> Ref:
     """Registers data that are ready; they go to workers by value, inside the function."""
     shifts = {
         source: "far" if source in far else "near" for source in prepared.dropped if source != name
     }
-    traits: dict[str, Any] = {"kind": kind, "labels": labels, "shifts": shifts, "groups": groups}
+    traits["shifts"] = shifts
     frames = promised(name, prepared.splits, traits)
     columns = {split: frame.to_dict("list") for split, frame in frames.items()}
     dropped = prepared.dropped

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from kit.spec.checking import SpecError, shown, suggest, unboxed
+from kit.spec.kinds import TASKS
 from kit.tasks.content import content_id, examples_in, lone_clusters
 from kit.tasks.prepare import pixels, split_names
 
@@ -34,7 +35,7 @@ def finished(rows: pd.DataFrame | datasets.Dataset) -> pd.DataFrame:
         frame = frame.assign(id=[content_id(example) for example in examples_in(frame)])
     if "id" in frame and "cluster" not in frame:
         frame = frame.assign(cluster=lone_clusters(frame))
-    content = ("pixels",) if "pixels" in frame else ("text", "text_pair")
+    content = ("pixels",) if "pixels" in frame else ("text", "text_pair", "choices")
     first = [name for name in ("id", *content, "cluster", "label") if name in frame]
     frame = frame[first + sorted(str(name) for name in frame if name not in first)]
     return frame.sort_values("id", kind="stable", ignore_index=True) if "id" in frame else frame
@@ -85,6 +86,7 @@ def check(name: str, frames: Mapping[str, pd.DataFrame], traits: Mapping[str, An
     shape = traits.get("image_shape")
     content = ["text" if shape is None else "pixels"]
     content += ["text_pair"] if any("text_pair" in frame for frame in frames.values()) else []
+    content += TASKS[traits["kind"]].content
     label = [] if traits["kind"] == "language" else ["label"]
     columns = ["id", *content, "cluster", *label, *traits["groups"]]
     if len(set(traits["labels"])) < len(traits["labels"]):
@@ -105,8 +107,7 @@ def check(name: str, frames: Mapping[str, pd.DataFrame], traits: Mapping[str, An
         where = f"task {name}, split {split!r}"
         if frame.empty:
             continue
-        for value in frame["label"].tolist() if label else ():
-            _check_label(where, traits["kind"], value, traits["labels"])
+        _check_labels(where, frame, traits)
         if shape is not None:
             wrong = set(map(len, frame["pixels"])) - {math.prod(shape)}
             if wrong:
@@ -116,6 +117,35 @@ def check(name: str, frames: Mapping[str, pd.DataFrame], traits: Mapping[str, An
             if item in seen:
                 raise SpecError(f"{where}: item {item} is also in {seen[item]!r}, or twice in it")
             seen[item] = split
+
+
+def _check_labels(where: str, frame: pd.DataFrame, traits: Mapping[str, Any]) -> None:
+    if traits["kind"] == "choices":
+        for offer, right in zip(frame["choices"], frame["label"], strict=True):
+            check_choices(where, list(offer), list(right))
+    elif traits["kind"] != "language":
+        for value in frame["label"].tolist():
+            _check_label(where, traits["kind"], value, traits["labels"])
+
+
+def check_choices(where: str, offer: Sequence[Any], right: Sequence[Any]) -> None:
+    """Checks the answers on offer and the places of those that count as right.
+
+    Raises:
+        SpecError: fewer than two answers, an empty one or one twice, none that is right, or a place
+            beyond them.
+    """
+    texts = [each.strip() if isinstance(each, str) else "" for each in offer]
+    if len(texts) < 2 or "" in texts or len(set(texts)) < len(texts):
+        raise SpecError(
+            f"{where}: the choices {shown(list(offer))}; expected two or more texts, each once and "
+            "none of them empty"
+        )
+    if not right or any(place not in range(len(texts)) for place in right):
+        raise SpecError(
+            f"{where}: {shown(list(right))} for the right ones of {len(texts)} choices; expected "
+            f"places from 0 to {len(texts) - 1}"
+        )
 
 
 def _check_label(where: str, kind: str, value: Any, labels: tuple[str, ...]) -> None:

@@ -7,6 +7,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from string import ascii_uppercase
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from kit.spec.ref import Ref
 from kit.store import built, store
 from kit.tasks.prepare import Prepared, split_names
 from kit.tasks.splits import fingerprint, promised, read_split, write_splits
+from kit.tasks.templates import Question, Template, put
 
 if TYPE_CHECKING:
     import datasets
@@ -33,19 +35,20 @@ class Task:
     Attributes:
         ref: what it was loaded by.
         kind: `classification`, `multi_label` (any number of labels an item), `regression` (a
-            number an item) or `language`.
-        labels: class names in the order of the labels' numbers; empty for regression and language.
+            number an item), `choices` (answers on offer, of which some are right) or `language`.
+        labels: class names in the order of the labels' numbers; empty where there are none.
         shifts: name of each shifted split and whether it is `near` or `far`.
         rule: how near and far were told apart.
         groups: columns whose slices are reported.
         data: split name -> rows sorted by content hash. Columns: `id` (16 hexadecimal digits of the
             normalised text's hash, or of the pixels'), `text` (and `text_pair`, the second text of
             a pair) or `pixels` (c * h * w whole numbers of 0..255, row by row), `cluster`, and
-            where they apply `label` (a class's number; 0 or 1 for each of `labels`; a number),
-            `valence` and the group columns. Splits: `train`, `validation`, `test`, and for each
-            shift `<shift>` (its test part) and `<shift>/validation`. What is not tested on may be
-            empty.
+            where they apply `label` (a class's number; 0 or 1 for each of `labels`; a number; the
+            places of the right ones of `choices`), `choices`, `valence` and the group columns.
+            Splits: `train`, `validation`, `test`, and for each shift `<shift>` (its test part) and
+            `<shift>/validation`. What is not tested on may be empty.
         image_shape: c, h, w of a task of images; None where items are texts.
+        template: how a question is put, of a task of choices.
     """
 
     ref: Ref
@@ -56,6 +59,7 @@ class Task:
     groups: tuple[str, ...]
     data: datasets.DatasetDict
     image_shape: tuple[int, ...] | None = None
+    template: Template | None = None
 
     @property
     def modality(self) -> str:
@@ -77,9 +81,25 @@ class Task:
     def examples(self, rows: datasets.Dataset) -> list[Any]:
         """Returns the raw examples of some rows, as runners read them and figures show them.
 
-        Texts; pairs of texts, as tuples; or images, uint8 [h, w] of 0..255 ([c, h, w] where there
-        are several channels).
+        Texts; pairs of texts, as tuples; images, uint8 [h, w] of 0..255 ([c, h, w] where there are
+        several channels); or of questions what is put to a model.
         """
+        return self.put(rows, self.contents(rows))
+
+    def put(self, rows: datasets.Dataset, contents: Sequence[Any]) -> list[Any]:
+        """Returns the raw examples of some rows whose contents may have been changed."""
+        if self.template is None:
+            return list(contents)
+        return [put(self.template, each).context for each in self.questions(rows, contents)]
+
+    def questions(self, rows: datasets.Dataset, contents: Sequence[Any]) -> list[Question]:
+        """Returns the items of a task of choices, with questions and passages as given."""
+        parts = [each if isinstance(each, tuple) else ("", each) for each in contents]
+        known = zip(parts, rows["choices"], rows["label"], strict=True)
+        return [Question(*part, tuple(offer), tuple(right)) for part, offer, right in known]
+
+    def contents(self, rows: datasets.Dataset) -> list[Any]:
+        """Returns the texts, pairs of texts (a passage and what is asked of it) or images."""
         if self.image_shape is None:
             texts = list(rows["text"])
             return list(zip(texts, rows["text_pair"], strict=True)) if self.pairs else texts
@@ -91,6 +111,8 @@ class Task:
         """Returns a label as a reader is shown it: a class, all that an item has, or a number."""
         if self.kind == "classification":
             return self.labels[int(value)]
+        if self.kind == "choices":
+            return ", ".join(ascii_uppercase[place] for place in value)
         if self.kind == "multi_label":
             return ", ".join(n for n, mark in zip(self.labels, value, strict=True) if mark)
         return f"{value:g}"
@@ -145,6 +167,7 @@ def load(ref: Ref | str) -> Task:
             tuple(traits["groups"]),
             datasets.DatasetDict(data),
             traits.get("image_shape"),
+            traits.get("template"),
         )
     return _loaded[folder]
 

@@ -3,6 +3,7 @@
 from kit.analysis.findings import distance as distance
 from kit.analysis.findings import noise_floor as noise_floor
 from kit.analysis.metrics import calibration as calibration
+from kit.analysis.metrics import choices as choices
 from kit.analysis.metrics import classification as classification
 from kit.analysis.metrics import multi_label as multi_label
 from kit.analysis.metrics import ood as ood

@@ -1,0 +1,161 @@
+"""How likely a language model finds each of the answers on offer."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated, Any
+
+import numpy as np
+from pydantic import AfterValidator, Field
+
+from kit import tasks
+from kit.build.runner import Runner
+from kit.corruptions import CorruptionRef
+from kit.corruptions.corruption import contents_of
+from kit.measurements.interface import Positive, Raw, Split, of_kind
+from kit.measurements.scoring import Request, score
+from kit.spec.checking import SpecError, shown
+from kit.spec.presets import Preset
+from kit.spec.register_measures import register_measurement
+from kit.spec.roles import Axis, Kept, Rounding, TaskRef
+from kit.tasks.templates import OWN, Prompt, Question, Template, put, shot, template_of
+
+if TYPE_CHECKING:
+    from kit.architectures.tokenizers import Tokenizer
+    from kit.tasks.task import Task
+
+
+def _known(name: str) -> str:
+    template_of(name, Template(""))
+    return name
+
+
+@register_measurement(where="worker", artifacts=("choices",), version=1, seconds=60.0)
+def score_choices(
+    runner: Runner,
+    *,
+    task: Annotated[TaskRef, of_kind("choices")],
+    split: Split = "test",
+    limit: Annotated[Positive | None, Preset(smoke=24, default=500, full=None)] = None,
+    shots: Annotated[int, Field(ge=0, le=64)] = 0,
+    threads: Annotated[Positive, Rounding((2,))] = 1,
+    tokens: Annotated[Positive, Rounding((64,))] = 512,
+    template: Annotated[str, Axis(neutral=OWN), AfterValidator(_known)] = OWN,
+    unconditional: Annotated[bool, Kept()] = False,
+    corruption: CorruptionRef = None,
+) -> Raw:
+    """Log-likelihoods of the answers on offer, item by item.
+
+    Args:
+        runner: the variant, ready.
+        task: questions with answers on offer.
+        split: which part.
+        limit: the first n items by content hash; None for all.
+        shots: examples before each question, the first of the training part by content hash.
+        threads: of the worker; one, so that the number of workers never changes a table.
+        tokens: computed at once; memory goes with it, and answers change by rounding alone.
+        template: how the question is put, a name of `kit.tasks.templates.TEMPLATES`; the task's
+            own where not given. It makes a shifted copy of the items.
+        unconditional: also scores each answer after no question, for `acc_mutual_info`.
+        corruption: of question and passage; the answers stay as they are.
+
+    Raises:
+        SpecError: the variant is no language model, or there are fewer examples than `shots`.
+    """
+    if runner.model.kind != "causal":
+        raise SpecError(f"{task.name} asks for a language model; {runner.variant.name} is none")
+    data = tasks.load(task)
+    assert data.template is not None
+    own = template_of(template, data.template)
+    rows = data.split(split, limit)
+    items = data.questions(rows, contents_of(data, rows, corruption))
+    before = _examples(data, own, shots)
+    prompts = [put(own, item) for item in items]
+    given = [Prompt(before + context, said) for context, said in prompts]
+    requests, cut = _requests(runner, given)
+    bare = [Prompt("", said) for _, said in prompts] if unconditional else []
+    more, _ = _requests(runner, bare)
+    found = score(runner, [*requests, *more], tokens)
+    count = np.array([len(item.choices) for item in items])
+    at = np.arange(count.max()) < count[:, None]
+    asked = len(requests)
+
+    def placed(values: Sequence[Any] | np.ndarray, kind: Any) -> np.ndarray:
+        made = np.zeros(at.shape, kind)
+        made[at] = values
+        return made
+
+    columns = {
+        "item": np.asarray(rows["id"]),
+        "cluster": np.asarray(rows["cluster"]),
+        "label": placed([k in item.right for item in items for k in range(len(item.choices))], int),
+        "choices": count,
+        "loglikelihood": placed(found.loglikelihood[:asked], float),
+        "greedy": placed(found.greedy[:asked], bool),
+        "tokens": placed([len(request.continuation) for request in requests], int),
+        "bytes": placed([_size(said) for _, each in prompts for said in each], int),
+        "cut": cut,
+        **{f"group:{name}": np.asarray(rows[name]).astype(str) for name in data.groups},
+    }
+    if unconditional:
+        columns["unconditional"] = placed(found.loglikelihood[asked:], float)
+    scored = {"way": found.way, "asked": found.asked, "computed": found.computed}
+    protocol = {"shots": shots} if shots else {}
+    return Raw("choices", columns, {"protocol": protocol, "scored": scored})
+
+
+def _size(said: str) -> int:
+    """Returns the bytes of an answer without the space before it."""
+    return len(said.strip().encode("utf-8", errors="replace"))
+
+
+def _examples(data: Task, template: Template, shots: int) -> str:
+    """Returns what stands before each question."""
+    if not shots:
+        return ""
+    there = len(data.data["train"])
+    if there < shots:
+        raise SpecError(f"shots={shots}: the training part of {data.ref.name} has {there} items")
+    rows = data.split("train", shots)
+    items: list[Question] = data.questions(rows, data.contents(rows))
+    return "".join(shot(template, item) for item in items)
+
+
+def _requests(runner: Runner, prompts: Sequence[Prompt]) -> tuple[list[Request], np.ndarray]:
+    """Returns the requests of all answers, and of which prompts the beginning was cut off.
+
+    Context and answer are encoded together and parted at the length of the context, whose white
+    space at the end belongs to the answer; nothing before an answer is the tokenizer's separator;
+    what is longer than the model's window loses its beginning: all as lm-evaluation-harness does.
+    """
+    tokenizer = runner.model.tokenizer
+    assert tokenizer is not None
+    whole, contexts = [], []
+    for context, said in prompts:
+        bare = context.rstrip()
+        contexts.append(bare)
+        whole += [context + each for each in said]
+    ids, starts = tokenizer.encode(whole), tokenizer.encode(contexts)
+    made, cut, at = [], np.zeros(len(prompts), bool), 0
+    most = runner.model.window
+    for k, (prompt, start) in enumerate(zip(prompts, starts, strict=True)):
+        for said in prompt.continuations:
+            context, continuation = _parted(tokenizer, start, ids[at], said)
+            at += 1
+            if most is not None and len(context) + len(continuation) - 1 > most:
+                context, cut[k] = context[len(context) + len(continuation) - 1 - most :], True
+            made.append(Request(context, continuation))
+    return made, cut
+
+
+def _parted(
+    tokenizer: Tokenizer, start: list[int], ids: list[int], said: str
+) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Returns the tokens of a context and of what follows it."""
+    context, continuation = tuple(ids[: len(start)]), tuple(ids[len(start) :])
+    if not continuation:
+        raise SpecError(
+            f"the answer {shown(said)} has no token of its own after its question: the tokenizer "
+            "makes one of the two"
+        )
+    return context or (tokenizer.separator_id,), continuation
