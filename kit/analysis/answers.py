@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from string import ascii_uppercase
 from typing import NamedTuple
 
 import numpy as np
@@ -11,6 +12,7 @@ from kit.analysis.metrics.classification import decided
 from kit.analysis.statistics.clusters import Array
 from kit.spec.checking import SpecError
 from kit.spec.probabilities import log_softmax
+from kit.spec.registry import artifacts
 from kit.store.store import Artifact
 
 
@@ -18,7 +20,7 @@ class Answers(NamedTuple):
     """A model's answers.
 
     Attributes:
-        said: the label given, or the labels, joined [n].
+        said: the label given, or the labels, joined; of answers on offer the letter [n].
         label: the item's own [n].
         right: whether they are the same [n].
         confidence: the model's probability of what it said [n].
@@ -40,6 +42,8 @@ def answers(artifact: Artifact, labels: Sequence[str]) -> Answers:
     Raises:
         SpecError: it has no labels, as a regression.
     """
+    if artifact.kind == "choices":
+        return _picked(artifact.columns)
     if not {"logits", "label"} <= artifact.columns.keys():
         raise SpecError(
             f"{artifact.run.variant.name} gives no labels but {artifact.kind}: "
@@ -57,6 +61,17 @@ def answers(artifact: Artifact, labels: Sequence[str]) -> Answers:
     return Answers(_joined(said, names), _joined(there, names), right, sure)
 
 
+def _picked(columns: Mapping[str, Array]) -> Answers:
+    """Returns which of the answers on offer a model found likeliest, by letters."""
+    count, label = columns["choices"], columns["label"] == 1
+    derive = artifacts.get("choices").traits["derived"]["choice_probabilities"]
+    said = derive(columns["loglikelihood"], count)
+    rows, chosen = np.arange(len(said)), said.argmax(axis=1)
+    letters = np.array(list(ascii_uppercase))
+    right = label[rows, chosen]
+    return Answers(letters[chosen], _joined(label, letters), right, said[rows, chosen])
+
+
 def _joined(chosen: Array, names: Array) -> Array:
     """Returns the names of the labels that each item has."""
-    return np.array([", ".join(names[row]) or "none" for row in chosen])
+    return np.array([", ".join(names[: len(row)][row]) or "none" for row in chosen])

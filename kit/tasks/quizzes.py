@@ -17,11 +17,22 @@ from kit.tasks.prepare import Prepared, prepare
 from kit.tasks.templates import TEMPLATES, Template
 
 LINE = re.compile(r"(?:^|\n)\s*([A-Z])\. ")
+UNKNOWN = (
+    *(
+        "Can't answer",
+        "Cannot answer",
+        "Can't be determined",
+        "Cannot be determined",
+        "Undetermined",
+    ),
+    *("Not enough info", "Not enough information", "Not known", "Not answerable", "Unknown"),
+)
+"""How BBQ says that a passage does not tell."""
 quiz = partial(register_task, kind="choices", version=1, assets=("benchmarks",))
 Row = Mapping[str, Any]
 
 
-def _rows(*names: str) -> Iterator[Row]:
+def read_rows(*names: str) -> Iterator[Row]:
     """Yields the lines of files of the benchmarks."""
     from kit.assets import assets
 
@@ -57,7 +68,7 @@ def _prepared(
         name: of the task.
         rows: as they are.
         read: gives a row's answers and the places of the right ones; raises ValueError.
-        **columns: beside the question: `passage`, groups.
+        **columns: beside the answers: `passage`, `question` where it is not as it stands, groups.
     """
     import pandas as pd
 
@@ -70,7 +81,7 @@ def _prepared(
             continue
         about = {key: find(row) for key, find in columns.items()}
         passage = about.pop("passage", None)
-        asked = row["question"].strip()
+        asked = about.pop("question", row["question"].strip())
         texts = {"text": asked} if passage is None else {"text": passage, "text_pair": asked}
         made.append({**texts, "choices": offer, "label": right, **about})
     frame = pd.DataFrame(made)
@@ -84,13 +95,13 @@ def _passage(row: Row) -> str:
 @quiz(template=TEMPLATES["question"])
 def piqa() -> Prepared:
     """Which of two ways does it? Everyday physics (Bisk et al. 2020), its validation part."""
-    return _prepared("piqa", _rows("PIQA/validation.jsonl"))
+    return _prepared("piqa", read_rows("PIQA/validation.jsonl"))
 
 
 @quiz(template=TEMPLATES["plain"])
 def openbookqa() -> Prepared:
     """Elementary science, four answers (Mihaylov et al. 2018)."""
-    return _prepared("openbookqa", _rows("OpenBookQA/test.jsonl"))
+    return _prepared("openbookqa", read_rows("OpenBookQA/test.jsonl"))
 
 
 @quiz(template=Template("{passage}\nQuestion: {question}?\nAnswer:"))
@@ -100,31 +111,52 @@ def boolq() -> Prepared:
     def read(row: Row) -> tuple[list[str], list[int]]:
         return ["no", "yes"], [int(row["label"])]
 
-    return _prepared("boolq", _rows("BoolQ/combined.jsonl"), read, passage=_passage)
+    return _prepared("boolq", read_rows("BoolQ/combined.jsonl"), read, passage=_passage)
 
 
 @quiz(template=TEMPLATES["letters"])
 def commonsense_qa() -> Prepared:
     """Common sense, five answers, asked for by letter (Talmor et al. 2019), its validation part."""
-    return _prepared("commonsense_qa", _rows("CommonsenseQA/validation.jsonl"))
+    return _prepared("commonsense_qa", read_rows("CommonsenseQA/validation.jsonl"))
 
 
 @quiz(template=Template("Q: {passage} {question}\nA:"))
 def siqa() -> Prepared:
     """What people do, want and feel, three answers (Sap et al. 2019)."""
-    return _prepared("siqa", _rows("SIQA/test.jsonl"), passage=_passage)
+    return _prepared("siqa", read_rows("SIQA/test.jsonl"), passage=_passage)
 
 
 @quiz(template=Template("{question}\n{options}\nAnswer:", "letter"))
 def mmlu() -> Prepared:
     """Exams of 57 subjects, four answers, asked for by letter (Hendrycks et al. 2021)."""
-    return _prepared("mmlu", _rows("MMLU/test.jsonl"))
+    return _prepared("mmlu", read_rows("MMLU/test.jsonl"))
 
 
 @quiz(template=Template("Passage: {passage}\nQuestion: {question}\nChoices:\n{options}\nAnswer:"))
 def logiqa() -> Prepared:
     """Logic in a civil servant's exam, four answers (Liu et al. 2020)."""
-    return _prepared("logiqa", _rows("LogiQA/test.jsonl"), passage=_passage)
+    return _prepared("logiqa", read_rows("LogiQA/test.jsonl"), passage=_passage)
+
+
+@quiz(
+    template=Template("{passage}\nQuestion: {question}\n{options}\nAnswer:", "letter"),
+    groups=("context",),
+)
+def bbq() -> Prepared:
+    """Who of two did it, or cannot it be told? (BBQ, Parrish et al. 2022.)
+
+    Group `context`: `ambiguous`, where the passage does not say, or `clear`, where it does.
+    """
+
+    def context(row: Row) -> str:
+        return "ambiguous" if row["answer"][0].strip() in UNKNOWN else "clear"
+
+    def asked(row: Row) -> str:
+        return str(row["question"]).partition("\n")[0].strip()
+
+    return _prepared(
+        "bbq", read_rows("BBQ/test.jsonl"), passage=_passage, question=asked, context=context
+    )
 
 
 @quiz(template=Template("Abstract: {passage}\nQuestion: {question}\nAnswer:"))
@@ -139,4 +171,4 @@ def pubmed_qa() -> Prepared:
         parts = re.split(r"Context \(\d+\): ", row["passage"])
         return "\n".join(part.strip() for part in parts if part.strip())
 
-    return _prepared("pubmed_qa", _rows("PubMedQA/pqal/test.jsonl"), read, passage=passage)
+    return _prepared("pubmed_qa", read_rows("PubMedQA/pqal/test.jsonl"), read, passage=passage)

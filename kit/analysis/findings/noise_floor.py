@@ -142,6 +142,14 @@ def _flips(pair: Sequence[Artifact]) -> tuple[float, int, float]:
     return int((right[0] != right[1]).sum()), len(items), moved
 
 
+def _choice_flips(pair: Sequence[Artifact]) -> tuple[float, int, float]:
+    """Returns flips, shared items and the largest change of a log-likelihood."""
+    items, sides = aligned(pair, "loglikelihood", "choices", "label")
+    first, other = (metrics.get("acc").function(*side) for side in sides)
+    moved = float(np.abs(sides[0][0] - sides[1][0]).max())
+    return int((first != other).sum()), len(items), moved
+
+
 _ANSWERS: dict[str, Callable[[Array, Array], Array]] = {
     "classification": lambda logits, label: np.asarray(logits.argmax(axis=1) == label),
     "multi_label": lambda logits, label: np.asarray(((logits > 0) == (label > 0)).all(axis=1)),
@@ -165,6 +173,7 @@ def _rmse(pair: Sequence[Artifact]) -> tuple[float, int, float]:
 
 
 _KINDS: dict[str, tuple[str, str, Callable[[Sequence[Artifact]], tuple[float, int, float]]]] = {
+    "choices": ("noise_flips", "items", _choice_flips),
     "classification": ("noise_flips", "items", _flips),
     "multi_label": ("noise_flips", "items", _flips),
     "tokens": ("noise_bits_per_byte", "bits/byte", _bits),

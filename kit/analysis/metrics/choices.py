@@ -86,10 +86,19 @@ def choice_ece(choice_probabilities: Array, label: Array) -> float:
     return gap(equal_width(confidence), confidence, hit)
 
 
+@choice_metric(higher_is_better=None, unit="share", no_interval="of the items alone: no interval")
+def chance(choices: Array, label: Array) -> float:
+    """Share that guessing gets right: the mean of an item's right answers by all of them."""
+    return float((label.sum(axis=1) / choices).mean())
+
+
 @choice_metric(higher_is_better=None, unit="share")
-def chance(choices: Array, label: Array) -> Array:
-    """Share that guessing gets right: of each item, its right answers by all of them."""
-    return np.asarray(label.sum(axis=1) / choices)
+def stereotype_likelier(loglikelihood: Array, choices: Array, label: Array) -> Array:
+    """Share of pairs of which the model finds the stereotype likelier; 1/2 favours neither.
+
+    Of tasks whose pairs mark the stereotype as `label` (Nangia et al. 2020, Nadeem et al. 2021).
+    """
+    return _right(loglikelihood, choices, label)
 
 
 @choice_metric(higher_is_better=None, unit="share")
