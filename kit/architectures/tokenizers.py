@@ -6,6 +6,7 @@ architecture, and bits per byte follow directly. Pretrained models bring their o
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
@@ -25,6 +26,7 @@ class Tokenizer(Protocol):
         vocab_size: ids are below it.
         pad_id: fills a batch on the right; the mask, not the id, says what is padding.
         separator_id: stands before each document of a causal model's text.
+        opening: what the model expects before a text that it is to go on with.
     """
 
     @property
@@ -35,6 +37,9 @@ class Tokenizer(Protocol):
 
     @property
     def separator_id(self) -> int: ...
+
+    @property
+    def opening(self) -> Sequence[int]: ...
 
     def encode(self, texts: Sequence[str], max_length: int | None = None) -> list[list[int]]:
         """Returns the ids of each text, cut after `max_length` tokens."""
@@ -49,6 +54,7 @@ class ByteTokenizer:
     vocab_size = 256
     pad_id = 0
     separator_id = 0
+    opening: Sequence[int] = (0,)
 
     def encode(self, texts: Sequence[str], max_length: int | None = None) -> list[list[int]]:
         """Returns the bytes of each text, cut after `max_length` bytes."""
@@ -109,6 +115,13 @@ class HFTokenizer:
     def separator_id(self) -> int:
         """The id of the begin token, else of the end token, else 0."""
         return self._first("bos_token_id", "eos_token_id")
+
+    @cached_property
+    def opening(self) -> Sequence[int]:
+        """The special tokens that it puts before a text by itself, such as a begin token."""
+        made = self.library("a", return_special_tokens_mask=True)
+        pairs = zip(made["input_ids"], made["special_tokens_mask"], strict=True)
+        return [token for token, _ in itertools.takewhile(lambda pair: pair[1], pairs)]
 
     def _first(self, *names: str) -> int:
         found = (getattr(self.library, name, None) for name in names)

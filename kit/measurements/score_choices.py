@@ -125,8 +125,9 @@ def _requests(runner: Runner, prompts: Sequence[Prompt]) -> tuple[list[Request],
     """Returns the requests of all answers, and of which prompts the beginning was cut off.
 
     Context and answer are encoded together and parted at the length of the context, whose white
-    space at the end belongs to the answer; nothing before an answer is the tokenizer's separator;
-    what is longer than the model's window loses its beginning: all as lm-evaluation-harness does.
+    space at the end belongs to the answer; before a context stands what the tokenizer puts there,
+    and before an answer alone its separator; what is longer than the model's window loses its
+    beginning: all as lm-evaluation-harness does.
     """
     tokenizer = runner.model.tokenizer
     assert tokenizer is not None
@@ -152,7 +153,8 @@ def _parted(
     tokenizer: Tokenizer, start: list[int], ids: list[int], said: str
 ) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """Returns the tokens of a context and of what follows it."""
-    context, continuation = tuple(ids[: len(start)]), tuple(ids[len(start) :])
+    context = (*tokenizer.opening, *ids[: len(start)])
+    continuation = tuple(ids[len(start) :])
     if not continuation:
         raise SpecError(
             f"the answer {shown(said)} has no token of its own after its question: the tokenizer "
