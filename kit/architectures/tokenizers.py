@@ -7,7 +7,7 @@ architecture, and bits per byte follow directly. Pretrained models bring their o
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -27,6 +27,7 @@ class Tokenizer(Protocol):
         pad_id: fills a batch on the right; the mask, not the id, says what is padding.
         separator_id: stands before each document of a causal model's text.
         opening: what the model expects before a text that it is to go on with.
+        ends: ids with which a model says that it has come to an end.
     """
 
     @property
@@ -40,6 +41,12 @@ class Tokenizer(Protocol):
 
     @property
     def opening(self) -> Sequence[int]: ...
+
+    @property
+    def ends(self) -> Collection[int]: ...
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """Returns the text of ids."""
 
     def encode(self, texts: Sequence[str], max_length: int | None = None) -> list[list[int]]:
         """Returns the ids of each text, cut after `max_length` tokens."""
@@ -55,6 +62,11 @@ class ByteTokenizer:
     pad_id = 0
     separator_id = 0
     opening: Sequence[int] = (0,)
+    ends: Collection[int] = (0,)
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """Returns the text of bytes; what is no UTF-8 becomes a replacement character."""
+        return bytes(ids).decode("utf-8", errors="replace")
 
     def encode(self, texts: Sequence[str], max_length: int | None = None) -> list[list[int]]:
         """Returns the bytes of each text, cut after `max_length` bytes."""
@@ -122,6 +134,16 @@ class HFTokenizer:
         made = self.library("a", return_special_tokens_mask=True)
         pairs = zip(made["input_ids"], made["special_tokens_mask"], strict=True)
         return [token for token, _ in itertools.takewhile(lambda pair: pair[1], pairs)]
+
+    @cached_property
+    def ends(self) -> Collection[int]:
+        """The end token, if there is one."""
+        found = self.library.eos_token_id
+        return () if found is None else (int(found),)
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """Returns the text of ids, without special tokens."""
+        return str(self.library.decode(list(ids), skip_special_tokens=True))
 
     def _first(self, *names: str) -> int:
         found = (getattr(self.library, name, None) for name in names)

@@ -19,6 +19,7 @@ from kit.spec.ref import Ref
 from kit.spec.register_measures import register_task
 from kit.spec.register_models import register_architecture
 from kit.spec.spec import Budget, Training, Variant
+from kit.tasks.templates import Template
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -32,7 +33,7 @@ Test = tuple[str, Callable[[], "str | None"]]
 CAUSAL, ENCODER = Ref("llama", width=64, feed_forward=64, depth=1), Ref("check_encoder")
 VISION = Ref("lenet", width=2)
 TEXTS, REVIEWS, IMAGES = Ref("check_texts"), Ref("check_reviews"), Ref("check_images")
-TAGS, GRADES = Ref("check_tags"), Ref("check_grades")
+TAGS, GRADES, QUIZ = Ref("check_tags"), Ref("check_grades"), Ref("check_quiz")
 SIDE = 28
 """Pixels of the images' side."""
 ITEMS = 40
@@ -67,6 +68,7 @@ def world() -> Iterator[None]:
         )(check_images)
         register_task(kind="multi_label", labels=("good", "long"), version=1)(check_tags)
         register_task(kind="regression", version=1)(check_grades)
+        register_task(kind="choices", template=Template("{question}"), version=1)(check_quiz)
         register_architecture(kind="encoder", version=1)(check_encoder)
         yield
 
@@ -101,6 +103,18 @@ def check_grades() -> dict[str, pd.DataFrame]:
     """The reviews, each with a grade."""
     return {
         split: frame.assign(label=frame["label"] + frame["text"].str.len() / 100)
+        for split, frame in check_reviews().items()
+    }
+
+
+def check_quiz() -> dict[str, pd.DataFrame]:
+    """The reviews, and two or three ways to call each."""
+
+    def offer(frame: pd.DataFrame) -> Any:
+        return [["bad", "good", "neither"][: 2 + n % 2] for n in range(len(frame))]
+
+    return {
+        split: frame.assign(choices=offer(frame), label=[[n] for n in frame["label"]])
         for split, frame in check_reviews().items()
     }
 
@@ -141,6 +155,7 @@ def variants() -> list[tuple[Variant, Ref]]:
         (Variant(VISION, images), IMAGES),
         (Variant(Ref("majority")), TAGS),
         (Variant(Ref("majority")), GRADES),
+        (Variant(CAUSAL), QUIZ),
     ]
 
 

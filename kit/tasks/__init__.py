@@ -4,7 +4,7 @@ Importing this package registers the tasks that the kit brings; it loads no data
 """
 
 from kit.tasks import digits, language, probes, quizzes, sentiment
-from kit.tasks.choices import choices_from_frame
+from kit.tasks.own_choices import choices_from_frame
 from kit.tasks.own import task_from_frame, task_from_text
 from kit.tasks.task import (
     Task,

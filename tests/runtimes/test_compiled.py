@@ -22,7 +22,7 @@ def test_agrees_with_eager_and_keeps_its_kernels(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.delenv("TORCHINDUCTOR_CACHE_DIR", raising=False)
-    plain, fast = eager(model), compiled(model)
+    plain, fast = eager(model).forward, compiled(model)
     for inputs in (batches[0], batches[2]):  # a batch of one would be compiled anew
         torch.testing.assert_close(fast(inputs), plain(inputs), rtol=1e-4, atol=1e-5)
     assert any((session_store / "inductor").iterdir())

@@ -35,7 +35,7 @@ def graph(
 def test_any_batch_and_length_agree_with_eager(
     model: Classifier, batches: list[dict[str, Tensor]], graph: Path
 ) -> None:
-    plain, forward = eager(model), onnx(graph, 1)
+    plain, forward = eager(model).forward, onnx(graph, 1)
     for inputs in batches:
         found = forward(inputs)
         assert found.dtype == np.float32
@@ -63,7 +63,7 @@ def test_dynamic_int8_writes_a_near_graph_with_int8_weights(
     assert graph.read_bytes() == content
     types = {tensor.data_type for tensor in graphs.load(output).graph.initializer}
     assert graphs.TensorProto.INT8 in types
-    expected = eager(model)(batches[0]).numpy()
+    expected = eager(model).forward(batches[0]).numpy()
     found = onnx(output, 1)(batches[0])
     assert 0 < np.abs(found - expected).max() < 0.1 * np.abs(expected).max() + 0.02
 

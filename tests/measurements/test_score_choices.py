@@ -1,0 +1,153 @@
+"""Answers on offer, scored: tokens as lm-evaluation-harness has them, shots, templates, windows."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+import kit
+from kit import tasks
+from kit.build.runner import Runner
+from kit.measurements import ScoreChoices
+from kit.measurements.score_choices import _requests
+from kit.spec import registry
+from kit.spec.checking import SpecError
+from kit.spec.ref import Ref
+from kit.spec.spec import Run, Variant
+from kit.tasks.templates import TEMPLATES, Prompt, put, shot
+
+pytestmark = pytest.mark.usefixtures("registries", "fresh_store")
+SMALL = Variant(Ref("llama", width=32, feed_forward=32, depth=1), name="small")
+
+
+@pytest.fixture
+def sums() -> Ref:
+    rows = [
+        {
+            "question": f"What is {k} and {k * 7 % 11}?",
+            "choices": [str(k + k * 7 % 11 + by) for by in (0, 1, 5)][: 2 + k % 2],
+            "answer": k % 2,
+        }
+        for k in range(60)
+    ]
+    return kit.choices_from_frame("sums", pd.DataFrame(rows), test=0.8)
+
+
+def measured(ask: Ref) -> Any:
+    ask = registry.measurements.canonical(ask)
+    runner = Runner(SMALL, 1)
+    return registry.measurements.get(ask.name).function(runner, **ask.args)
+
+
+def plainly(context: str, said: str) -> tuple[float, bool]:
+    """Scores one answer by one forward of the bytes after the separator."""
+    ids = torch.tensor([[0, *(context + said).encode()]])
+    logits = torch.from_numpy(Runner(SMALL, 1).forward({"input_ids": ids}))[0].double()
+    scores = torch.log_softmax(logits, -1)[len(context.encode()) : -1]
+    targets = torch.tensor(list(said.encode()))
+    greedy = bool((scores.argmax(-1) == targets).all())
+    return float(scores[torch.arange(len(targets)), targets].sum()), greedy
+
+
+@pytest.mark.parametrize("more", [{}, {"shots": 3}, {"template": "turned"}])
+def test_each_answer_is_scored_as_by_itself(sums: Ref, more: dict[str, Any]) -> None:
+    raw = measured(ScoreChoices(sums, limit=6, **more))
+    data = tasks.load(sums)
+    template = TEMPLATES[more.get("template", "question")]
+    train, rows = data.data["train"], data.split("test", 6)
+    examples = data.questions(train, data.contents(train))[: more.get("shots", 0)]
+    before = "".join(shot(template, each) for each in examples)
+    for k, item in enumerate(data.questions(rows, data.contents(rows))):
+        prompt = put(template, item)
+        assert raw.columns["choices"][k] == len(item.choices)
+        assert raw.columns["label"][k].nonzero()[0].tolist() == [*item.right]
+        for place, said in enumerate(prompt.continuations):
+            value, greedy = plainly(before + prompt.context, said)
+            assert raw.columns["loglikelihood"][k, place] == pytest.approx(value, abs=1e-3)
+            assert raw.columns["greedy"][k, place] == greedy
+            assert raw.columns["bytes"][k, place] == len(said.strip().encode())
+            assert raw.columns["tokens"][k, place] == len(said.encode())
+    assert raw.info["scored"]["computed"] < raw.info["scored"]["asked"]
+    shots = more.get("shots")
+    assert raw.info["protocol"] == ({"shots": shots} if shots else {})
+
+
+def test_answers_after_no_question(sums: Ref) -> None:
+    raw = measured(ScoreChoices(sums, limit=4, unconditional=True))
+    data = tasks.load(sums)
+    rows = data.split("test", 4)
+    for k, offer in enumerate(rows["choices"]):
+        for place, each in enumerate(offer):
+            value, _ = plainly("", f" {each}")
+            assert raw.columns["unconditional"][k, place] == pytest.approx(value, abs=1e-3)
+
+
+def test_a_context_beyond_the_window_loses_its_beginning() -> None:
+    runner = Runner(SMALL, 1)
+    runner.model.window = 8
+    (one, two), cut = _requests(runner, [Prompt("a long context", (" yes", " no"))])
+    assert cut.tolist() == [True]
+    assert bytes(one.context[1:] + one.continuation).decode().endswith("ext yes")
+    assert len(one.context) + len(one.continuation) == 9 == len(two.context) + len(two.continuation)
+
+
+def test_white_space_before_the_answer_belongs_to_it() -> None:
+    runner = Runner(SMALL, 1)
+    requests, _ = _requests(runner, [Prompt("So: ", ("yes",))])
+    assert bytes(requests[0].continuation) == b" yes"
+    assert bytes(requests[0].context) == b"\0So:"
+
+
+def test_an_answer_without_a_token_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    runner = Runner(SMALL, 1)
+    merged = type(runner.model.tokenizer)()
+    monkeypatch.setattr(merged, "encode", lambda texts, length=None: [[7] for _ in texts])
+    runner.model.tokenizer = merged
+    with pytest.raises(SpecError, match="has no token of its own"):
+        _requests(runner, [Prompt("So", ("x",))])
+
+
+@pytest.mark.parametrize(
+    ("more", "says"),
+    [({"shots": 61}, "the training part of sums has"), ({"template": "letter"}, "letters")],
+)
+def test_what_cannot_be_asked_is_told(sums: Ref, more: dict[str, Any], says: str) -> None:
+    with pytest.raises(SpecError, match=says):
+        measured(ScoreChoices(sums, limit=2, **more))
+
+
+def test_a_quiz_goes_through_the_harness(sums: Ref) -> None:
+    other = SMALL.replace(schemes=["w3"])
+    study = kit.evaluate_shift(
+        [SMALL, other], [sums], baseline=SMALL, templates=["letters"], limit=12, name="quiz"
+    )
+    table = study.run(executor="inline", on_error="raise")
+    assert {"acc", "acc_norm", "acc_change", "choice_margin_change", "noise_flips"} <= set(
+        table["metric"]
+    )
+    assert set(table["condition"]) >= {"", "template=letters"}
+    flips = study.flips(other.name, split="test")
+    lost = table[(table["metric"] == "flips_lost") & (table["condition"] == "")]["value"].item()
+    assert (flips["change"] == "lost").sum() == lost
+    assert not (table["status"] == "error").any()
+
+
+def test_a_study_of_timings_and_answers(sums: Ref) -> None:
+    study = kit.sweep_quantization(SMALL, [sums], ["w4"], ["eager"], limit=4, name="sweep")
+    asked = {run.measurement.name for run in study.runs}
+    assert asked == {"score_choices", "memory", "latency"}
+    classify = [run for run in study.runs if "batch_size" in run.measurement.args]
+    assert {run.measurement.name for run in classify} == {"memory"}
+
+
+def test_a_classifier_is_told_what_it_lacks(sums: Ref) -> None:
+    run = Run(Variant("majority"), ScoreChoices(sums))
+    with pytest.raises(SpecError):
+        registry.measurements.get("score_choices").function(
+            Runner(run.variant, 1, sums), **run.measurement.args
+        )
+    assert np.isfinite(measured(ScoreChoices(sums, limit=2)).columns["loglikelihood"]).all()
