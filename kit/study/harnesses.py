@@ -98,10 +98,10 @@ def evaluate_shift(
         else:
             runs += [predict(variant, task, "test", corruption=ref) for variant in compared]
     for task, template in itertools.product(refs, templates):
-        if "template" in Quality(task).args:
-            runs += [predict(variant, task, "test", template=template) for variant in compared]
-        else:
+        if "template" not in Quality(task).args:
             left_out[f"{template} of {task.name}"] = f"{task.name} has no questions to put"
+            continue
+        runs += [predict(variant, task, "test", template=template) for variant in compared]
     real = [v for v in compared if kind_of(v) not in NULL_MODEL_KINDS]
     for task in refs if noise_floor else ():
         for variant, how in _repeats(task, base, real, _batches({1}, measurements)):
@@ -163,9 +163,8 @@ def sweep_quantization(
         if not is_simulated(variant):
             runs.append(Run(variant, timed))
         for task, how in itertools.product(refs, batches):
-            if not how.keys() <= Quality(task).args.keys():
-                continue
-            runs += [Run(variant, Quality(task, s, limit, **how)) for s in asked[task][:1]]
+            if how.keys() <= Quality(task).args.keys():
+                runs += [Run(variant, Quality(task, s, limit, **how)) for s in asked[task][:1]]
     return Study(name, runs, base, left_out, metrics, group_metrics)
 
 

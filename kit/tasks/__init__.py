@@ -4,17 +4,10 @@ Importing this package registers the tasks that the kit brings; it loads no data
 """
 
 from kit.tasks import digits, language, probes, quizzes, sentiment
-from kit.tasks.own_choices import choices_from_frame
 from kit.tasks.own import task_from_frame, task_from_text
-from kit.tasks.task import (
-    Task,
-    check_split,
-    chosen_splits,
-    describe,
-    load,
-    modality,
-    splits_of,
-)
+from kit.tasks.own_choices import choices_from_frame
+from kit.tasks.prepared import check_split, chosen_splits, describe, modality, splits_of
+from kit.tasks.task import Task, load
 
 __all__ = [
     "Task",

@@ -11,8 +11,9 @@ import torch
 from reading import save_tokenizer
 
 from kit.build.runner import Runner
-from kit.measurements import scoring
-from kit.measurements.scoring import Request, StateWalk, TreeWalk, Walk, score, way
+from kit.measurements.scoring import Request, score, way
+from kit.measurements.trie import grow
+from kit.measurements.walks import StateWalk, TreeWalk, Walk
 from kit.spec.ref import Ref
 from kit.spec.spec import Variant
 
@@ -122,7 +123,7 @@ def test_what_depends_on_its_neighbours_is_scored_plainly(
 def test_tokens_are_computed_once(tmp_path: Path) -> None:
     runner = Runner(saved(tmp_path / "llama", "llama"), 1)
     asked = requests(80, shared=40, items=8)
-    trie = scoring.grow([[*c, *t] for c, t in asked], [len(c) for c, _ in asked])
+    trie = grow([[*c, *t] for c, t in asked], [len(c) for c, _ in asked])
     assert score(runner, asked).computed == trie.inner.sum()
     more = requests(80, shared=40, items=8) * 3
     assert score(runner, more).computed == trie.inner.sum()

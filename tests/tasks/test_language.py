@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from kit.tasks.language import _titled
-from kit.tasks.task import Task, describe
+from kit.tasks.prepared import describe
+from kit.tasks.task import Task
 
 
 def test_sizes(wikipedia: Task) -> None:

@@ -14,7 +14,8 @@ from kit.spec import registry
 from kit.spec.checking import SpecError
 from kit.tasks.content import content_id
 from kit.tasks.own import task_from_frame, task_from_text
-from kit.tasks.task import describe, load
+from kit.tasks.prepared import describe
+from kit.tasks.task import load
 
 pytestmark = pytest.mark.usefixtures("forget")
 COUNT = 60

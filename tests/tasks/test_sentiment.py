@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from kit.tasks.prepared import describe
 from kit.tasks.sentiment import FILES, length_band, read_domain
-from kit.tasks.task import Task, describe
+from kit.tasks.task import Task
 
 
 def test_sizes(sentiment: Task) -> None:

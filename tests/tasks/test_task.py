@@ -20,8 +20,9 @@ from kit.spec.ref import Ref
 from kit.tasks.content import content_id, normalize
 from kit.tasks.duplicates import near_duplicates
 from kit.tasks.prepare import split_names
+from kit.tasks.prepared import describe
 from kit.tasks.splits import check, fingerprint, finished
-from kit.tasks.task import Task, _loaded, describe, load
+from kit.tasks.task import Task, _loaded, load
 
 TRAITS = {"kind": "classification", "labels": ("no", "yes"), "groups": (), "shifts": {}}
 
@@ -71,7 +72,7 @@ def test_near_duplicates_are_gone_within_and_across_splits(own_task: Task) -> No
 
 def test_description_is_read_without_datasets(own_task: Task) -> None:
     code = (
-        "import sys; from kit.tasks.task import describe; "
+        "import sys; from kit.tasks.prepared import describe; "
         f"print(describe({own_task.ref.name!r})['sizes']['train']); "
         "print(sorted({'datasets', 'torch', 'pandas'} & set(sys.modules)))"
     )
@@ -87,9 +88,7 @@ def test_description_fits_the_data(own_task: Task) -> None:
 
 
 def test_preparing_in_another_process_gives_the_same(sentiment: Task, tmp_path: Path) -> None:
-    code = (
-        "import json; from kit.tasks.task import describe; print(json.dumps(describe('sentiment')))"
-    )
+    code = "import json, kit.tasks as tasks; print(json.dumps(tasks.describe('sentiment')))"
     environment = {**os.environ, "KIT_STORE": str(tmp_path), "PYTHONHASHSEED": "7"}
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment

@@ -1,0 +1,170 @@
+"""The kinds of artifact that the kit's measurements save, each with its tiny example."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from kit.spec.kinds import Columns, register_artifact
+from kit.spec.probabilities import CLASSES, LABELS, log_softmax
+
+
+@register_artifact(record="quantity", columns=("condition",))
+def quantities() -> Columns:
+    """Numbers that a measurement counted, each a row: which of its quantities, under what."""
+    names = np.array(["parameters", "state_bytes"])
+    return {"quantity": names, "condition": np.array(["", "context=8"]), "value": np.full(2, 8.0)}
+
+
+ITEMS = 40
+CALLS = 2000
+"""Of a timing, so that it has samples enough for a 99th percentile."""
+
+
+def _items() -> Columns:
+    count = np.arange(ITEMS)
+    return {"item": np.char.mod("%03d", count), "cluster": np.char.mod("%d", count // 2)}
+
+
+def _predictions() -> Columns:
+    return {**_items(), "cut": np.arange(ITEMS) % 5 == 0}
+
+
+def _scores() -> np.ndarray:
+    return np.random.default_rng(0).normal(size=(ITEMS, 2)).astype(np.float32)
+
+
+@register_artifact(
+    record="item",
+    columns=("label", "logits"),
+    optional=("features", "valence", "cut"),
+    derived=CLASSES,
+    metrics=(
+        *("accuracy", "balanced_accuracy", "accuracy_retained", "nll", "ece", "ece_temperature"),
+        *("conformal_coverage", "conformal_size", "estimated_accuracy_error", "ood_auroc"),
+        "texts_cut",
+    ),
+    group_metrics=("accuracy",),
+    shifted_metrics=("accuracy", "accuracy_retained"),
+)
+def classification() -> Columns:
+    """Scores of each class [n, classes], which may be log-probabilities, and the item's own."""
+    scores, label = _scores(), np.arange(ITEMS) % 2
+    logits = scores + 0.5 * np.eye(2, dtype=np.float32)[label]
+    more = {"features": scores, "valence": label + scores[:, 0]}
+    return {**_predictions(), "label": label, "logits": logits, **more}
+
+
+@register_artifact(
+    record="item",
+    columns=("label", "logits"),
+    optional=("features", "cut"),
+    derived=LABELS,
+    metrics=(
+        *("subset_accuracy", "hamming_loss", "micro_f1", "macro_f1", "macro_auroc", "label_auroc"),
+        *("label_nll", "label_ece", "texts_cut"),
+    ),
+    group_metrics=("subset_accuracy",),
+)
+def multi_label() -> Columns:
+    """A score of each label [n, labels], and whether the item has it (0 or 1)."""
+    scores, rng = _scores(), np.random.default_rng(1)
+    label = (scores > rng.normal(size=scores.shape)) + 0
+    return {**_predictions(), "label": label, "logits": scores}
+
+
+@register_artifact(
+    record="item",
+    columns=("label", "prediction"),
+    optional=("features", "cut"),
+    metrics=("rmse", "mae", "r2", "pearson", "spearman", "texts_cut"),
+    group_metrics=("mae",),
+)
+def regression() -> Columns:
+    """A number for each item, and the true one."""
+    near = np.arange(ITEMS) % 7
+    prediction = near + _scores()[:, 0].astype(np.float64)
+    return {**_predictions(), "label": near / 2, "prediction": prediction}
+
+
+def _choice_probabilities(loglikelihood: np.ndarray, choices: np.ndarray) -> np.ndarray:
+    """Returns the probabilities [n, most] of the answers on offer, which add up to 1."""
+    there = np.arange(loglikelihood.shape[1]) < choices[:, None]
+    return np.exp(log_softmax(np.where(there, loglikelihood, -np.inf)))
+
+
+@register_artifact(
+    record="item",
+    columns=("label", "loglikelihood", "choices", "tokens", "bytes", "greedy"),
+    optional=("unconditional", "cut"),
+    derived={"choice_probabilities": _choice_probabilities},
+    metrics=(
+        *("acc", "acc_norm", "acc_mutual_info", "choice_margin", "choice_brier", "choice_ece"),
+        *("chance", "texts_cut"),
+    ),
+    group_metrics=("acc",),
+    shifted_metrics=("acc", "acc_norm"),
+)
+def choices() -> Columns:
+    """Of each answer on offer [n, most] whether it is right, its log-likelihood (a sum, in nats),
+    tokens, bytes, and whether the model would have said it; `choices` of them count in an item.
+    """
+    rng, most = np.random.default_rng(0), 4
+    count = 2 + np.arange(ITEMS) % (most - 1)
+    size = 1 + rng.integers(0, 5, (ITEMS, most))
+    found = {"loglikelihood": -3 * size * rng.random((ITEMS, most)), "tokens": size}
+    found |= {"bytes": 4 * size, "greedy": rng.random((ITEMS, most)) < 0.2, "choices": count}
+    label = (np.arange(most) == (np.arange(ITEMS) % count)[:, None]) + 0
+    return {**_predictions(), "label": label, **found, "unconditional": -2.0 * size}
+
+
+@register_artifact(record="item", columns=("nll", "tokens", "bytes"), metrics=("bits_per_byte",))
+def tokens() -> Columns:
+    """Of each document the negative log-likelihood (nats), tokens scored, and bytes of text."""
+    rng, size = np.random.default_rng(0), 3 + np.arange(ITEMS) % 9
+    return {**_items(), "nll": rng.random(ITEMS) * 9, "tokens": size, "bytes": 5 * size}
+
+
+_CALLS: Mapping[str, Any] = {
+    "record": "call",
+    "columns": ("side", "condition", "turn", "phase", "seconds", "foreign"),
+    "optional": ("stolen", "switches"),
+}
+
+
+@register_artifact(
+    **_CALLS,
+    metrics=(
+        *("speedup", "latency", "throughput", "latency_p90", "latency_p99", "first_call_seconds"),
+        *("cold_start_seconds", "cold_start_phase_seconds", "cold_start_speedup"),
+        *("foreign_load", "stolen_load", "context_switches"),
+    ),
+)
+def timing() -> Columns:
+    """Seconds of each call of a variant and the baseline beside it, and of what comes before."""
+    rng, count = np.random.default_rng(0), np.arange(CALLS)
+    return {
+        "launch": count % 4,
+        "side": np.where(count // 4 % 2, "baseline", "variant"),
+        "condition": np.full(CALLS, "batch_size=2;length=8;threads=1"),
+        "turn": count // 8,
+        "phase": np.full(CALLS, "call"),
+        "seconds": 0.01 + rng.random(CALLS) / 100,
+        "foreign": 0.01 * (count % 4),
+        "stolen": 0.001 * (count % 4),
+        "switches": 10.0 * (count % 4),
+    }
+
+
+@register_artifact(
+    **_CALLS,
+    metrics=(
+        *("false_alarm_rate", "detection_rate", "launch_spread", "call_spread", "busy_launches"),
+        "launches_needed",
+    ),
+)
+def selftest() -> Columns:
+    """A timing of many launches of a variant against itself."""
+    return timing()
