@@ -44,6 +44,7 @@ _HOMES = {
     "kit.measurements": (
         "Classify",
         "Cost",
+        "Generate",
         "Latency",
         "Memory",
         "Quality",

@@ -241,10 +241,3 @@ def places(artifacts: Sequence[Artifact]) -> tuple[Array, list[Any]]:
     if not len(shared):
         raise SpecError("the runs of the baseline and the variant share no item")
     return shared, [slice(None) if pick is None else pick for pick in picks]
-
-
-def aligned(artifacts: Sequence[Artifact], *names: str) -> tuple[Array, list[tuple[Array, ...]]]:
-    """Returns the items that all runs have, and each run's columns of them, in one order."""
-    shared, at = places(artifacts)
-    pairs = zip(artifacts, at, strict=True)
-    return shared, [tuple(one.columns[name][where] for name in names) for one, where in pairs]

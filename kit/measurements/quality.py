@@ -10,6 +10,7 @@ from kit import tasks
 from kit.build import build
 from kit.build.runner import Padding, Runner
 from kit.corruptions import CorruptionRef, examples_of
+from kit.measurements.generate import generate
 from kit.measurements.interface import Positive, Raw, Split, of_kind
 from kit.measurements.score_choices import score_choices
 from kit.measurements.score_text import score_text
@@ -79,7 +80,7 @@ def classify(
 
 
 def Quality(task: str | Ref, split: str = "test", limit: int | None = None, **args: Any) -> Ref:
-    """Asks for what a task's kind of quality is made of: `Classify`, `ScoreText`, `ScoreChoices`.
+    """Asks for what quality is made of: `Classify`, `ScoreText`, `ScoreChoices` or `Generate`.
 
     Args:
         task: name or Ref.
@@ -93,8 +94,8 @@ def Quality(task: str | Ref, split: str = "test", limit: int | None = None, **ar
     """
     task = registry.tasks.canonical(task)
     kind = TASKS[registry.tasks.get(task.name).traits["kind"]]
-    asks = {"classify": classify, "score_text": score_text, "score_choices": score_choices}
-    ask = asks[kind.quality]
+    asks = (classify, score_text, score_choices, generate)
+    ask = next(each for each in asks if each.__name__ == kind.quality)
     return ask(task, split=split, **({} if limit is None else {"limit": limit}), **args)
 
 

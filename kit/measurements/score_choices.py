@@ -25,7 +25,12 @@ if TYPE_CHECKING:
     from kit.tasks.task import Task
 
 
-def _known(name: str) -> str:
+def checked(name: str) -> str:
+    """Returns the name of a template.
+
+    Raises:
+        SpecError: there is no such template.
+    """
     template_of(name, Template(""))
     return name
 
@@ -40,7 +45,7 @@ def score_choices(
     shots: Annotated[int, Field(ge=0, le=64)] = 0,
     threads: Annotated[Positive, Rounding((2,))] = 1,
     tokens: Annotated[Positive, Rounding((64,))] = 512,
-    template: Annotated[str, Axis(neutral=OWN), AfterValidator(_known)] = OWN,
+    template: Annotated[str, Axis(neutral=OWN), AfterValidator(checked)] = OWN,
     unconditional: Annotated[bool, Kept()] = False,
     corruption: CorruptionRef = None,
 ) -> Raw:
@@ -69,7 +74,7 @@ def score_choices(
     own = template_of(template, data.template)
     rows = data.split(split, limit)
     items = data.questions(rows, contents_of(data, rows, corruption))
-    before = _examples(data, own, shots)
+    before = examples_before(data, own, shots)
     prompts = [put(own, item) for item in items]
     given = [Prompt(before + context, said) for context, said in prompts]
     requests, cut = _requests(runner, given)
@@ -109,8 +114,12 @@ def _size(said: str) -> int:
     return len(said.strip().encode("utf-8", errors="replace"))
 
 
-def _examples(data: Task, template: Template, shots: int) -> str:
-    """Returns what stands before each question."""
+def examples_before(data: Task, template: Template, shots: int) -> str:
+    """Returns the examples that stand before each question.
+
+    Raises:
+        SpecError: the training part has fewer.
+    """
     if not shots:
         return ""
     there = len(data.data["train"])

@@ -120,6 +120,25 @@ def choices() -> Columns:
     return {**_predictions(), "label": label, **found, "unconditional": -2.0 * size}
 
 
+@register_artifact(
+    record="item",
+    columns=("text", "answers", "tokens", "finish"),
+    optional=("seconds",),
+    metrics=("exact_match", "token_f1", "contains_answer", "answer_tokens", "cut_short"),
+    group_metrics=("exact_match",),
+    shifted_metrics=("exact_match", "token_f1"),
+)
+def generations() -> Columns:
+    """Of each item what a model wrote, the right answers [n, most], and how it ended."""
+    count = np.arange(ITEMS)
+    answers = np.stack([np.char.mod("number %d", count), np.where(count % 2, "", "none")], axis=1)
+    text = np.where(count % 3, answers[:, 0], "it is none of them")
+    finish = np.where(count % 5, "stop", "length")
+    size = 2 + count % 4
+    return {**_items(), "text": text, "answers": answers, "tokens": size, "finish": finish,
+            "seconds": size / 10}  # fmt: skip
+
+
 @register_artifact(record="item", columns=("nll", "tokens", "bytes"), metrics=("bits_per_byte",))
 def tokens() -> Columns:
     """Of each document the negative log-likelihood (nats), tokens scored, and bytes of text."""

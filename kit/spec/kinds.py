@@ -39,6 +39,7 @@ class TaskKind(NamedTuple):
 TASKS: Mapping[str, TaskKind] = {
     "choices": TaskKind("choices", None, ("text",), "score_choices", ("choices",)),
     "classification": TaskKind("classification", np.int64),
+    "generation": TaskKind("generations", None, ("text",), "generate"),
     "language": TaskKind("tokens", None, ("text",), "score_text"),
     "multi_label": TaskKind("multi_label", np.int64),
     "regression": TaskKind("regression", np.float64),

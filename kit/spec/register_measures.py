@@ -42,14 +42,14 @@ def register_task(
     Args:
         kind: `classification` (one label an item, a whole number), `multi_label` (any number of
             them: a list of 0 and 1, as long as `labels`), `regression` (a number on a scale),
-            `choices` (the places of the right ones) or `language` (no label).
+            `choices` (the places of the right ones), `generation` (right answers) or `language`.
         labels: names of the classes, in the order of the labels' numbers or places; none of a
             regression or of language.
         shifts: name of each shifted split and whether it is `near` or `far`.
         groups: columns whose slices are reported.
         rule: how near and far were told apart, in a sentence.
         image_shape: channels, height and width where items are images; None for texts.
-        template: how a question is put, `kit.tasks.templates.Template`, where there are choices.
+        template: how a question is put, `kit.tasks.templates.Template`.
         version: raise it when the data change.
         **traits: `assets=("sentiment",)` (names of the assets it reads).
     """
@@ -58,8 +58,8 @@ def register_task(
     modality = "text" if image_shape is None else "image"
     if modality not in TASKS[kind].modalities:
         raise SpecError(f"a task of kind {kind!r} holds no {modality}s: leave image_shape out")
-    if (template is not None) != (kind == "choices"):
-        raise SpecError('register_task: kind="choices" and template= go together')
+    if (template is not None) != (kind in ("choices", "generation")):
+        raise SpecError("template= says how questions are put: of choices and of generation alone")
     labels, groups = tuple(labels), tuple(groups)
     for what, given in (("label", labels), ("shift", shifts or {}), ("group column", groups)):
         for name in given:

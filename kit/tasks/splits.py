@@ -123,6 +123,13 @@ def _check_labels(where: str, frame: pd.DataFrame, traits: Mapping[str, Any]) ->
     if traits["kind"] == "choices":
         for offer, right in zip(frame["choices"], frame["label"], strict=True):
             check_choices(where, list(offer), list(right))
+    elif traits["kind"] == "generation":
+        for answers in frame["label"]:
+            if not len(answers) or not all(isinstance(a, str) and a.strip() for a in answers):
+                raise SpecError(
+                    f"{where}: {shown(list(answers))} for the right answers; expected texts, at "
+                    "least one and none of them empty"
+                )
     elif traits["kind"] != "language":
         for value in frame["label"].tolist():
             _check_label(where, traits["kind"], value, traits["labels"])

@@ -29,7 +29,8 @@ class Task:
     Attributes:
         ref: what it was loaded by.
         kind: `classification`, `multi_label` (any number of labels an item), `regression` (a
-            number an item), `choices` (answers on offer, of which some are right) or `language`.
+            number an item), `choices` (answers on offer, of which some are right), `generation`
+            (an answer is written) or `language`.
         labels: class names in the order of the labels' numbers; empty where there are none.
         shifts: name of each shifted split and whether it is `near` or `far`.
         rule: how near and far were told apart.
@@ -87,8 +88,17 @@ class Task:
         return [put(self.template, each).context for each in self.questions(rows, contents)]
 
     def questions(self, rows: datasets.Dataset, contents: Sequence[Any]) -> list[Question]:
-        """Returns the items of a task of choices, with questions and passages as given."""
+        """Returns the items of a task of choices or of generation, with contents as given.
+
+        What may be written stands as choices, all of them right.
+        """
         parts = [each if isinstance(each, tuple) else ("", each) for each in contents]
+        if self.kind == "generation":
+            answers = map(tuple, rows["label"])
+            return [
+                Question(*part, offer, tuple(range(len(offer))))
+                for part, offer in zip(parts, answers, strict=True)
+            ]
         known = zip(parts, rows["choices"], rows["label"], strict=True)
         return [Question(*part, tuple(offer), tuple(right)) for part, offer, right in known]
 
@@ -105,6 +115,8 @@ class Task:
         """Returns a label as a reader is shown it: a class, all that an item has, or a number."""
         if self.kind == "classification":
             return self.labels[int(value)]
+        if self.kind == "generation":
+            return " / ".join(value)
         if self.kind == "choices":
             return ", ".join(ascii_uppercase[place] for place in value)
         if self.kind == "multi_label":

@@ -24,12 +24,16 @@ class Template(NamedTuple):
         answers: what the model is to say: an answer's `text`, or its `letter`.
         turned: puts the answers in another order, by the hash of the question.
         between: stands between prompt and answer.
+        stops: texts that end an answer that a model writes.
+        longest: tokens of such an answer.
     """
 
     prompt: str
     answers: Literal["text", "letter"] = "text"
     turned: bool = False
     between: str = " "
+    stops: tuple[str, ...] = ("\n",)
+    longest: int = 32
 
 
 class Question(NamedTuple):

@@ -8,19 +8,20 @@ beyond this is its doing; where its own answers depend on the batch, its repeats
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import combinations
 from typing import Any
 
 import numpy as np
 
-from kit.analysis.paired import aligned
+from kit.analysis.evaluate import Estimate, evaluate
+from kit.analysis.paired import places
 from kit.analysis.rows import Row, named
 from kit.analysis.sample import Sample
-from kit.analysis.statistics.clusters import Array
+from kit.spec.checking import Undefined
 from kit.spec.ref import content_hash
 from kit.spec.register_measures import register_derived
-from kit.spec.registry import measurements, metrics
+from kit.spec.registry import Entry, artifacts, metrics
 from kit.spec.roles import rounding
 from kit.spec.spec import Run
 from kit.store.results import condition, parse_condition
@@ -38,7 +39,7 @@ def repeats(runs: Iterable[Run]) -> dict[Run, Run]:
     from what came of it, so that no repeat stands in for a run that failed. Repeats serve the
     noise floor alone: no other row of a table is made of them.
     """
-    asked = [run for run in runs if _KINDS.keys() & _saved(run)]
+    asked = [run for run in runs if rounding(run.measurement)]
     usual = Counter(map(_settings, asked))
     alike = defaultdict(list)
     for run in asked:
@@ -49,11 +50,6 @@ def repeats(runs: Iterable[Run]) -> dict[Run, Run]:
         main = max(same, key=lambda run: usual[_settings(run)])
         found |= {run: main for run in same if run is not main}
     return found
-
-
-def _saved(run: Run) -> Sequence[str]:
-    kinds: Sequence[str] = measurements.get(run.measurement.name).traits["artifacts"]
-    return kinds
 
 
 def _settings(run: Run) -> tuple[Any, ...]:
@@ -72,7 +68,7 @@ def noise_floor(
     variants `seed` (mean over the pairs of seeds). Counts of what happened have no interval.
 
     - `noise_flips`: items that the repeat has right and the run wrong, or reversed.
-    - `noise_bits_per_byte`, `noise_rmse`: of language models and of regression.
+    - `noise_bits_per_byte`, `noise_rmse`, ...: of a headline metric that is not right or wrong.
 
     Args:
         artifacts: what the runs of a study saved.
@@ -94,14 +90,14 @@ def noise_floor(
         if other is not None:
             rows.append(_row([(first, other)], text))
         elif run in lost:
-            metric, unit, _ = _KINDS[first.kind]
+            metric, unit = _metric(first)
             status, note = lost[run]
             failed = {"condition": text, "status": status, "note": note}
             rows.append(named(run, metric=metric, unit=unit, **failed))
     alike = defaultdict(list)
     for one in artifacts:
-        trained = one.run.variant.training is not None and one.kind in _ANSWERS
-        if trained and one.run not in again:
+        seeded = one.run.variant.training is not None and rounding(one.run.measurement)
+        if seeded and one.run not in again and _metric(one)[0] == "noise_flips":
             alike[one.run.variant.unseeded, content_hash(one.run.measurement)].append(one)
     rows += [_between_seeds(runs) for runs in alike.values() if len(runs) > 1]
     return rows
@@ -118,10 +114,16 @@ def _between_seeds(runs: Sequence[Artifact]) -> Row:
 def _row(pairs: Sequence[tuple[Artifact, Artifact]], text: str) -> Row:
     """Returns the mean of what changed over pairs of runs."""
     first = pairs[0][0]
-    metric, unit, compare = _KINDS[first.kind]
-    changed, n, moved = (np.array(each) for each in zip(*map(compare, pairs), strict=True))
+    metric, unit = _metric(first)
+    try:
+        compared = [*map(_compared, pairs)]
+    except Undefined as error:
+        lost = {"metric": metric, "unit": unit, "status": "undefined", "note": str(error)}
+        return named(first.run, condition=text, run_id=first.run_id, **lost)
+    changed, n, moved = (np.array(each) for each in zip(*compared, strict=True))
     notes = [f"mean of {len(pairs)} pairs of seeds"] if len(pairs) > 1 else []
-    notes.append(f"scores move by up to {moved.max():.2g}")
+    if moved.any() or _scores(first):
+        notes.append(f"scores move by up to {moved.max():.2g}")
     return named(
         first.run,
         condition=text,
@@ -134,49 +136,40 @@ def _row(pairs: Sequence[tuple[Artifact, Artifact]], text: str) -> Row:
     )
 
 
-def _flips(pair: Sequence[Artifact]) -> tuple[float, int, float]:
-    """Returns flips, shared items and the largest change of a score."""
-    items, ((label, first), (_, other)) = aligned(pair, "label", "logits")
-    right = [_ANSWERS[pair[0].kind](logits, label) for logits in (first, other)]
-    moved = float(np.abs(first - other).max())
-    return int((right[0] != right[1]).sum()), len(items), moved
+def _headline(artifact: Artifact) -> tuple[Entry, Estimate]:
+    """Returns the first metric of a kind of artifact, of one of these."""
+    entry = metrics.get(artifacts.get(artifact.kind).traits["metrics"][0])
+    found = next(evaluate(entry, Sample(artifact)))
+    return entry, found
 
 
-def _choice_flips(pair: Sequence[Artifact]) -> tuple[float, int, float]:
-    """Returns flips, shared items and the largest change of a log-likelihood."""
-    items, sides = aligned(pair, "loglikelihood", "choices", "label")
-    first, other = (metrics.get("acc").function(*side) for side in sides)
-    moved = float(np.abs(sides[0][0] - sides[1][0]).max())
-    return int((first != other).sum()), len(items), moved
+def _metric(artifact: Artifact) -> tuple[str, str]:
+    """Returns the name and unit of what is told of repeats: flips of what is right or wrong."""
+    entry, found = _headline(artifact)
+    if found.binary:
+        return "noise_flips", "items"
+    return f"noise_{entry.name}", str(entry.traits["unit"])
 
 
-_ANSWERS: dict[str, Callable[[Array, Array], Array]] = {
-    "classification": lambda logits, label: np.asarray(logits.argmax(axis=1) == label),
-    "multi_label": lambda logits, label: np.asarray(((logits > 0) == (label > 0)).all(axis=1)),
-}
-"""Which items are right, by kind of artifact: of several labels, those that have all of them."""
+def _scores(artifact: Artifact) -> list[str]:
+    """Returns the columns of a kind that hold a model's numbers."""
+    columns = artifact.columns
+    names = artifacts.get(artifact.kind).traits["columns"]
+    return [name for name in names if columns[name].dtype.kind == "f" and name != "label"]
 
 
-def _bits(pair: Sequence[Artifact]) -> tuple[float, int, float]:
-    """Returns the change in bits per byte, documents and the largest change of one's NLL."""
-    documents, (first, other) = aligned(pair, "nll", "bytes")
-    rate = metrics.get("bits_per_byte").function
-    change = abs(rate(*other).value - rate(*first).value)
-    return change, len(documents), float(np.abs(other[0] - first[0]).max())
-
-
-def _rmse(pair: Sequence[Artifact]) -> tuple[float, int, float]:
-    """Returns the change in root mean squared error, items and the largest change of a value."""
-    items, (first, other) = aligned(pair, "label", "prediction")
-    errors = [float(np.sqrt(np.mean((said - label) ** 2))) for label, said in (first, other)]
-    return abs(errors[1] - errors[0]), len(items), float(np.abs(other[1] - first[1]).max())
-
-
-_KINDS: dict[str, tuple[str, str, Callable[[Sequence[Artifact]], tuple[float, int, float]]]] = {
-    "choices": ("noise_flips", "items", _choice_flips),
-    "classification": ("noise_flips", "items", _flips),
-    "multi_label": ("noise_flips", "items", _flips),
-    "tokens": ("noise_bits_per_byte", "bits/byte", _bits),
-    "regression": ("noise_rmse", "label", _rmse),
-}
-"""What is compared of each kind of artifact: metric, unit, and the function."""
+def _compared(pair: Sequence[Artifact]) -> tuple[float, int, float]:
+    """Returns flips or the change of the headline metric, shared items, and how far scores move."""
+    shared, at = places(pair)
+    found = [_headline(one)[1] for one in pair]
+    for one in found:
+        if not one.by_item:
+            raise Undefined(one.note or "its headline metric has no value an item")
+    picked = [None if isinstance(place, slice) else place for place in at]
+    first, other = (one.pseudo_values(place) for one, place in zip(found, picked, strict=True))
+    changed = (first != other).sum() if found[0].binary else abs(other.mean() - first.mean())
+    moved = 0.0
+    for name in _scores(pair[0]):
+        before, after = (one.columns[name][place] for one, place in zip(pair, at, strict=True))
+        moved = max(moved, float(np.abs(after - before).max()))
+    return float(changed), len(shared), moved
