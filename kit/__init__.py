@@ -37,7 +37,7 @@ _HOMES = {
     "kit.corruptions": ("CorruptionRef", "Severity", "corrupted_examples"),
     "kit.spec.roles": ("Axis", "Rounding", "TaskRef"),
     "kit.tasks.own": ("task_from_frame", "task_from_text"),
-    "kit.tasks.own_choices": ("choices_from_frame",),
+    "kit.tasks.own_choices": ("choices_from_frame", "generation_from_frame"),
     "kit.measurements.interface": ("Raw", "Split"),
     "kit.compression.rounding": ("map_linear_weights",),
     "kit.compression.stored": ("Compressed",),

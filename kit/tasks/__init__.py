@@ -3,9 +3,9 @@
 Importing this package registers the tasks that the kit brings; it loads no data.
 """
 
-from kit.tasks import digits, language, probes, quizzes, sentiment
+from kit.tasks import digits, language, probes, quizzes, sentiment, written
 from kit.tasks.own import task_from_frame, task_from_text
-from kit.tasks.own_choices import choices_from_frame
+from kit.tasks.own_choices import choices_from_frame, generation_from_frame
 from kit.tasks.prepared import check_split, chosen_splits, describe, modality, splits_of
 from kit.tasks.task import Task, load
 
@@ -16,6 +16,7 @@ __all__ = [
     "chosen_splits",
     "describe",
     "digits",
+    "generation_from_frame",
     "language",
     "load",
     "modality",
@@ -25,4 +26,5 @@ __all__ = [
     "splits_of",
     "task_from_frame",
     "task_from_text",
+    "written",
 ]

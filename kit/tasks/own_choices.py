@@ -1,8 +1,10 @@
-"""Your own questions with answers on offer, from a table."""
+"""Your own questions, with answers on offer or to be written, from a table."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import itertools
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from string import ascii_uppercase
 from typing import TYPE_CHECKING, Any
 
@@ -65,25 +67,107 @@ def choices_from_frame(
         SpecError: a name that no table could hold, a column that is not there, a template without
             a question, or no question to test on.
     """
+    read = partial(_with_answers, choices=choices, answer=answer)
+    return _registered(
+        name, frame, read, "choices", _template(name, template), question, passage,
+        groups=groups, cluster=cluster, shifts=shifts, far=far, validation=validation, test=test,
+    )  # fmt: skip
+
+
+def generation_from_frame(
+    name: str,
+    frame: Rows,
+    *,
+    prompt: str = "prompt",
+    answer: str = "answer",
+    passage: str | None = None,
+    template: str | Template = "question",
+    stops: Sequence[str] = ("\n",),
+    longest: int = 32,
+    groups: Sequence[str] = (),
+    cluster: str | None = None,
+    shifts: Mapping[str, Rows] | None = None,
+    far: Sequence[str] = (),
+    validation: float = 0.0,
+    test: float = 0.9,
+) -> Ref:
+    """Registers prompts with right answers as a task for language models, which write theirs.
+
+    Args:
+        name: of the task, for tables.
+        frame: a row a prompt; as in `task_from_frame`.
+        prompt: its column of prompts or questions.
+        answer: its column of right answers: a text, or a list of texts, each of which is right.
+        passage: column of a text that the prompt is about; prompts on one passage stay together.
+        template: as in `choices_from_frame`; `"{question}"` gives the prompt as it is.
+        stops: texts that end an answer and are no part of it.
+        longest: tokens that an answer may have.
+        groups, cluster, shifts, far, validation, test: as in `choices_from_frame`.
+
+    Returns:
+        The reference to use as a task.
+
+    Raises:
+        SpecError: as `choices_from_frame`, or no answer where there should be one.
+    """
+    ending = (stops,) if isinstance(stops, str) else tuple(stops)
+    own = _template(name, template)._replace(stops=ending, longest=longest)
+    return _registered(
+        name, frame, partial(_with_texts, answer=answer), "generation", own, prompt, passage,
+        groups=groups, cluster=cluster, shifts=shifts, far=far, validation=validation, test=test,
+    )  # fmt: skip
+
+
+def _template(task: str, given: str | Template) -> Template:
+    own = TEMPLATES.get(given, given) if isinstance(given, str) else given
+    return checked_template(task, own)
+
+
+def _registered(
+    name: str,
+    frame: Rows,
+    read: Callable[[str, pd.DataFrame, pd.DataFrame], tuple[pd.DataFrame, dict[str, int]]],
+    kind: str,
+    template: Template,
+    question: str,
+    passage: str | None,
+    *,
+    groups: Sequence[str],
+    cluster: str | None,
+    shifts: Mapping[str, Rows] | None,
+    far: Sequence[str],
+    validation: float,
+    test: float,
+) -> Ref:
+    """Registers the questions of a table, whose answers `read` puts beside the texts."""
     check_name(name, "the name of a task")
     far, groups = listed(name, "far", far), group_columns(name, groups)
-    own = TEMPLATES.get(template, template) if isinstance(template, str) else template
     texts = text_columns(name, question if passage is None else (passage, question))
     columns = {**texts, **({} if cluster is None else {"cluster": cluster})}
-    sources = {name: frame, **shift_tables(name, shifts, far)}
     known, lost = {}, {}
-    for source, rows in sources.items():
+    for source, rows in {name: frame, **shift_tables(name, shifts, far)}.items():
         where = f"task {name}, frame {source!r}"
         table = read_table(where, rows).frame
-        kept = chosen(where, table, columns, groups)
-        known[source], lost[source] = _with_answers(where, table, kept, choices, answer)
+        known[source], lost[source] = read(where, table, chosen(where, table, columns, groups))
     prepared = prepare(known, validation=validation, test=test, dropped=lost)
-    about = {"kind": "choices", "labels": (), "groups": groups}
-    return registered(name, prepared, far, **about, template=checked_template(name, own))
+    about: dict[str, Any] = {"kind": kind, "labels": (), "groups": groups}
+    return registered(name, prepared, far, **about, template=template)
+
+
+def _with_texts(
+    where: str, table: pd.DataFrame, rows: pd.DataFrame, *, answer: str
+) -> tuple[pd.DataFrame, dict[str, int]]:
+    """Returns the rows that have a right answer, with all of theirs, and how many were left out."""
+    (cells,) = cells_of(where, table, [answer])
+    lists = [list(cell) if is_list(cell) else [cell] for cell in cells]
+    said = [[clean(each)[0] for each in cell if not missing(each)] for cell in lists]
+    there = [bool(each) and all(each) for each in said]
+    kept = rows[there].assign(label=list(itertools.compress(said, there)))
+    return kept, {"without_answer": there.count(False)}
 
 
 def _with_answers(
-    where: str, table: pd.DataFrame, rows: pd.DataFrame, choices: Any, answer: str
+    where: str, table: pd.DataFrame, rows: pd.DataFrame, *, choices: Any, answer: str
 ) -> tuple[pd.DataFrame, dict[str, int]]:
     """Returns the rows whose answers can be read, with them, and how many were left out."""
     several = not isinstance(choices, str)
