@@ -33,7 +33,8 @@ Test = tuple[str, Callable[[], "str | None"]]
 CAUSAL, ENCODER = Ref("llama", width=64, feed_forward=64, depth=1), Ref("check_encoder")
 VISION = Ref("lenet", width=2)
 TEXTS, REVIEWS, IMAGES = Ref("check_texts"), Ref("check_reviews"), Ref("check_images")
-TAGS, GRADES, QUIZ = Ref("check_tags"), Ref("check_grades"), Ref("check_quiz")
+TAGS, GRADES = Ref("check_tags"), Ref("check_grades")
+QUIZ, PROMPTS = Ref("check_quiz"), Ref("check_prompts")
 SIDE = 28
 """Pixels of the images' side."""
 ITEMS = 40
@@ -68,7 +69,9 @@ def world() -> Iterator[None]:
         )(check_images)
         register_task(kind="multi_label", labels=("good", "long"), version=1)(check_tags)
         register_task(kind="regression", version=1)(check_grades)
-        register_task(kind="choices", template=Template("{question}"), version=1)(check_quiz)
+        put = Template("{question}", longest=3)
+        register_task(kind="choices", template=put, version=1)(check_quiz)
+        register_task(kind="generation", template=put, version=1)(check_prompts)
         register_architecture(kind="encoder", version=1)(check_encoder)
         yield
 
@@ -119,6 +122,15 @@ def check_quiz() -> dict[str, pd.DataFrame]:
     }
 
 
+def check_prompts() -> dict[str, pd.DataFrame]:
+    """The reviews, and what each may be called."""
+
+    def right(frame: pd.DataFrame) -> Any:
+        return [["good", "fine"] if label else ["bad"] for label in frame["label"]]
+
+    return {split: frame.assign(label=right(frame)) for split, frame in check_reviews().items()}
+
+
 def check_images() -> dict[str, pd.DataFrame]:
     """Noise, the half of it lighter."""
     import pandas as pd
@@ -156,6 +168,7 @@ def variants() -> list[tuple[Variant, Ref]]:
         (Variant(Ref("majority")), TAGS),
         (Variant(Ref("majority")), GRADES),
         (Variant(CAUSAL), QUIZ),
+        (Variant(CAUSAL), PROMPTS),
     ]
 
 
