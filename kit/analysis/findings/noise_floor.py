@@ -78,7 +78,7 @@ def noise_floor(
     found = {one.run: one for one in artifacts}
     rows = []
     for run, main in again.items():
-        if main not in found:
+        if main not in found or not _has_headline(found[main]):
             continue  # the rows of the run itself say why
         first, other = found[main], found.get(run)
         usual = rounding(main.measurement)
@@ -96,8 +96,9 @@ def noise_floor(
             rows.append(named(run, metric=metric, unit=unit, **failed))
     alike = defaultdict(list)
     for one in artifacts:
-        seeded = one.run.variant.training is not None and rounding(one.run.measurement)
-        if seeded and one.run not in again and _metric(one)[0] == "noise_flips":
+        trained = one.run.variant.training is not None and one.run not in again
+        told = trained and rounding(one.run.measurement) and _has_headline(one)
+        if told and _metric(one)[0] == "noise_flips":
             alike[one.run.variant.unseeded, content_hash(one.run.measurement)].append(one)
     rows += [_between_seeds(runs) for runs in alike.values() if len(runs) > 1]
     return rows
@@ -134,6 +135,10 @@ def _row(pairs: Sequence[tuple[Artifact, Artifact]], text: str) -> Row:
         run_id=" ".join(dict.fromkeys(one.run_id for pair in pairs for one in pair)),
         note="; ".join(notes),
     )
+
+
+def _has_headline(artifact: Artifact) -> bool:
+    return bool(artifacts.get(artifact.kind).traits["metrics"])
 
 
 def _headline(artifact: Artifact) -> tuple[Entry, Estimate]:
