@@ -16,10 +16,12 @@ from benchmarks.engine import engine
 from benchmarks.groups import groups
 from benchmarks.machine import memory, policies
 from benchmarks.package import analysis, imports, size
+from benchmarks.scoring import scoring
 from benchmarks.work import scaling, timing
 from kit.spec.checking import suggest
 
-EACH = (size, imports, analysis, coverage, groups, engine, scaling, timing, memory, policies)
+EACH = (size, imports, analysis, coverage, groups, engine)
+EACH += (scaling, timing, memory, policies, scoring)
 ALL = {each.__name__: each for each in EACH}
 LAST = Path(__file__).with_name("last.md")
 WORDS = {True: "yes", False: "NO", None: ""}

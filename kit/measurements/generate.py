@@ -88,7 +88,7 @@ def generate(
     texts = [(before + put(how, item).context).rstrip() for item in items]
     prompts = [[*tokenizer.opening, *ids] for ids in tokenizer.encode(texts)]
     prompts = [ids or [tokenizer.separator_id] for ids in prompts]
-    choose = [_chooser(temperature, content_hash(item, draw)) for item in rows["id"]]
+    choose = [chooser(temperature, content_hash(item, draw)) for item in rows["id"]]
     found = write(runner, prompts, how, choose)
     most = max(len(item.choices) for item in items)
     answers = [[*item.choices, *[""] * (most - len(item.choices))] for item in items]
@@ -107,7 +107,7 @@ def generate(
     return Raw("generations", columns, {"protocol": protocol})
 
 
-def _chooser(temperature: float, seed: str) -> Callable[[Tensor], int]:
+def chooser(temperature: float = 0.0, seed: str = "0") -> Callable[[Tensor], int]:
     """Returns what picks the next token by its logits [v]."""
     import torch
 

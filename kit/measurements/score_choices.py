@@ -77,13 +77,12 @@ def score_choices(
     before = examples_before(data, own, shots)
     prompts = [put(own, item) for item in items]
     given = [Prompt(before + context, said) for context, said in prompts]
-    requests, cut = _requests(runner, given)
+    asked, cut = requests(runner, given)
     bare = [Prompt("", said) for _, said in prompts] if unconditional else []
-    more, _ = _requests(runner, bare)
-    found = score(runner, [*requests, *more], tokens)
+    more, _ = requests(runner, bare)
+    found = score(runner, [*asked, *more], tokens)
     count = np.array([len(item.choices) for item in items])
     at = np.arange(count.max()) < count[:, None]
-    asked = len(requests)
 
     def placed(values: Sequence[Any] | np.ndarray, kind: Any) -> np.ndarray:
         made = np.zeros(at.shape, kind)
@@ -95,15 +94,15 @@ def score_choices(
         "cluster": np.asarray(rows["cluster"]),
         "label": placed([k in item.right for item in items for k in range(len(item.choices))], int),
         "choices": count,
-        "loglikelihood": placed(found.loglikelihood[:asked], float),
-        "greedy": placed(found.greedy[:asked], bool),
-        "tokens": placed([len(request.continuation) for request in requests], int),
+        "loglikelihood": placed(found.loglikelihood[: len(asked)], float),
+        "greedy": placed(found.greedy[: len(asked)], bool),
+        "tokens": placed([len(request.continuation) for request in asked], int),
         "bytes": placed([_size(said) for _, each in prompts for said in each], int),
         "cut": cut,
         **{f"group:{name}": np.asarray(rows[name]).astype(str) for name in data.groups},
     }
     if unconditional:
-        columns["unconditional"] = placed(found.loglikelihood[asked:], float)
+        columns["unconditional"] = placed(found.loglikelihood[len(asked) :], float)
     scored = {"way": found.way, "asked": found.asked, "computed": found.computed}
     protocol = {"shots": shots} if shots else {}
     return Raw("choices", columns, {"protocol": protocol, "scored": scored})
@@ -130,7 +129,7 @@ def examples_before(data: Task, template: Template, shots: int) -> str:
     return "".join(shot(template, item) for item in items)
 
 
-def _requests(runner: Runner, prompts: Sequence[Prompt]) -> tuple[list[Request], np.ndarray]:
+def requests(runner: Runner, prompts: Sequence[Prompt]) -> tuple[list[Request], np.ndarray]:
     """Returns the requests of all answers, and of which prompts the beginning was cut off.
 
     Context and answer are encoded together and parted at the length of the context, whose white

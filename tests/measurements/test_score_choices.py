@@ -13,7 +13,7 @@ import kit
 from kit import tasks
 from kit.build.runner import Runner
 from kit.measurements import ScoreChoices
-from kit.measurements.score_choices import _requests
+from kit.measurements.score_choices import requests
 from kit.spec import registry
 from kit.spec.checking import SpecError
 from kit.spec.ref import Ref
@@ -89,7 +89,7 @@ def test_answers_after_no_question(sums: Ref) -> None:
 def test_a_context_beyond_the_window_loses_its_beginning() -> None:
     runner = Runner(SMALL, 1)
     runner.model.window = 8
-    (one, two), cut = _requests(runner, [Prompt("a long context", (" yes", " no"))])
+    (one, two), cut = requests(runner, [Prompt("a long context", (" yes", " no"))])
     assert cut.tolist() == [True]
     assert bytes(one.context[1:] + one.continuation).decode().endswith("ext yes")
     assert len(one.context) + len(one.continuation) == 9 == len(two.context) + len(two.continuation)
@@ -97,9 +97,9 @@ def test_a_context_beyond_the_window_loses_its_beginning() -> None:
 
 def test_white_space_before_the_answer_belongs_to_it() -> None:
     runner = Runner(SMALL, 1)
-    requests, _ = _requests(runner, [Prompt("So: ", ("yes",))])
-    assert bytes(requests[0].continuation) == b" yes"
-    assert bytes(requests[0].context) == b"\0So:"
+    found, _ = requests(runner, [Prompt("So: ", ("yes",))])
+    assert bytes(found[0].continuation) == b" yes"
+    assert bytes(found[0].context) == b"\0So:"
 
 
 def test_an_answer_without_a_token_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -108,7 +108,7 @@ def test_an_answer_without_a_token_is_refused(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(merged, "encode", lambda texts, length=None: [[7] for _ in texts])
     runner.model.tokenizer = merged
     with pytest.raises(SpecError, match="has no token of its own"):
-        _requests(runner, [Prompt("So", ("x",))])
+        requests(runner, [Prompt("So", ("x",))])
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,124 @@
+"""kit's scorer as a model of lm-evaluation-harness: its tasks, our speed.
+
+`python -m kit.measurements.lm_eval run --model kit --model_args variant=hf:./folder --tasks piqa`
+is its command line with this model known.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from kit.build.runner import Runner
+from kit.measurements.generate import chooser, write
+from kit.measurements.scoring import Request, score
+from kit.spec.checking import SpecError
+from kit.spec.spec import Variant
+from kit.tasks.templates import Template
+
+try:
+    from lm_eval.api.model import TemplateLM
+    from lm_eval.api.registry import register_model
+    from lm_eval.utils import get_rolling_token_windows, make_disjoint_window
+except ImportError:
+    raise SpecError("lm-evaluation-harness is not installed: pip install 'kit[lm-eval]'") from None
+
+LONGEST = 256
+"""Tokens that are written where a task does not say, as there."""
+
+
+@register_model("kit")
+class KitLM(TemplateLM):
+    """Scores with each shared prefix computed once.
+
+    Args:
+        variant: an architecture by name, such as `hf:./folder`, or a `Variant`.
+        threads: of this process.
+        tokens: computed at once.
+        **ignored: what the command line hands to every model, such as `batch_size`.
+    """
+
+    def __init__(
+        self, variant: str | Variant, threads: int = 1, tokens: int = 512, **ignored: Any
+    ) -> None:
+        super().__init__()
+        del ignored
+        chosen = variant if isinstance(variant, Variant) else Variant(variant)
+        self.runner, self._most = Runner(chosen, int(threads)), int(tokens)
+        if self.runner.model.kind != "causal":
+            raise SpecError(f"{chosen.name} is no language model")
+        self._tokenizer: Any = self.runner.model.tokenizer
+        self.tokenizer = getattr(self._tokenizer, "library", None)
+        self._window = self.runner.model.window or 2048
+
+    @property
+    def eot_token_id(self) -> int:
+        return int(self._tokenizer.separator_id)
+
+    @property
+    def max_length(self) -> int:
+        return self._window
+
+    @property
+    def tokenizer_name(self) -> str:
+        return str(self.runner.variant.name)
+
+    def tok_encode(
+        self, string: str, add_special_tokens: bool | None = None, **ignored: Any
+    ) -> list[int]:
+        """Returns a text's tokens, after what the tokenizer opens a text with."""
+        del ignored
+        opening = [] if add_special_tokens is False else self._tokenizer.opening
+        return [*opening, *self._tokenizer.encode([string])[0]]
+
+    def _loglikelihood_tokens(
+        self, requests: Sequence[tuple[Any, list[int], list[int]]], **ignored: Any
+    ) -> list[tuple[float, bool]]:
+        del ignored
+        made = []
+        for _, context, continuation in requests:
+            most = max(self._window + 1 - len(continuation), 1)
+            made.append(Request(tuple(context[-most:]), tuple(continuation)))
+        found = score(self.runner, made, self._most)
+        answers = [*zip(found.loglikelihood.tolist(), found.greedy.tolist(), strict=True)]
+        for request, answer in zip(requests, answers, strict=True):
+            if request[0] is not None:
+                self.cache_hook.add_partial("loglikelihood", request[0], answer)
+        return answers
+
+    def loglikelihood_rolling(self, requests: Any, disable_tqdm: bool = False) -> list[float]:
+        """Returns the log-likelihood of each text, in windows of the model's length."""
+        del disable_tqdm
+        owners, windows = [], []
+        for place, request in enumerate(requests):
+            tokens = self.tok_encode(request.args[0])
+            pairs = get_rolling_token_windows(tokens, self.prefix_token_id, self._window, 1)
+            for context, continuation in map(make_disjoint_window, pairs):
+                owners.append(place)
+                windows.append((None, context, continuation))
+        sums = [0.0] * len(requests)
+        for place, (value, _) in zip(owners, self._loglikelihood_tokens(windows), strict=True):
+            sums[place] += value
+        return sums
+
+    def generate_until(self, requests: Any, disable_tqdm: bool = False) -> list[str]:
+        """Returns what the model writes after each prompt, greedily."""
+        del disable_tqdm
+        answers = []
+        for request in requests:
+            context, asked = request.args
+            if asked.get("do_sample"):
+                raise SpecError("the task samples its answers; kit's model writes greedily")
+            until = asked.get("until") or []
+            longest = int(asked.get("max_gen_toks", LONGEST))
+            prompt = self.tok_encode(context)[-max(self._window - longest, 1) :]
+            stops = [until] if isinstance(until, str) else list(until)
+            how = Template("", stops=tuple(stops), longest=longest)
+            answers.append(write(self.runner, [prompt], how, [chooser()])[0].text)
+        return answers
+
+
+if __name__ == "__main__":
+    from lm_eval.__main__ import cli_evaluate
+
+    cli_evaluate()
