@@ -46,13 +46,14 @@ test: $(STAMP) ## run the tests: what times by itself, all others side by side
 	{ $(BIN)/python -m pytest -m "notebook or alone" $(PYTEST_ARGS) || [ $$? -eq 5 ]; } && \
 	$(BIN)/python -m pytest -m "not notebook and not alone" -n logical --dist loadfile $(PYTEST_ARGS)
 
-lint: $(STAMP) ## ruff, mypy, imports, notebooks without outputs, known vulnerabilities
+lint: $(STAMP) ## ruff, mypy, imports, notebooks without outputs, known vulnerabilities, old results
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
 	$(if $(NOTEBOOKS),$(BIN)/nbstripout --verify $(NOTEBOOKS))
 	$(BIN)/python .ci/audit.py
+	$(BIN)/kit stale
 
 lab: $(STAMP) ## open JupyterLab in notebooks/
 	@cd notebooks && ../$(BIN)/jupyter lab
