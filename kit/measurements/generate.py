@@ -15,13 +15,13 @@ from kit.corruptions import CorruptionRef
 from kit.corruptions.corruption import contents_of
 from kit.machine.progress import report
 from kit.measurements.interface import Positive, Raw, Split, of_kind
-from kit.measurements.score_choices import Template, checked, examples_before
+from kit.measurements.score_choices import checked, examples_before
 from kit.spec.checking import SpecError
 from kit.spec.presets import Preset
 from kit.spec.ref import content_hash
 from kit.spec.register_measures import register_measurement
 from kit.spec.roles import Axis, Rounding, TaskRef
-from kit.tasks.templates import OWN, put, template_of
+from kit.tasks.templates import OWN, Template, put, template_of
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -139,15 +139,15 @@ def write(
     import torch
 
     most = None if runner.model.window is None else max(runner.model.window - how.longest, 1)
-    prompts = [list(each if most is None else each[-most:]) for each in prompts]
-    shared = _shared(prompts)
+    given = [list(each if most is None else each[-most:]) for each in prompts]
+    shared = _shared(given)
     session: Any = runner.session
     keeps, state = hasattr(session, "step"), None
     if keeps and shared:
-        state = session.prefill(torch.tensor([prompts[0][:shared]]))[1]
+        state = session.prefill(torch.tensor([given[0][:shared]]))[1]
     found = []
-    for k, (ids, chosen) in enumerate(zip(prompts, choose, strict=True)):
-        report(f"{k} of {len(prompts)} items")
+    for k, (ids, chosen) in enumerate(zip(given, choose, strict=True)):
+        report(f"{k} of {len(given)} items")
         start = time.perf_counter()
         if not keeps:
             logits, branch = _forward(runner, ids), None
@@ -200,7 +200,7 @@ def _forward(runner: Runner, ids: Sequence[int]) -> Tensor:
     return torch.as_tensor(runner.session.forward(inputs))[:, len(ids) - 1]
 
 
-def _shared(prompts: Sequence[Sequence[int]]) -> int:
+def _shared(prompts: Sequence[list[int]]) -> int:
     """Returns how many tokens all prompts begin with, but for the last of each; 0 for one alone."""
     if len(prompts) < 2:
         return 0

@@ -13,6 +13,7 @@ from kit.build.runner import Runner
 from kit.measurements.generate import chooser, write
 from kit.measurements.scoring import Request, score
 from kit.spec.checking import SpecError
+from kit.spec.ref import Ref
 from kit.spec.spec import Variant
 from kit.tasks.templates import Template
 
@@ -28,7 +29,7 @@ LONGEST = 256
 
 
 @register_model("kit")
-class KitLM(TemplateLM):
+class KitLM(TemplateLM):  # type: ignore[misc]
     """Scores with each shared prefix computed once.
 
     Args:
@@ -43,7 +44,7 @@ class KitLM(TemplateLM):
     ) -> None:
         super().__init__()
         del ignored
-        chosen = variant if isinstance(variant, Variant) else Variant(variant)
+        chosen = variant if isinstance(variant, Variant) else Variant(Ref(variant))
         self.runner, self._most = Runner(chosen, int(threads)), int(tokens)
         if self.runner.model.kind != "causal":
             raise SpecError(f"{chosen.name} is no language model")

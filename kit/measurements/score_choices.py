@@ -141,19 +141,18 @@ def requests(runner: Runner, prompts: Sequence[Prompt]) -> tuple[list[Request], 
     assert tokenizer is not None
     whole, contexts = [], []
     for context, said in prompts:
-        bare = context.rstrip()
-        contexts.append(bare)
+        contexts.append(context.rstrip())
         whole += [context + each for each in said]
-    ids, starts = tokenizer.encode(whole), tokenizer.encode(contexts)
-    made, cut, at = [], np.zeros(len(prompts), bool), 0
+    ids, starts = iter(tokenizer.encode(whole)), tokenizer.encode(contexts)
+    made: list[Request] = []
+    cut = np.zeros(len(prompts), bool)
     most = runner.model.window
     for k, (prompt, start) in enumerate(zip(prompts, starts, strict=True)):
-        for said in prompt.continuations:
-            context, continuation = _parted(tokenizer, start, ids[at], said)
-            at += 1
-            if most is not None and len(context) + len(continuation) - 1 > most:
-                context, cut[k] = context[len(context) + len(continuation) - 1 - most :], True
-            made.append(Request(context, continuation))
+        for each in prompt.continuations:
+            before, after = _parted(tokenizer, start, next(ids), each)
+            beyond = 0 if most is None else len(before) + len(after) - 1 - most
+            cut[k] |= beyond > 0
+            made.append(Request(before[max(beyond, 0) :], after))
     return made, cut
 
 

@@ -119,8 +119,7 @@ def grow(sequences: Sequence[Sequence[int]], known: Sequence[int]) -> Trie:
     for node in range(len(token) - 1, -1, -1):
         if parent[node] >= 0:
             end[parent[node]] = max(end[parent[node]], end[node])
-    found = map(np.array, (token, parent, depth))
-    return Trie(*found, end, last, np.array(wanted))
+    return Trie(np.array(token), np.array(parent), np.array(depth), end, last, np.array(wanted))
 
 
 @dataclass(frozen=True)

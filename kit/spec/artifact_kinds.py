@@ -92,7 +92,7 @@ def regression() -> Columns:
 def _choice_probabilities(loglikelihood: np.ndarray, choices: np.ndarray) -> np.ndarray:
     """Returns the probabilities [n, most] of the answers on offer, which add up to 1."""
     there = np.arange(loglikelihood.shape[1]) < choices[:, None]
-    return np.exp(log_softmax(np.where(there, loglikelihood, -np.inf)))
+    return np.asarray(np.exp(log_softmax(np.where(there, loglikelihood, -np.inf))))
 
 
 @register_artifact(
@@ -114,7 +114,7 @@ def choices() -> Columns:
     rng, most = np.random.default_rng(0), 4
     count = 2 + np.arange(ITEMS) % (most - 1)
     size = 1 + rng.integers(0, 5, (ITEMS, most))
-    found = {"loglikelihood": -3 * size * rng.random((ITEMS, most)), "tokens": size}
+    found: Columns = {"loglikelihood": -3 * size * rng.random((ITEMS, most)), "tokens": size}
     found |= {"bytes": 4 * size, "greedy": rng.random((ITEMS, most)) < 0.2, "choices": count}
     label = (np.arange(most) == (np.arange(ITEMS) % count)[:, None]) + 0
     return {**_predictions(), "label": label, **found, "unconditional": -2.0 * size}

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from string import ascii_uppercase
 from typing import TYPE_CHECKING, Any
@@ -19,6 +18,7 @@ from kit.tasks.splits import check_choices
 from kit.tasks.templates import TEMPLATES, Template, checked_template
 
 if TYPE_CHECKING:
+    import numpy as np
     import pandas as pd
 
     from kit.tasks.own import Rows
@@ -162,8 +162,16 @@ def _with_texts(
     lists = [list(cell) if is_list(cell) else [cell] for cell in cells]
     said = [[clean(each)[0] for each in cell if not missing(each)] for cell in lists]
     there = [bool(each) and all(each) for each in said]
-    kept = rows[there].assign(label=list(itertools.compress(said, there)))
-    return kept, {"without_answer": there.count(False)}
+    kept = [each for each, sound in zip(said, there, strict=True) if sound]
+    rows = rows[there].assign(label=_cells(kept))
+    return rows, {"without_answer": there.count(False)}
+
+
+def _cells(lists: Iterable[Iterable[Any]]) -> np.ndarray:
+    """Returns lists as the cells of a column."""
+    import pandas as pd
+
+    return pd.Series([list(each) for each in lists], dtype=object).to_numpy()
 
 
 def _with_answers(
@@ -174,7 +182,7 @@ def _with_answers(
     columns = cells_of(where, table, [choices] if not several else choices)
     offers = list(zip(*columns, strict=True)) if several else columns[0]
     (answers,) = cells_of(where, table, [answer])
-    made = []
+    made: list[tuple[tuple[str, ...], tuple[int, ...]] | None] = []
     for offer, right in zip(offers, answers, strict=True):
         try:
             made.append(_read(where, offer, right))
@@ -184,9 +192,8 @@ def _with_answers(
         _read(where, offers[0], answers[0])
     there = [each is not None for each in made]
     kept = [each for each in made if each is not None]
-    rows = rows[there].assign(
-        choices=[list(offer) for offer, _ in kept], label=[list(right) for _, right in kept]
-    )
+    offered, right_ones = (_cells(each[k] for each in kept) for k in (0, 1))
+    rows = rows[there].assign(choices=offered, label=right_ones)
     return rows, {"unsound": there.count(False)}
 
 

@@ -96,11 +96,14 @@ class Task:
         if self.kind == "generation":
             answers = map(tuple, rows["label"])
             return [
-                Question(*part, offer, tuple(range(len(offer))))
-                for part, offer in zip(parts, answers, strict=True)
+                Question(passage, asked, offer, tuple(range(len(offer))))
+                for (passage, asked), offer in zip(parts, answers, strict=True)
             ]
         known = zip(parts, rows["choices"], rows["label"], strict=True)
-        return [Question(*part, tuple(offer), tuple(right)) for part, offer, right in known]
+        return [
+            Question(passage, asked, tuple(offer), tuple(right))
+            for (passage, asked), offer, right in known
+        ]
 
     def contents(self, rows: datasets.Dataset) -> list[Any]:
         """Returns the texts, pairs of texts (a passage and what is asked of it) or images."""

@@ -13,6 +13,7 @@ import kit
 from kit import tasks
 from kit.build.runner import Runner
 from kit.measurements import Generate
+from kit.measurements import generate as generating
 from kit.spec import registry
 from kit.spec.ref import Ref
 from kit.spec.spec import Variant
@@ -88,13 +89,21 @@ def test_draws_are_repeated_by_their_seed() -> None:
     assert (first.columns["text"] != other.columns["text"]).any()
 
 
-def test_examples_and_templates_come_before() -> None:
+def test_examples_and_templates_come_before(monkeypatch: pytest.MonkeyPatch) -> None:
     variant, task = Variant(Ref("llama", **SIZES["llama"])), asked()
-    plain = measured(variant, Generate(task, limit=4))
-    for more in ({"shots": 2}, {"template": "short"}):
-        found = measured(variant, Generate(task, limit=4, **more))
-        assert (found.columns["item"] == plain.columns["item"]).all()
-        assert (found.columns["text"] != plain.columns["text"]).any()
+    seen: list[str] = []
+
+    def noted(_: Any, prompts: Any, *__: Any) -> list[generating.Written]:
+        seen.extend(bytes(ids).decode() for ids in prompts)
+        return [generating.Written("", 0, "end", 0.0) for _ in prompts]
+
+    monkeypatch.setattr(generating, "write", noted)
+    for more in ({}, {"shots": 2}, {"template": "short"}):
+        measured(variant, Generate(task, limit=2, **more))
+    plain, other, shots, *_, short = seen
+    assert plain.startswith("\0Question: Count to ") and plain.endswith("\nAnswer:") != other
+    assert shots.endswith(plain[1:]) and shots.count("Answer:") == 3 and "\n\n" in shots
+    assert short.startswith("\0Q: Count to ") and short.endswith("\nA:")
 
 
 def test_a_study_of_written_answers() -> None:

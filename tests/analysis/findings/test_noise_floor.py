@@ -115,6 +115,7 @@ def test_a_language_model_s_repeat_changes_bits(base: Variant) -> None:
     def made(nll: list[float], items: list[str], **args: Any) -> Artifact:
         run = Run(base, Ref("classify", task=Ref("toys"), **args))
         columns = {"item": np.array(items), "nll": np.array(nll), "bytes": np.array([4, 4])}
+        columns["tokens"] = np.array([2, 2])
         return Artifact(run, content_hash(run), "tokens", columns, {"protocol": {"context": 8}})
 
     usual = made([2.0, 6.0], ["a", "b"]), made([1.0, 1.0], ["a", "b"], split="amazon")
