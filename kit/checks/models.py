@@ -68,6 +68,7 @@ def architecture(entry: Entry, ref: Ref) -> Iterator[Test]:
     yield "keeps its weights when saved", lambda: _round_trip(model, make)
     if model.kind == "causal":
         yield "tells the size of its state", lambda: _state(model)
+        yield "scores what shares a prefix", lambda: _scored(model)
 
 
 def _sized(entry: Entry, ref: Ref, task: Task | None) -> Ref:
@@ -87,6 +88,18 @@ def _sized(entry: Entry, ref: Ref, task: Task | None) -> Ref:
         else:
             return sized
     raise refusal or SpecError(f"{ref.name} cannot be built")
+
+
+def _scored(model: Model) -> str:
+    """Finds out by which of the ways of `kit.measurements.walks` the model's answers are had."""
+    from types import SimpleNamespace
+
+    from kit.measurements.scoring import way
+    from kit.runtimes.decoding import session_of
+
+    ways = {"tree": "packed in one row", "state": "from forks of its state", "plain": "one by one"}
+    runner: Any = SimpleNamespace(model=model, session=session_of(model.module.eval()))
+    return ways[way(runner).name]
 
 
 def _right_shape(model: Model) -> str:

@@ -25,6 +25,10 @@ if TYPE_CHECKING:
     from kit.tasks.task import Task
 
 
+LEAK = 0.25
+"""Share of questions by which the right answer may stand in them more often than others."""
+
+
 def checked(name: str) -> str:
     """Returns the name of a template.
 
@@ -105,7 +109,25 @@ def score_choices(
         columns["unconditional"] = placed(found.loglikelihood[len(asked) :], float)
     scored = {"way": found.way, "asked": found.asked, "computed": found.computed}
     protocol = {"shots": shots} if shots else {}
-    return Raw("choices", columns, {"protocol": protocol, "scored": scored})
+    about = {"protocol": protocol, "scored": scored, "notes": _leaks(prompts, items)}
+    return Raw("choices", columns, about)
+
+
+def _leaks(prompts: Sequence[Prompt], items: Sequence[Question]) -> list[str]:
+    """Returns a warning where the right answer stands in the question far more often than others.
+
+    That may be what the task is about, as where a passage is asked about; or its template leaks.
+    """
+    found: dict[bool, list[bool]] = {True: [], False: []}
+    for prompt, item in zip(prompts, items, strict=True):
+        for place, choice in enumerate(item.choices):
+            found[place in item.right].append(choice in prompt.context)
+    right, wrong = (
+        float(np.mean(found[which])) if found[which] else 0.0 for which in (True, False)
+    )
+    if right - wrong <= LEAK:
+        return []
+    return [f"what is right stands in {right:.0%} of the questions, other answers in {wrong:.0%}"]
 
 
 def _size(said: str) -> int:

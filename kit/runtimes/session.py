@@ -23,6 +23,8 @@ class Session(Protocol):
 
     A state is what decoding keeps of the tokens so far, such as a cache of keys and values; it is
     the session's own affair, and nothing else looks into it. All rows of one are equally long.
+    A session that also has `tree` (`kit.runtimes.decoding.TreeSession`) answers many continuations
+    packed in one row.
     """
 
     def forward(self, inputs: Inputs) -> Tensor | np.ndarray:

@@ -86,6 +86,14 @@ def test_answers_after_no_question(sums: Ref) -> None:
             assert raw.columns["unconditional"][k, place] == pytest.approx(value, abs=1e-3)
 
 
+def test_a_template_that_gives_the_answer_away_is_noted(sums: Ref) -> None:
+    assert measured(ScoreChoices(sums, limit=8)).info["notes"] == []
+    rows = [{"question": f"Is it {k}?", "choices": [f"{k}?", "no"], "answer": 0} for k in range(40)]
+    told = kit.choices_from_frame("told", pd.DataFrame(rows))
+    (note,) = measured(ScoreChoices(told, limit=8)).info["notes"]
+    assert note == "what is right stands in 100% of the questions, other answers in 0%"
+
+
 def test_a_context_beyond_the_window_loses_its_beginning() -> None:
     runner = Runner(SMALL, 1)
     runner.model.window = 8
