@@ -21,8 +21,10 @@ if TYPE_CHECKING:
 
 CLOSE = 1e-3
 """Largest difference of a log-likelihood from that of a plain forward."""
-TRIED = ((1, 2, 3, 4, 5), (1, 2, 3, 6), (1, 2, 7, 8), (2, 3, 1))
-"""Sequences that are scored both ways before a way is trusted; places in the vocabulary."""
+SHARED = tuple(range(1, 31))
+TRIED = ((*SHARED, 4, 5), (*SHARED, 6), (*SHARED[:9], 8, 7), (2, 3, 1))
+"""Sequences that are scored both ways before a way is trusted; places in the vocabulary. The first
+two share what a way keeps."""
 
 
 class Request(NamedTuple):
@@ -94,7 +96,7 @@ def way(runner: Runner) -> type[Walk]:
     for ability, each in (("tree", TreeWalk), ("step", StateWalk)):
         if not hasattr(runner.session, ability):
             continue
-        walk = each(runner, trie, 64)
+        walk = each(runner, trie, 16)
         try:
             walk.run()
         except Exception:  # whatever a model raises that cannot do what others of its kind can
