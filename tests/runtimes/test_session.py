@@ -66,10 +66,10 @@ def cached(model: nn.Module) -> Session:
 def greedy(runner: Any, *, tokens: int = 4) -> Raw:
     """The most likely tokens after a first one."""
     chosen = decoded(runner.session, torch.ones((1, 1), dtype=torch.long), tokens)
-    return Raw("generations", {"token": chosen.numpy()[0]})
+    return Raw("written_ids", {"token": chosen.numpy()[0]})
 
 
-def generations() -> dict[str, np.ndarray]:
+def written_ids() -> dict[str, np.ndarray]:
     """Tokens that a model wrote."""
     return {"token": np.arange(4)}
 
@@ -87,9 +87,9 @@ def decoded(session: Session, ids: Tensor, count: int) -> Tensor:
 def decoding(registries: None) -> None:
     """A runtime that decodes, and a measurement that needs one."""
     kit.register_runtime(gives=("forward", "decode"), version=1)(cached)
-    register_artifact(record="token", columns=("token",))(generations)
+    register_artifact(record="token", columns=("token",))(written_ids)
     kit.register_measurement(
-        where="worker", artifacts=("generations",), needs=("decode",), version=1
+        where="worker", artifacts=("written_ids",), needs=("decode",), version=1
     )(greedy)
 
 
