@@ -29,11 +29,11 @@ _HOMES = {
     ),
     "kit.spec.register_measures": (
         "register_corruption",
-        "register_derived",
         "register_measurement",
         "register_metric",
         "register_task",
     ),
+    "kit.spec.register_derived": ("register_derived",),
     "kit.corruptions": ("CorruptionRef", "Severity", "corrupted_examples"),
     "kit.spec.roles": ("Axis", "Rounding", "TaskRef"),
     "kit.tasks.own": ("task_from_frame", "task_from_text"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -13,19 +13,20 @@ from kit.corruptions import graded, mismatch
 from kit.measurements import Cost, Latency, Memory, Quality
 from kit.spec import presets, registry
 from kit.spec.ref import Ref
-from kit.spec.roles import repeats
 from kit.spec.spec import Budget, Run, Training, Variant
 from kit.study.study import Study
 from kit.study.variants import (
     Named,
     among,
+    batches,
     combinations,
     each_seed,
     is_simulated,
     of_size,
     variant_of,
+    ways_again,
 )
-from kit.tasks import chosen_splits, modality, splits_of
+from kit.tasks import chosen_splits, splits_of
 
 RATES = (1e-3, 3e-3, 1e-2)
 NULL_MODEL_KINDS = ("predictor",)
@@ -104,7 +105,7 @@ def evaluate_shift(
         runs += [predict(variant, task, "test", template=template) for variant in compared]
     real = [v for v in compared if kind_of(v) not in NULL_MODEL_KINDS]
     for task in refs if noise_floor else ():
-        for variant, how in _repeats(task, base, real, _batches({1}, measurements)):
+        for variant, how in ways_again(task, base, real, batches({1}, measurements)):
             runs += [predict(variant, task, split, **how) for split in asked[task][:1]]
     runs += [Run(variant, measurement) for measurement in measurements for variant in real]
     return Study(name, runs, base, left_out, metrics, group_metrics, shifted_metrics)
@@ -154,7 +155,7 @@ def sweep_quantization(
     refs = [registry.tasks.canonical(task) for task in tasks]
     asked = chosen_splits(refs, splits)
     timed = Latency(refs[0], **(latency or {}))
-    batches = _batches(set(), [timed])
+    again = batches(set(), [timed])
     runs = []
     for variant in variants:
         for task, seeded in itertools.product(refs, each_seed([variant], seeds)):
@@ -162,7 +163,7 @@ def sweep_quantization(
         runs.append(Run(variant, Memory(refs[0])))
         if not is_simulated(variant):
             runs.append(Run(variant, timed))
-        for task, how in itertools.product(refs, batches):
+        for task, how in itertools.product(refs, again):
             if how.keys() <= Quality(task).args.keys():
                 runs += [Run(variant, Quality(task, s, limit, **how)) for s in asked[task][:1]]
     return Study(name, runs, base, left_out, metrics, group_metrics)
@@ -234,21 +235,3 @@ def _predicted(
     if keeps and build.gives_features(variant):
         ask = ask.replace(features=True)
     return Run(variant, ask)
-
-
-def _repeats(
-    task: Ref, base: Variant, others: Iterable[Variant], batches: list[dict[str, Any]]
-) -> Iterator[tuple[Variant, dict[str, Any]]]:
-    """Yields the variants that predict again, and how: the baseline in every way."""
-    ask = Quality(task)
-    fits = [how for how in batches if how.keys() <= ask.args.keys()]
-    ways = {v: fits for v in others} | {base: [*repeats(ask, modality(task)), *fits]}
-    for variant, hows in ways.items():
-        yield from ((variant, how) for how in hows)
-
-
-def _batches(sizes: set[int], measurements: Iterable[Ref]) -> list[dict[str, Any]]:
-    """Returns the arguments of repeats in batches of these sizes and of those that are timed."""
-    asked = map(registry.measurements.canonical, measurements)
-    timed = [each.args.get("batch_sizes", ()) for each in asked]
-    return [{"batch_size": size} for size in sorted(sizes.union(*timed))]

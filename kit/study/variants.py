@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from kit.build import build
 from kit.build.traits import is_trained
+from kit.measurements import Quality
 from kit.spec import presets, registry
 from kit.spec.checking import SpecError
 from kit.spec.ref import Ref
+from kit.spec.roles import repeats
 from kit.spec.spec import Budget, Training, Variant
+from kit.tasks import modality
 
 Named = str | Ref
 SCHEMES = ("bf16", "w8", "w4", "w4g32", "w3", "w2", "torchao_int8", "dynamic_int8")
@@ -101,3 +104,21 @@ def combinations(
 def is_simulated(variant: Variant) -> bool:
     """Says whether one of its schemes computes in fp32 with rounded weights."""
     return any(registry.schemes.get(ref.name).traits["simulated"] for ref in variant.schemes)
+
+
+def ways_again(
+    task: Ref, base: Variant, others: Iterable[Variant], sizes: list[dict[str, Any]]
+) -> Iterator[tuple[Variant, dict[str, Any]]]:
+    """Yields the variants that predict again, and how: the baseline in every way."""
+    ask = Quality(task)
+    fits = [how for how in sizes if how.keys() <= ask.args.keys()]
+    ways = {v: fits for v in others} | {base: [*repeats(ask, modality(task)), *fits]}
+    for variant, hows in ways.items():
+        yield from ((variant, how) for how in hows)
+
+
+def batches(sizes: set[int], measurements: Iterable[Ref]) -> list[dict[str, Any]]:
+    """Returns the arguments of repeats in batches of these sizes and of those that are timed."""
+    asked = map(registry.measurements.canonical, measurements)
+    timed = [each.args.get("batch_sizes", ()) for each in asked]
+    return [{"batch_size": size} for size in sorted(sizes.union(*timed))]

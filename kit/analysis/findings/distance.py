@@ -10,7 +10,7 @@ import numpy as np
 from kit.analysis.rows import named
 from kit.analysis.sample import Sample
 from kit.spec.checking import Undefined
-from kit.spec.register_measures import register_derived
+from kit.spec.register_derived import register_derived
 from kit.spec.spec import Variant
 from kit.store.store import Artifact
 

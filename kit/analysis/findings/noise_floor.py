@@ -20,7 +20,7 @@ from kit.analysis.rows import Row, named
 from kit.analysis.sample import Sample
 from kit.spec.checking import Undefined
 from kit.spec.ref import content_hash
-from kit.spec.register_measures import register_derived
+from kit.spec.register_derived import register_derived
 from kit.spec.registry import Entry, artifacts, metrics
 from kit.spec.roles import rounding
 from kit.spec.spec import Run
