@@ -50,7 +50,7 @@ def _sides(
 
     from kit import tasks
     from kit.measurements.score_choices import examples_before, requests
-    from kit.measurements.scoring import score
+    from kit.measurements.scoring import score, way
     from kit.tasks.templates import Prompt, put
 
     data = tasks.load(name)
@@ -62,11 +62,13 @@ def _sides(
     pairs = [(context, each) for context, said in prompts for each in said]
     asked = [Instance("loglikelihood", {}, pair, k) for k, pair in enumerate(pairs)]
 
+    tried = way(runner)  # once a model, as it is loaded once
+
     def theirs(batch: int) -> Any:
         other.batch_size_per_gpu = batch
         return other.loglikelihood(asked, disable_tqdm=True)
 
-    return lambda: score(runner, requests(runner, prompts)[0]), theirs
+    return lambda: score(runner, requests(runner, prompts)[0], by=tried), theirs
 
 
 def _figures(

@@ -14,7 +14,7 @@ from kit.build.runner import Runner
 from kit.corruptions import CorruptionRef
 from kit.corruptions.corruption import contents_of
 from kit.machine.progress import report
-from kit.measurements.interface import Positive, Raw, Split, of_kind
+from kit.measurements.interface import Positive, Raw, Split, item_columns, of_kind
 from kit.measurements.score_choices import checked, examples_before
 from kit.spec.checking import SpecError
 from kit.spec.presets import Preset
@@ -93,14 +93,12 @@ def generate(
     most = max(len(item.choices) for item in items)
     answers = [[*item.choices, *[""] * (most - len(item.choices))] for item in items]
     columns = {
-        "item": np.asarray(rows["id"]),
-        "cluster": np.asarray(rows["cluster"]),
+        **item_columns(data, rows),
         "answers": np.asarray(answers),
         "text": np.asarray([each.text for each in found]),
         "tokens": np.asarray([each.tokens for each in found]),
         "finish": np.asarray([each.finish for each in found]),
         "seconds": np.asarray([each.seconds for each in found]),
-        **{f"group:{name}": np.asarray(rows[name]).astype(str) for name in data.groups},
     }
     told = {"shots": shots, "temperature": temperature}
     protocol = {name: value for name, value in told.items() if value}

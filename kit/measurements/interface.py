@@ -25,6 +25,8 @@ from kit.spec.roles import Data, data, task_before
 from kit.spec.spec import Run, Variant
 
 if TYPE_CHECKING:
+    import datasets
+
     from kit.analysis.stopping import Stopping
 
 
@@ -76,6 +78,12 @@ class Raw:
     kind: str
     columns: Columns
     info: Mapping[str, Any] = field(default_factory=dict)
+
+
+def item_columns(data: tasks.Task, rows: datasets.Dataset) -> dict[str, np.ndarray]:
+    """Returns what a task says of each of some items: id, cluster and groups."""
+    columns = {"item": np.asarray(rows["id"]), "cluster": np.asarray(rows["cluster"])}
+    return columns | {f"group:{name}": np.asarray(rows[name]).astype(str) for name in data.groups}
 
 
 @dataclass

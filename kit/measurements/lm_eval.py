@@ -11,7 +11,7 @@ from typing import Any
 
 from kit.build.runner import Runner
 from kit.measurements.generate import chooser, write
-from kit.measurements.scoring import Request, score
+from kit.measurements.scoring import Request, score, way
 from kit.spec.checking import SpecError
 from kit.spec.ref import Ref
 from kit.spec.spec import Variant
@@ -51,6 +51,7 @@ class KitLM(TemplateLM):  # type: ignore[misc]
         self._tokenizer: Any = self.runner.model.tokenizer
         self.tokenizer = getattr(self._tokenizer, "library", None)
         self._window = self.runner.model.window or 2048
+        self._way = way(self.runner)
 
     @property
     def eot_token_id(self) -> int:
@@ -80,7 +81,7 @@ class KitLM(TemplateLM):  # type: ignore[misc]
         for _, context, continuation in requests:
             most = max(self._window + 1 - len(continuation), 1)
             made.append(Request(tuple(context[-most:]), tuple(continuation)))
-        found = score(self.runner, made, self._most)
+        found = score(self.runner, made, self._most, self._way)
         answers = [*zip(found.loglikelihood.tolist(), found.greedy.tolist(), strict=True)]
         for request, answer in zip(requests, answers, strict=True):
             if request[0] is not None:

@@ -11,7 +11,7 @@ from kit.build import build
 from kit.build.runner import Padding, Runner
 from kit.corruptions import CorruptionRef, examples_of
 from kit.measurements.generate import generate
-from kit.measurements.interface import Positive, Raw, Split, of_kind
+from kit.measurements.interface import Positive, Raw, Split, item_columns, of_kind
 from kit.measurements.score_choices import score_choices
 from kit.measurements.score_text import score_text
 from kit.spec import registry
@@ -101,11 +101,11 @@ def Quality(task: str | Ref, split: str = "test", limit: int | None = None, **ar
 
 def _known(data: Task, rows: Dataset) -> dict[str, np.ndarray]:
     """Returns what the data say of each item: id, label, rating where they have one, groups."""
-    columns = {"item": np.asarray(rows["id"]), "cluster": np.asarray(rows["cluster"])}
+    columns = item_columns(data, rows)
     columns["label"] = np.asarray(rows["label"], TASKS[data.kind].label)
     if "valence" in rows.column_names:
         columns["valence"] = np.asarray(rows["valence"], np.float64)
-    return columns | {f"group:{name}": np.asarray(rows[name]).astype(str) for name in data.groups}
+    return columns
 
 
 def _answer(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import numpy as np
 from pydantic import AfterValidator, Field
@@ -12,8 +12,8 @@ from kit import tasks
 from kit.build.runner import Runner
 from kit.corruptions import CorruptionRef
 from kit.corruptions.corruption import contents_of
-from kit.measurements.interface import Positive, Raw, Split, of_kind
-from kit.measurements.scoring import Request, score
+from kit.measurements.interface import Positive, Raw, Split, item_columns, of_kind
+from kit.measurements.scoring import Request, Scores, score
 from kit.spec.checking import SpecError, shown
 from kit.spec.presets import Preset
 from kit.spec.register_measures import register_measurement
@@ -85,32 +85,42 @@ def score_choices(
     bare = [Prompt("", said) for _, said in prompts] if unconditional else []
     more, _ = requests(runner, bare)
     found = score(runner, [*asked, *more], tokens)
-    count = np.array([len(item.choices) for item in items])
-    at = np.arange(count.max()) < count[:, None]
-
-    def placed(values: Sequence[Any] | np.ndarray, kind: Any) -> np.ndarray:
-        made = np.zeros(at.shape, kind)
-        made[at] = values
-        return made
-
-    columns = {
-        "item": np.asarray(rows["id"]),
-        "cluster": np.asarray(rows["cluster"]),
-        "label": placed([k in item.right for item in items for k in range(len(item.choices))], int),
-        "choices": count,
-        "loglikelihood": placed(found.loglikelihood[: len(asked)], float),
-        "greedy": placed(found.greedy[: len(asked)], bool),
-        "tokens": placed([len(request.continuation) for request in asked], int),
-        "bytes": placed([_size(said) for _, each in prompts for said in each], int),
-        "cut": cut,
-        **{f"group:{name}": np.asarray(rows[name]).astype(str) for name in data.groups},
-    }
+    known = {**item_columns(data, rows), "cut": cut}
+    columns = known | _columns(items, prompts, asked, found)
     if unconditional:
-        columns["unconditional"] = placed(found.loglikelihood[len(asked) :], float)
-    scored = {"way": found.way, "asked": found.asked, "computed": found.computed}
-    protocol = {"shots": shots} if shots else {}
-    about = {"protocol": protocol, "scored": scored, "notes": _leaks(prompts, items)}
+        columns["unconditional"] = _placed(items, found.loglikelihood[len(asked) :])
+    about = {
+        "protocol": {"shots": shots} if shots else {},
+        "scored": {"way": found.way, "asked": found.asked, "computed": found.computed},
+        "notes": _leaks(prompts, items),
+    }
     return Raw("choices", columns, about)
+
+
+def _columns(
+    items: Sequence[Question], prompts: Sequence[Prompt], asked: Sequence[Request], found: Scores
+) -> dict[str, np.ndarray]:
+    """Returns what is saved of each answer, [n, most]."""
+    right = [place in item.right for item in items for place in range(len(item.choices))]
+    answers = [said for prompt in prompts for said in prompt.continuations]
+    each = {
+        "label": np.array(right, int),
+        "loglikelihood": found.loglikelihood[: len(asked)],
+        "greedy": found.greedy[: len(asked)],
+        "tokens": np.array([len(request.continuation) for request in asked]),
+        "bytes": np.array([len(said.strip().encode("utf-8", "replace")) for said in answers]),
+    }
+    placed = {name: _placed(items, values) for name, values in each.items()}
+    return {"choices": np.array([len(item.choices) for item in items]), **placed}
+
+
+def _placed(items: Sequence[Question], values: np.ndarray) -> np.ndarray:
+    """Returns values of all answers, item by item, as [n, most]; what is beyond an item's is 0."""
+    count = np.array([len(item.choices) for item in items])
+    there = np.arange(count.max()) < count[:, None]
+    made = np.zeros(there.shape, values.dtype)
+    made[there] = values
+    return made
 
 
 def _leaks(prompts: Sequence[Prompt], items: Sequence[Question]) -> list[str]:
@@ -128,11 +138,6 @@ def _leaks(prompts: Sequence[Prompt], items: Sequence[Question]) -> list[str]:
     if right - wrong <= LEAK:
         return []
     return [f"what is right stands in {right:.0%} of the questions, other answers in {wrong:.0%}"]
-
-
-def _size(said: str) -> int:
-    """Returns the bytes of an answer without the space before it."""
-    return len(said.strip().encode("utf-8", errors="replace"))
 
 
 def examples_before(data: Task, template: Template, shots: int) -> str:

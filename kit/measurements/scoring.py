@@ -53,20 +53,23 @@ class Scores:
     way: str
 
 
-def score(runner: Runner, requests: Sequence[Request], most: int = 512) -> Scores:
+def score(
+    runner: Runner, requests: Sequence[Request], most: int = 512, by: type[Walk] | None = None
+) -> Scores:
     """Scores continuations by a language model.
 
     Args:
         runner: of a causal model.
         requests: what to score.
         most: tokens computed at once; memory goes with it: `most` times the vocabulary numbers.
+        by: the way, where it was found out before.
 
     Raises:
         ValueError: the model gives NaN or infinite logits.
     """
     sequences = [(*each.context, *each.continuation) for each in requests]
     trie = grow(sequences, [len(each.context) for each in requests])
-    walk = way(runner)(runner, trie, most)
+    walk = (by or way(runner))(runner, trie, most)
     walk.run()
     likelihood, greedy = np.zeros(len(requests)), np.zeros(len(requests), bool)
     for k, (request, last) in enumerate(zip(requests, trie.last, strict=True)):
