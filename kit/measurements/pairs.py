@@ -247,3 +247,4 @@ def _wait_for_quiet(driver: Driver, limit: float) -> None:
             return
         left = max(0.0, deadline - time.monotonic())
         driver.progress(f"waiting for quiet: others use {share:.0%}, {left:.0f} s left")
+    driver.progress("timing beside others: what they disturb will not count")

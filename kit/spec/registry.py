@@ -135,6 +135,25 @@ def wanted(kinds: Iterable[str], which: str, names: Iterable[str] | None = None)
     return tuple(dict.fromkeys([*names, *itertools.chain(*own)]))
 
 
+def check_read(kinds: Iterable[str], which: str, names: Iterable[str] | None) -> None:
+    """Checks that each metric that is asked for reads one of the kinds of artifact there are.
+
+    Raises:
+        SpecError: one reads none of them.
+    """
+    there = {*kinds, *ROWS}
+    for name in (names,) if isinstance(names, str) else names or ():
+        reads = metrics.get(name).traits["artifacts"]
+        if not there & {*reads}:
+            known = [
+                each for each in metrics.names() if there & {*metrics.get(each).traits["artifacts"]}
+            ]
+            raise SpecError(
+                f"{which}: {name} is a metric of {', '.join(reads)}, which this study does not "
+                f"have; of what it has there are {', '.join(known)}"
+            )
+
+
 def user_entries() -> list[tuple[str, Entry]]:
     """Returns what was registered outside the package, to be sent to workers by value."""
     return [

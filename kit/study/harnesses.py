@@ -11,7 +11,7 @@ from kit.build import build
 from kit.build.traits import kind_of
 from kit.corruptions import graded, mismatch
 from kit.measurements import Cost, Latency, Memory, Quality
-from kit.spec import presets, registry
+from kit.spec import presets
 from kit.spec.ref import Ref
 from kit.spec.spec import Budget, Run, Training, Variant
 from kit.study.study import Study
@@ -23,6 +23,7 @@ from kit.study.variants import (
     each_seed,
     is_simulated,
     of_size,
+    tasks_of,
     variant_of,
     ways_again,
 )
@@ -83,7 +84,7 @@ def evaluate_shift(
         SpecError: an unknown name or split, a wrong severity, or a baseline that is no variant.
     """
     base, compared = among(map(variant_of, variants), variant_of(baseline))
-    refs = [registry.tasks.canonical(task) for task in tasks]
+    refs = tasks_of(tasks)
     asked = chosen_splits(refs, splits)
     predict = partial(_predicted, limit, compared if features else [base])
     runs = [
@@ -112,7 +113,7 @@ def evaluate_shift(
 
 
 def sweep_quantization(
-    base: Variant,
+    base: Variant | Named,
     tasks: Sequence[Named],
     schemes: Sequence[Named | Sequence[Named]] | None = None,
     runtimes: Sequence[Named] | None = None,
@@ -151,8 +152,8 @@ def sweep_quantization(
     Raises:
         SpecError: an unknown name or split.
     """
-    variants, left_out = combinations(base, schemes, runtimes)
-    refs = [registry.tasks.canonical(task) for task in tasks]
+    variants, left_out = combinations(variant_of(base), schemes, runtimes)
+    refs = tasks_of(tasks)
     asked = chosen_splits(refs, splits)
     timed = Latency(refs[0], **(latency or {}))
     again = batches(set(), [timed])
@@ -166,7 +167,7 @@ def sweep_quantization(
         for task, how in itertools.product(refs, again):
             if how.keys() <= Quality(task).args.keys():
                 runs += [Run(variant, Quality(task, s, limit, **how)) for s in asked[task][:1]]
-    return Study(name, runs, base, left_out, metrics, group_metrics)
+    return Study(name, runs, variants[0], left_out, metrics, group_metrics)
 
 
 def compare_architectures(
@@ -205,7 +206,7 @@ def compare_architectures(
     Raises:
         SpecError: an unknown name, no such budget, or a baseline that is not compared.
     """
-    refs = [registry.tasks.canonical(task) for task in tasks]
+    refs = tasks_of(tasks)
     usual = {
         "rates": presets.of(smoke=(3e-3,), default=RATES, full=RATES),
         **{"batch_size": 4, "length": 256, "weight_decay": 0.1, "warmup": 0.1},

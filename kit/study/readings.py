@@ -12,6 +12,7 @@ from kit import tasks
 from kit.build.steps import Weights
 from kit.build.traits import is_trained
 from kit.corruptions import examples_of
+from kit.spec import registry
 from kit.spec.checking import SpecError, Undefined, suggest
 from kit.spec.kinds import TASKS
 from kit.spec.probabilities import log_softmax
@@ -52,12 +53,20 @@ class Readings:
             raise SpecError(f"study {self.name!r} has no trained variant yet; run it first")
         return pd.concat(frames, ignore_index=True)
 
-    def flips(self, variant: Variant | str, split: str = "test", **shift: Any) -> pd.DataFrame:
+    def flips(
+        self,
+        variant: Variant | str,
+        split: str = "test",
+        *,
+        task: str | Ref | None = None,
+        **shift: Any,
+    ) -> pd.DataFrame:
         """Returns the items that a variant loses or gains against the baseline, to read.
 
         Args:
             variant: or its name; its lowest seed is shown.
             split: which split.
+            task: which task, where the study has several with such a split.
             **shift: of items that were shifted, such as `corruption=Ref("typos", severity=3)`.
 
         Returns:
@@ -71,14 +80,20 @@ class Readings:
         from kit.analysis.findings.flips import flips
 
         wanted = variant if isinstance(variant, str) else variant.name
-        ours = self.predictions(wanted, split, **shift)
-        theirs = self.predictions(self.baseline.name, split, **shift)
-        task = data(ours.run.measurement)["task"]
-        texts = self.examples(task, split, shift.get("corruption"))
-        return flips(theirs, ours, texts, tasks.load(task).labels)
+        ours = self.predictions(wanted, split, task=task, **shift)
+        found = data(ours.run.measurement)["task"]
+        theirs = self.predictions(self.baseline.name, split, task=found, **shift)
+        texts = self.examples(found, split, shift.get("corruption"))
+        return flips(theirs, ours, texts, tasks.load(found).labels)
 
     def predictions(
-        self, name: str, split: str = "test", *, seed: int | None = None, **shift: Any
+        self,
+        name: str,
+        split: str = "test",
+        *,
+        seed: int | None = None,
+        task: str | Ref | None = None,
+        **shift: Any,
     ) -> store.Artifact:
         """Returns what a model predicted of each item; its `columns` are arrays by name.
 
@@ -89,26 +104,41 @@ class Readings:
             name: of the variant.
             split: which split.
             seed: of the variant; its lowest where not given.
+            task: which task, where the study has several with such a split.
             **shift: of items that were shifted, such as `corruption=Ref("typos", severity=3)`.
 
         Raises:
-            SpecError: no such variant, or no such predictions are done.
+            SpecError: no such variant or split, no such predictions are done, or those of several
+                tasks are.
         """
         from kit.analysis.findings.noise_floor import repeats
 
         known = {run.variant.name for run in self.runs}
         if name not in known:
             raise SpecError(suggest(name, known, "variant"))
+        splits = {str(found) for run in self.runs if (found := data(run.measurement).get("split"))}
+        if split not in splits:
+            raise SpecError(suggest(split, splits, "split"))
+        wanted_task = None if task is None else registry.tasks.canonical(task)
         kinds = {kind.artifact for kind in TASKS.values()}
         again = repeats(self.runs)  # these stand in for no run that failed
         runs = [run for run in self.runs if run.variant.name == name and run not in again]
+        done: dict[Any, Run] = {}
         for run in sorted(runs, key=lambda run: run.variant.seed):
             ask, axes = run.measurement, roles(run.measurement, Axis)
             wanted = {n: axes[n].read(value) if n in axes else value for n, value in shift.items()}
             asked = data(ask).get("split") == split and shifted_by(ask) == wanted
             right = asked and seed in (None, run.variant.seed)
+            right = right and wanted_task in (None, data(ask).get("task"))
             if right and saves(run.measurement) in kinds and store.has(run.id):
-                return store.load(run, run.id)
+                done.setdefault(data(ask).get("task"), run)
+        if len(done) > 1:
+            names = ", ".join(repr(found.name) for found in done)
+            raise SpecError(
+                f"study {self.name!r} has {split!r} of several tasks: task= one of {names}"
+            )
+        for run in done.values():
+            return store.load(run, run.id)
         what = " with ".join([f"{split!r}", *map(str, shift.values())])
         raise SpecError(f"no predictions of {name!r} on {what} are done in study {self.name!r}")
 

@@ -69,6 +69,7 @@ class Study(Readings):
             raise SpecError(f"study {self.name!r} has no runs")
         kinds = dict.fromkeys(roles.saves(run.measurement) for run in self.runs)
         for which in METRICS:
+            registry.check_read(kinds, which, getattr(self, which))
             setattr(self, which, registry.wanted(kinds, which, getattr(self, which)))
         named: dict[str, Variant] = {}
         for name, variant in dict.fromkeys((run.variant.name, run.variant) for run in self.runs):

@@ -11,7 +11,7 @@ from kit.build import build
 from kit.build.traits import is_trained
 from kit.measurements import Quality
 from kit.spec import presets, registry
-from kit.spec.checking import SpecError
+from kit.spec.checking import SpecError, shown
 from kit.spec.ref import Ref
 from kit.spec.roles import repeats
 from kit.spec.spec import Budget, Training, Variant
@@ -59,6 +59,18 @@ def each_seed(variants: Iterable[Variant], seeds: int) -> list[Variant]:
     ]
 
 
+def tasks_of(given: Sequence[Named]) -> list[Ref]:
+    """Returns the tasks of a study; a single one is a list of one.
+
+    Raises:
+        SpecError: an unknown name, or none at all.
+    """
+    names = [given] if isinstance(given, str | Ref) else list(given)
+    if not names:
+        raise SpecError(f"no task is named; there are {', '.join(registry.tasks.names())}")
+    return [registry.tasks.canonical(name) for name in names]
+
+
 def among(variants: Iterable[Variant], base: Variant) -> tuple[Variant, list[Variant]]:
     """Returns the baseline and all variants; raises SpecError where it is not among them."""
     compared = list(variants)
@@ -89,6 +101,9 @@ def combinations(
         every = ("eager", "compiled", "onnx")
         runtimes = presets.of(smoke=("eager", "onnx"), default=every, full=every)
     variants, left_out = [base], {}
+    for what, some in (("schemes", schemes), ("runtimes", runtimes)):
+        if isinstance(some, str | Ref):
+            raise SpecError(f"{what}={shown(some)}; expected a list, such as {[str(some)]}")
     for given, runtime in itertools.product(((), *schemes), runtimes):
         chain = (given,) if isinstance(given, str | Ref) else tuple(given)
         variant = base.replace(schemes=chain, runtime=runtime)

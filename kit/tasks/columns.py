@@ -127,10 +127,12 @@ def chosen(
     Groups keep their names; a value that is missing has a slice of its own, called nan.
 
     Raises:
-        SpecError: as `cells_of`, or a cell that is no text.
+        SpecError: as `cells_of`, no rows, or a cell that is no text.
     """
     import pandas as pd
 
+    if not len(frame):
+        raise SpecError(f"{where} has no rows")
     cells = dict(zip(columns, cells_of(where, frame, columns.values()), strict=True))
     slices = dict(zip(groups, cells_of(where, frame, groups), strict=True))
     try:

@@ -129,7 +129,7 @@ def _with_labels(rows: pd.DataFrame, values: Sequence[Any]) -> pd.DataFrame:
     kept = [value for value in values if value is not None]
     number = "float64" if kept and isinstance(kept[0], float) else "int64"
     kind = object if kept and isinstance(kept[0], list) else number
-    return rows[there].assign(label=pd.Series(kept, index=rows.index[there], dtype=kind))
+    return rows.loc[there].assign(label=pd.Series(kept, index=rows.index[there], dtype=kind))
 
 
 def task_from_text(

@@ -42,9 +42,9 @@ def choices_from_frame(
 ) -> Ref:
     """Registers questions with answers on offer as a task for language models.
 
-    Left out, and counted by `kit.tasks.describe(ref)["dropped"]`, are rows whose answers are no two
-    different texts or of which none is marked as right, copies, and questions whose copies have
-    another answer. The training part is what examples are taken from (`shots=5`).
+    Left out, said, and counted by `kit.tasks.describe(ref)["dropped"]`, are rows that lack two
+    answers or have one twice, or of which none is marked as right; copies, and questions whose
+    copies have another answer. The training part is what examples are taken from (`shots=5`).
 
     Args:
         name: of the task, for tables.
@@ -183,13 +183,17 @@ def _with_answers(
     offers = list(zip(*columns, strict=True)) if several else columns[0]
     (answers,) = cells_of(where, table, [answer])
     made: list[tuple[tuple[str, ...], tuple[int, ...]] | None] = []
-    for offer, right in zip(offers, answers, strict=True):
+    first: SpecError | None = None
+    for row, (offer, right) in enumerate(zip(offers, answers, strict=True)):
         try:
-            made.append(_read(where, offer, right))
-        except SpecError:
+            made.append(_read(f"{where}, row {row}", offer, right))
+        except SpecError as error:
+            first = first or error
             made.append(None)
-    if made and not any(made):  # all of them: the columns are others than were meant
-        _read(where, offers[0], answers[0])
+    if first is not None:
+        if not any(made):  # all of them: the columns are others than were meant
+            raise first
+        print(f"{made.count(None)} of {len(made)} questions are left out; the first: {first}")
     there = [each is not None for each in made]
     kept = [each for each in made if each is not None]
     offered, right_ones = (_cells(each[k] for each in kept) for k in (0, 1))
@@ -200,7 +204,10 @@ def _with_answers(
 def _read(where: str, offer: Any, right: Any) -> tuple[tuple[str, ...], tuple[int, ...]]:
     """Returns the answers of a row, and the places of those that are right."""
     if not is_list(offer):
-        raise SpecError(f"{where}: {shown(offer)} for choices; expected a list of answers")
+        raise SpecError(
+            f"{where}: {shown(offer)} for choices; expected a list of answers, or a column for "
+            "each of them, choices=['a', 'b', 'c']"
+        )
     texts = tuple(clean(each)[0] for each in offer if not missing(each))
     marked = [unboxed(each) for each in right] if is_list(right) else [unboxed(right)]
     places = tuple(sorted({_place(where, texts, each) for each in marked}))
@@ -209,12 +216,18 @@ def _read(where: str, offer: Any, right: Any) -> tuple[tuple[str, ...], tuple[in
 
 
 def _place(where: str, texts: Sequence[str], right: Any) -> int:
-    """Returns which answer is meant by its text, letter or place."""
-    if isinstance(right, int) and not isinstance(right, bool):
-        return right
+    """Returns which answer is meant by its text, letter or place.
+
+    Where the answers themselves are numbers, a number is one of them and no place.
+    """
+    if isinstance(right, float) and right.is_integer():  # what a column with gaps makes of it
+        right = int(right)
     said = right.strip() if isinstance(right, str) else str(right)
     if said in texts:
         return texts.index(said)
+    number = isinstance(right, int) and not isinstance(right, bool)
+    if number and not any(text.lstrip("+-").isdecimal() for text in texts):
+        return int(right)
     letters = ascii_uppercase[: len(texts)]
     if len(said) == 1 and said.upper() in letters:
         return letters.index(said.upper())

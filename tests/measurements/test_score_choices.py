@@ -30,7 +30,7 @@ def sums() -> Ref:
         {
             "question": f"What is {k} and {k * 7 % 11}?",
             "choices": [str(k + k * 7 % 11 + by) for by in (0, 1, 5)][: 2 + k % 2],
-            "answer": k % 2,
+            "answer": "AB"[k % 2],
         }
         for k in range(60)
     ]
@@ -159,3 +159,34 @@ def test_a_classifier_is_told_what_it_lacks(sums: Ref) -> None:
             Runner(run.variant, 1, sums), **run.measurement.args
         )
     assert np.isfinite(measured(ScoreChoices(sums, limit=2)).columns["loglikelihood"]).all()
+
+
+def test_lost_items_are_read_task_by_task(sums: Ref) -> None:
+    rows = [
+        {"question": f"Is {k} odd?", "choices": ["yes", "no"], "answer": k % 2} for k in range(40)
+    ]
+    odd = kit.choices_from_frame("odd", pd.DataFrame(rows))
+    other = SMALL.replace(schemes=["w2"])
+    study = kit.evaluate_shift(
+        [SMALL, other], [sums, odd], baseline=SMALL, limit=8, noise_floor=False, name="two"
+    )
+    study.run(executor="inline", on_error="raise")
+    with pytest.raises(SpecError, match="task= one of 'sums', 'odd'"):
+        study.flips(other.name)
+    assert study.predictions(other.name, task="odd").run.measurement.args["task"] == odd
+    study.flips(other.name, task="sums")
+    with pytest.raises(SpecError, match="Did you mean 'test'"):
+        study.flips(other.name, "tset")
+
+
+def test_a_metric_that_reads_nothing_there_is_refused(sums: Ref) -> None:
+    with pytest.raises(SpecError, match="accuracy is a metric of classification"):
+        kit.evaluate_shift([SMALL], [sums], baseline=SMALL, metrics=["accuracy"])
+
+
+def test_what_a_hurried_user_writes(sums: Ref) -> None:
+    study = kit.sweep_quantization(SMALL, sums, ["w4"], ["eager"], limit=4)
+    assert {run.variant.name for run in study.runs} == {"small", "small w4"}
+    for given, says in (({"schemes": "w4"}, "schemes='w4'; expected a list"), ({}, "no task is")):
+        with pytest.raises(SpecError, match=says):
+            kit.sweep_quantization(SMALL, [sums] if given else [], **given)

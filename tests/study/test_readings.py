@@ -97,5 +97,5 @@ def test_exemplars_take_all_seeds_of_both(study: kit.Study) -> None:
 def test_what_was_not_predicted_is_told(study: kit.Study) -> None:
     with pytest.raises(SpecError, match="Did you mean 'base'"):
         study.roc("bse", ["later"])
-    with pytest.raises(SpecError, match="no predictions of 'base' on 'sooner'"):
+    with pytest.raises(SpecError, match="unknown split 'sooner'"):
         study.roc("base", ["sooner"])

@@ -164,7 +164,7 @@ def test_mistakes_get_a_sentence(arguments: dict[str, Any], message: str) -> Non
     ("frame", "message"),
     [
         (reviews(label=1), "needs two or more"),
-        (reviews().iloc[:0], "needs two or more"),
+        (reviews().iloc[:0], "frame 'mine' has no rows"),
         (reviews(3).assign(text="the same", label=[0, 1, 0]), "is empty; rows in each"),
         (reviews(label=[k / 7 + 0.1 for k in range(COUNT)]), "expected booleans, whole numbers"),
     ],

@@ -46,10 +46,11 @@ def test_a_table_becomes_a_task() -> None:
 
 @pytest.mark.parametrize(
     ("answer", "right"),
-    [("B", (1,)), ("b", (1,)), (2, (2,)), ([0, "C"], (0, 2)), (["A"], (0,))],
+    [("B", (1,)), ("b", (1,)), (2, (2,)), (2.0, (2,)), ([0, "C"], (0, 2)), (["A"], (0,))],
 )
 def test_what_is_right_is_said_by_letter_place_or_list(answer: Any, right: tuple[int]) -> None:
     frame = quiz()
+    frame["choices"] = [[f"about {each}" for each in offer] for offer in frame["choices"]]
     frame["answer"] = [answer] * len(frame)
     data = tasks.load(kit.choices_from_frame("sums", frame))
     assert {tuple(each) for each in data.data["test"]["label"]} == {right}
@@ -114,3 +115,32 @@ def test_every_quiz_is_sound() -> None:
             assert about["sizes"]["test"] >= 300, name
             assert about["sizes"]["train"] >= 20, name
             assert lost < 4500, (name, about["dropped"])
+
+
+@pytest.mark.parametrize("kind", [int, str, float])
+def test_a_number_among_numbers_is_an_answer_and_no_place(kind: Any) -> None:
+    frame = pd.DataFrame(
+        {"question": [f"What is {k} and 1?" for k in range(1, 30)]}
+        | {name: [k + by for k in range(1, 30)] for by, name in enumerate("abc")}
+    )
+    frame["answer"] = [kind(each) for each in frame["b"]]
+    data = tasks.load(kit.choices_from_frame("sums", frame, choices=["a", "b", "c"], test=1.0))
+    assert {tuple(each) for each in data.data["test"]["label"]} == {(1,)}
+    assert tasks.describe(data.ref)["dropped"]["sums"]["unsound"] == 0
+
+
+def test_what_is_left_out_is_said(capsys: pytest.CaptureFixture[str]) -> None:
+    frame = quiz()
+    frame.at[3, "answer"] = "neither"
+    kit.choices_from_frame("sums", frame)
+    assert "1 of 40 questions are left out; the first: task sums" in (
+        said := capsys.readouterr().out
+    )
+    assert "row 3" in said and "unknown answer 'neither'" in said
+
+
+def test_a_table_without_rows_is_told() -> None:
+    for make in (kit.choices_from_frame, kit.generation_from_frame):
+        with pytest.raises(SpecError, match="frame 'none' has no rows"):
+            make("none", quiz(0, question=[], choices=[], answer=[]), **(
+                {} if make is kit.choices_from_frame else {"prompt": "question"}))  # fmt: skip

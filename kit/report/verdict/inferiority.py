@@ -73,7 +73,8 @@ def non_inferior(
     Returns:
         Columns variant, task, split, group, condition, margin, baseline, unit; verdict; change and
         worst (its one-sided 95% bound), both positive for better; n; needed (the n at which the
-        margin would be cleared in 80% of studies if nothing is lost); reason, in words.
+        margin would be cleared in 80% of studies if nothing is lost; 0 where the data say that
+        something is, and more than the margin was); reason, in words.
 
     Raises:
         ValueError: a margin that is no finite number above 0, no such changes, or several
@@ -132,12 +133,14 @@ def _judge(start: Judgement, row: Row | None, sign: int) -> Judgement:
         return replace(start, reason=f"there is no evidence: {row['note'] or 'no interval'}")
     centre, half = sign * (row["ci_low"] + row["ci_high"]) / 2, (row["ci_high"] - row["ci_low"]) / 2
     worst, best = centre - ONE_SIDED * half, centre + ONE_SIDED * half
+    powered = math.ceil(row["n"] * (POWERED * half / start.margin) ** 2)
+    lost = best < 0 and sign * row["value"] <= -start.margin  # then no number of items will help
     found = replace(
         start,
         change=sign * row["value"],
         worst=worst,
         n=int(row["n"]),
-        needed=math.ceil(row["n"] * (POWERED * half / start.margin) ** 2),
+        needed=0 if lost else powered,
         verdict="fail"
         if best < -start.margin
         else "pass"
