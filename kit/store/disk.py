@@ -164,13 +164,20 @@ def write_file(path: Path, data: bytes, temporaries: Path) -> None:
         raise
 
 
-def write_folder(target: Path, fill: Callable[[Path], None], temporaries: Path) -> None:
-    """Makes a folder whole or not at all; one that stands there, or comes meanwhile, is replaced.
+def write_folder(
+    target: Path,
+    fill: Callable[[Path], None],
+    temporaries: Path,
+    keep: Callable[[], bool] = lambda: False,
+) -> None:
+    """Makes a folder whole or not at all.
 
     Args:
         target: the folder.
         fill: writes into the folder it is given.
         temporaries: a folder of the same file system for the unfinished folder.
+        keep: says whether one that stands there, or came meanwhile, stays. Else it is replaced, and
+            for a moment there is none.
     """
     with temporary_folder(temporaries) as made:
         fill(made)
@@ -183,6 +190,8 @@ def write_folder(target: Path, fill: Callable[[Path], None], temporaries: Path) 
             except OSError as error:
                 if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
                     raise
+            if keep():
+                return
             discard(target, temporaries)
 
 

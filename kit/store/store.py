@@ -110,16 +110,26 @@ def _artifact_folder(run_id: str) -> Path:
     return store_root() / "artifacts" / run_id
 
 
-def save(artifact: Artifact) -> None:
-    """Writes an artifact; an older one of the same run is replaced, a failure forgotten.
+def save(artifact: Artifact, *, over: bool = True) -> None:
+    """Writes an artifact and forgets a failure of the run.
+
+    Args:
+        artifact: what the run gave.
+        over: whether an older one of the same run is replaced; else that stays, which another
+            process may have saved, and be reading, meanwhile.
 
     Raises:
         StoreError: the disk is full, read-only or not ours.
     """
     with told():
         write = partial(artifacts.write, artifact)
-        disk.write_folder(_artifact_folder(artifact.run_id), write, temporaries())
+        stays = partial(_stays, artifact.run_id, over)
+        disk.write_folder(_artifact_folder(artifact.run_id), write, temporaries(), stays)
         _forget(artifact.run_id, "failures", "partial")
+
+
+def _stays(run_id: str, over: bool) -> bool:
+    return not over and has(run_id)
 
 
 def has(run_id: str) -> bool:

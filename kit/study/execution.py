@@ -125,7 +125,7 @@ class Execution:
             raise SpecError(built.CHANGED)
         about = {"machine": environment.machine(), "machine_key": environment.machine_key()}
         info = {**raw.info, **about, "saved": time.time_ns()}
-        store.save(store.Artifact(run, self._ids[run], raw.kind, raw.columns, info))
+        store.save(store.Artifact(run, self._ids[run], raw.kind, raw.columns, info), over=False)
         self._bar.update()
 
     def _builds(

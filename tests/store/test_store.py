@@ -109,6 +109,14 @@ def test_saving_forgets_the_failure_and_the_parts(run: Run) -> None:
     assert store.failure("0" * 16) is None
 
 
+def test_what_another_process_saved_meanwhile_stays(run: Run) -> None:
+    store.save(artifact(run, 1.0))
+    store.save(artifact(run, 2.0), over=False)
+    assert store.load(run, "0" * 16).columns["value"][0] == 1.0
+    store.save(artifact(run, 2.0))
+    assert store.load(run, "0" * 16).columns["value"][0] == 2.0
+
+
 def test_a_memo_is_made_once() -> None:
     calls = []
     for _ in range(2):
