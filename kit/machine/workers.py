@@ -13,6 +13,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator
 from multiprocessing.connection import Pipe
@@ -76,6 +77,7 @@ class Worker:
         progress: Callable[[str], None] | None = None,
     ) -> None:
         self._timeout, self._progress = timeout, progress
+        self._closing = threading.Lock()
         self._log = tempfile.TemporaryFile()
         self.started = time.perf_counter()
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(p or "." for p in sys.path)}
@@ -172,7 +174,9 @@ class Worker:
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
-        self._connection.close()
+        with self._closing:  # after an interrupt its own thread ends it too
+            if not self._connection.closed:
+                self._connection.close()
 
     def __enter__(self) -> Worker:
         return self
