@@ -9,19 +9,16 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 import numpy as np
 from pydantic import AfterValidator, Field
 
-from kit import tasks
 from kit.build.runner import Runner
 from kit.corruptions import CorruptionRef
-from kit.corruptions.corruption import contents_of
 from kit.machine.progress import report
 from kit.measurements.interface import Positive, Raw, Split, item_columns, of_kind
-from kit.measurements.score_choices import checked, examples_before
-from kit.spec.checking import SpecError
+from kit.measurements.score_choices import checked, questions_of
 from kit.spec.presets import Preset
 from kit.spec.ref import content_hash
 from kit.spec.register_measures import register_measurement
 from kit.spec.roles import Axis, Rounding, TaskRef
-from kit.tasks.templates import OWN, Template, put, template_of
+from kit.tasks.templates import OWN, Template, put
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -75,14 +72,9 @@ def generate(
     Raises:
         SpecError: the variant is no language model, or there are fewer examples than `shots`.
     """
-    if runner.model.kind != "causal":
-        raise SpecError(f"{task.name} asks for a language model; {runner.variant.name} is none")
-    data = tasks.load(task)
-    assert data.template is not None
-    how = template_of(template, data.template)
-    rows = data.split(split, limit)
-    items = data.questions(rows, contents_of(data, rows, corruption))
-    before = examples_before(data, how, shots)
+    data, rows, how, items, before = questions_of(
+        runner, task, split, limit, shots, template, corruption
+    )
     tokenizer = runner.model.tokenizer
     assert tokenizer is not None
     texts = [(before + put(how, item).context).rstrip() for item in items]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import numpy as np
 from pydantic import AfterValidator, Field
@@ -16,14 +16,16 @@ from kit.measurements.interface import Positive, Raw, Split, item_columns, of_ki
 from kit.measurements.scoring import Request, Scores, score
 from kit.spec.checking import SpecError, shown
 from kit.spec.presets import Preset
+from kit.spec.ref import Ref
 from kit.spec.register_measures import register_measurement
 from kit.spec.roles import Axis, Kept, Rounding, TaskRef
 from kit.tasks.templates import OWN, Prompt, Question, Template, put, shot, template_of
 
 if TYPE_CHECKING:
+    from datasets import Dataset
+
     from kit.architectures.tokenizers import Tokenizer
     from kit.tasks.task import Task
-
 
 LEAK = 0.25
 """Share of questions by which the right answer may stand in them more often than others."""
@@ -71,15 +73,10 @@ def score_choices(
     Raises:
         SpecError: the variant is no language model, or there are fewer examples than `shots`.
     """
-    if runner.model.kind != "causal":
-        raise SpecError(f"{task.name} asks for a language model; {runner.variant.name} is none")
-    data = tasks.load(task)
-    assert data.template is not None
-    own = template_of(template, data.template)
-    rows = data.split(split, limit)
-    items = data.questions(rows, contents_of(data, rows, corruption))
-    before = examples_before(data, own, shots)
-    prompts = [put(own, item) for item in items]
+    data, rows, how, items, before = questions_of(
+        runner, task, split, limit, shots, template, corruption
+    )
+    prompts = [put(how, item) for item in items]
     given = [Prompt(before + context, said) for context, said in prompts]
     asked, cut = requests(runner, given)
     bare = [Prompt("", said) for _, said in prompts] if unconditional else []
@@ -138,6 +135,48 @@ def _leaks(prompts: Sequence[Prompt], items: Sequence[Question]) -> list[str]:
     if right - wrong <= LEAK:
         return []
     return [f"what is right stands in {right:.0%} of the questions, other answers in {wrong:.0%}"]
+
+
+class Questions(NamedTuple):
+    """What a language model is asked.
+
+    Attributes:
+        data: the task.
+        rows: of the split, as many as are asked.
+        how: each is put.
+        items: the questions, corrupted where that was asked for.
+        before: text of the examples that stand before each.
+    """
+
+    data: Task
+    rows: Dataset
+    how: Template
+    items: list[Question]
+    before: str
+
+
+def questions_of(
+    runner: Runner,
+    task: Ref,
+    split: str,
+    limit: int | None,
+    shots: int,
+    template: str,
+    corruption: Ref | None,
+) -> Questions:
+    """Returns the questions that a measurement's arguments ask for.
+
+    Raises:
+        SpecError: the variant is no language model, or there are fewer examples than `shots`.
+    """
+    if runner.model.kind != "causal":
+        raise SpecError(f"{task.name} asks for a language model; {runner.variant.name} is none")
+    data = tasks.load(task)
+    assert data.template is not None
+    how = template_of(template, data.template)
+    rows = data.split(split, limit)
+    items = data.questions(rows, contents_of(data, rows, corruption))
+    return Questions(data, rows, how, items, examples_before(data, how, shots))
 
 
 def examples_before(data: Task, template: Template, shots: int) -> str:
