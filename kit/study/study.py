@@ -131,6 +131,7 @@ class Study(Readings):
             if given not in choices:
                 raise SpecError(suggest(given, choices, what))
         added = [registry.metrics.get(metric).name for metric in metrics]
+        registry.check_read({roles.saves(run.measurement) for run in self.runs}, "metrics", added)
         for which in ("metrics", "shifted_metrics"):
             setattr(self, which, tuple(dict.fromkeys((*getattr(self, which), *added))))
         with store.locked(

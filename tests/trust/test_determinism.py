@@ -82,8 +82,8 @@ def test_interruptions_leave_the_same(
     """Stopped in the middle of a training, which left a checkpoint, and between runs."""
     save, advance, numbers, steps = store.save, loop.Loop._advance, count(1), count(1)
 
-    def stopping_save(artifact: Any) -> None:
-        save(artifact)
+    def stopping_save(artifact: Any, **how: Any) -> None:
+        save(artifact, **how)
         if next(numbers) == 3:
             raise KeyboardInterrupt
 
