@@ -7,18 +7,18 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import numpy as np
-from pydantic import AfterValidator, Field
+from pydantic import Field
 
 from kit.build.runner import Runner
 from kit.corruptions import CorruptionRef
 from kit.machine.progress import report
 from kit.measurements.interface import Positive, Raw, Split, item_columns, of_kind
-from kit.measurements.score_choices import checked, questions_of
+from kit.measurements.prompts import Examples, Shots, WhichTemplate, questions_of
 from kit.spec.presets import Preset
 from kit.spec.ref import content_hash
 from kit.spec.register_measures import register_measurement
-from kit.spec.roles import Axis, Rounding, TaskRef
-from kit.tasks.templates import OWN, Template, put
+from kit.spec.roles import Rounding, TaskRef
+from kit.tasks.templates import OWN, Template
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -47,11 +47,12 @@ def generate(
     task: Annotated[TaskRef, of_kind("generation")],
     split: Split = "test",
     limit: Annotated[Positive | None, Preset(smoke=8, default=200, full=None)] = None,
-    shots: Annotated[int, Field(ge=0, le=64)] = 0,
+    shots: Shots = 0,
+    examples: Examples = "shared",
     threads: Annotated[Positive, Rounding((2,))] = 1,
     temperature: Annotated[float, Field(ge=0, le=10)] = 0.0,
     draw: Annotated[int, Field(ge=0)] = 0,
-    template: Annotated[str, Axis(neutral=OWN), AfterValidator(checked)] = OWN,
+    template: WhichTemplate = OWN,
     corruption: CorruptionRef = None,
 ) -> Raw:
     """Answers that are written token by token, item by item.
@@ -61,7 +62,7 @@ def generate(
         task: prompts with right answers.
         split: which part.
         limit: the first n items by content hash; None for all.
-        shots: examples before each prompt, the first of the training part by content hash.
+        shots, examples: as in `score_choices`.
         threads: of the worker; one, so that the number of workers never changes a table.
         temperature: 0 takes the likeliest token; above, tokens are drawn by their probability at
             that temperature, each item by itself.
@@ -72,12 +73,11 @@ def generate(
     Raises:
         SpecError: the variant is no language model, or there are fewer examples than `shots`.
     """
-    data, rows, how, items, before = questions_of(
-        runner, task, split, limit, shots, template, corruption
-    )
+    asked = questions_of(runner, task, split, limit, shots, examples, template, corruption)
+    data, rows, how, items = asked.data, asked.rows, asked.how, asked.items
     tokenizer = runner.model.tokenizer
     assert tokenizer is not None
-    texts = [(before + put(how, item).context).rstrip() for item in items]
+    texts = [context.rstrip() for context, _ in asked.prompts]
     prompts = [[*tokenizer.opening, *ids] for ids in tokenizer.encode(texts)]
     prompts = [ids or [tokenizer.separator_id] for ids in prompts]
     choose = [chooser(temperature, content_hash(item, draw)) for item in rows["id"]]
@@ -92,9 +92,8 @@ def generate(
         "finish": np.asarray([each.finish for each in found]),
         "seconds": np.asarray([each.seconds for each in found]),
     }
-    told = {"shots": shots, "temperature": temperature}
-    protocol = {name: value for name, value in told.items() if value}
-    return Raw("generations", columns, {"protocol": protocol})
+    drawn = {"temperature": temperature} if temperature else {}
+    return Raw("generations", columns, {"protocol": asked.protocol | drawn})
 
 
 def chooser(temperature: float = 0.0, seed: str = "0") -> Callable[[Tensor], int]:

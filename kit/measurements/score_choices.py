@@ -3,42 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated, NamedTuple
+from typing import TYPE_CHECKING, Annotated
 
 import numpy as np
-from pydantic import AfterValidator, Field
 
-from kit import tasks
 from kit.build.runner import Runner
 from kit.corruptions import CorruptionRef
-from kit.corruptions.corruption import contents_of
 from kit.measurements.interface import Positive, Raw, Split, item_columns, of_kind
+from kit.measurements.prompts import Examples, Shots, WhichTemplate, questions_of
 from kit.measurements.scoring import Request, Scores, score
 from kit.spec.checking import SpecError, shown
 from kit.spec.presets import Preset
-from kit.spec.ref import Ref
 from kit.spec.register_measures import register_measurement
-from kit.spec.roles import Axis, Kept, Rounding, TaskRef
-from kit.tasks.templates import OWN, Prompt, Question, Template, put, shot, template_of
+from kit.spec.roles import Kept, Rounding, TaskRef
+from kit.tasks.templates import OWN, Prompt, Question, put
 
 if TYPE_CHECKING:
-    from datasets import Dataset
-
     from kit.architectures.tokenizers import Tokenizer
-    from kit.tasks.task import Task
 
 LEAK = 0.25
 """Share of questions by which the right answer may stand in them more often than others."""
-
-
-def checked(name: str) -> str:
-    """Returns the name of a template.
-
-    Raises:
-        SpecError: there is no such template.
-    """
-    template_of(name, Template(""))
-    return name
 
 
 @register_measurement(where="worker", artifacts=("choices",), version=1, seconds=60.0)
@@ -48,10 +32,11 @@ def score_choices(
     task: Annotated[TaskRef, of_kind("choices")],
     split: Split = "test",
     limit: Annotated[Positive | None, Preset(smoke=24, default=500, full=None)] = None,
-    shots: Annotated[int, Field(ge=0, le=64)] = 0,
+    shots: Shots = 0,
+    examples: Examples = "shared",
     threads: Annotated[Positive, Rounding((2,))] = 1,
     tokens: Annotated[Positive, Rounding((64,))] = 512,
-    template: Annotated[str, Axis(neutral=OWN), AfterValidator(checked)] = OWN,
+    template: WhichTemplate = OWN,
     unconditional: Annotated[bool, Kept()] = False,
     corruption: CorruptionRef = None,
 ) -> Raw:
@@ -62,7 +47,9 @@ def score_choices(
         task: questions with answers on offer.
         split: which part.
         limit: the first n items by content hash; None for all.
-        shots: examples before each question, the first of the training part by content hash.
+        shots: examples before each question, of the training part.
+        examples: the same before all questions, the first by content hash; or drawn for each
+            `item`, by its id.
         threads: of the worker; one, so that the number of workers never changes a table.
         tokens: computed at once; memory goes with it, and answers change by rounding alone.
         template: how the question is put, a name of `kit.tasks.templates.TEMPLATES`; the task's
@@ -73,23 +60,20 @@ def score_choices(
     Raises:
         SpecError: the variant is no language model, or there are fewer examples than `shots`.
     """
-    data, rows, how, items, before = questions_of(
-        runner, task, split, limit, shots, template, corruption
-    )
-    prompts = [put(how, item) for item in items]
-    given = [Prompt(before + context, said) for context, said in prompts]
-    asked, cut = requests(runner, given)
+    found = questions_of(runner, task, split, limit, shots, examples, template, corruption)
+    prompts, items = found.prompts, found.items
+    asked, cut = requests(runner, prompts)
     bare = [Prompt("", said) for _, said in prompts] if unconditional else []
     more, _ = requests(runner, bare)
-    found = score(runner, [*asked, *more], tokens)
-    known = {**item_columns(data, rows), "cut": cut}
-    columns = known | _columns(items, prompts, asked, found)
+    scores = score(runner, [*asked, *more], tokens)
+    known = {**item_columns(found.data, found.rows), "cut": cut}
+    columns = known | _columns(items, prompts, asked, scores)
     if unconditional:
-        columns["unconditional"] = _placed(items, found.loglikelihood[len(asked) :])
+        columns["unconditional"] = _placed(items, scores.loglikelihood[len(asked) :])
     about = {
-        "protocol": {"shots": shots} if shots else {},
-        "scored": {"way": found.way, "asked": found.asked, "computed": found.computed},
-        "notes": _leaks(prompts, items),
+        "protocol": found.protocol,
+        "scored": {"way": scores.way, "asked": scores.asked, "computed": scores.computed},
+        "notes": _leaks([put(found.how, item) for item in items], items),
     }
     return Raw("choices", columns, about)
 
@@ -135,64 +119,6 @@ def _leaks(prompts: Sequence[Prompt], items: Sequence[Question]) -> list[str]:
     if right - wrong <= LEAK:
         return []
     return [f"what is right stands in {right:.0%} of the questions, other answers in {wrong:.0%}"]
-
-
-class Questions(NamedTuple):
-    """What a language model is asked.
-
-    Attributes:
-        data: the task.
-        rows: of the split, as many as are asked.
-        how: each is put.
-        items: the questions, corrupted where that was asked for.
-        before: text of the examples that stand before each.
-    """
-
-    data: Task
-    rows: Dataset
-    how: Template
-    items: list[Question]
-    before: str
-
-
-def questions_of(
-    runner: Runner,
-    task: Ref,
-    split: str,
-    limit: int | None,
-    shots: int,
-    template: str,
-    corruption: Ref | None,
-) -> Questions:
-    """Returns the questions that a measurement's arguments ask for.
-
-    Raises:
-        SpecError: the variant is no language model, or there are fewer examples than `shots`.
-    """
-    if runner.model.kind != "causal":
-        raise SpecError(f"{task.name} asks for a language model; {runner.variant.name} is none")
-    data = tasks.load(task)
-    assert data.template is not None
-    how = template_of(template, data.template)
-    rows = data.split(split, limit)
-    items = data.questions(rows, contents_of(data, rows, corruption))
-    return Questions(data, rows, how, items, examples_before(data, how, shots))
-
-
-def examples_before(data: Task, template: Template, shots: int) -> str:
-    """Returns the examples that stand before each question.
-
-    Raises:
-        SpecError: the training part has fewer.
-    """
-    if not shots:
-        return ""
-    there = len(data.data["train"])
-    if there < shots:
-        raise SpecError(f"shots={shots}: the training part of {data.ref.name} has {there} items")
-    rows = data.split("train", shots)
-    items: list[Question] = data.questions(rows, data.contents(rows))
-    return "".join(shot(template, item) for item in items)
 
 
 def requests(runner: Runner, prompts: Sequence[Prompt]) -> tuple[list[Request], np.ndarray]:

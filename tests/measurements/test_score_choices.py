@@ -13,6 +13,7 @@ import kit
 from kit import tasks
 from kit.build.runner import Runner
 from kit.measurements import ScoreChoices
+from kit.measurements.prompts import examples_before
 from kit.measurements.score_choices import requests
 from kit.spec import registry
 from kit.spec.checking import SpecError
@@ -74,6 +75,21 @@ def test_each_answer_is_scored_as_by_itself(sums: Ref, more: dict[str, Any]) -> 
     assert raw.info["scored"]["computed"] < raw.info["scored"]["asked"]
     shots = more.get("shots")
     assert raw.info["protocol"] == ({"shots": shots} if shots else {})
+
+
+def test_each_item_can_have_examples_of_its_own(sums: Ref) -> None:
+    raw = measured(ScoreChoices(sums, limit=6, shots=2, examples="item"))
+    assert raw.info["protocol"] == {"shots": 2, "examples": "item"}
+    data = tasks.load(sums)
+    rows = data.split("test", 6)
+    assert data.template is not None
+    befores = examples_before(data, data.template, 2, rows["id"])
+    assert len(set(befores)) > 3 and all(each.count("Answer:") == 2 for each in befores)
+    assert befores[2:4] == examples_before(data, data.template, 2, rows["id"][2:4])  # by item
+    for k, item in enumerate(data.questions(rows, data.contents(rows))):
+        context, said = put(data.template, item)
+        value, _ = plainly(befores[k] + context, said[0])
+        assert raw.columns["loglikelihood"][k, 0] == pytest.approx(value, abs=1e-3)
 
 
 def test_answers_after_no_question(sums: Ref) -> None:
