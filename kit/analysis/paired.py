@@ -44,7 +44,9 @@ class Change:
     gained: int = -1
 
 
-def change(differences: Array, clusters: Clusters, *, binary: bool) -> Change:
+def change(
+    differences: Array, clusters: Clusters, *, binary: bool, repeats: str = "seeds"
+) -> Change:
     """Returns the mean change with its interval, by cluster-robust t (singletons: the paired t).
 
     The interval answers one of two questions, named by what it is over. Over items or clusters:
@@ -61,6 +63,7 @@ def change(differences: Array, clusters: Clusters, *, binary: bool) -> Change:
         differences: [seeds, items].
         clusters: of the items.
         binary: the metric is right or wrong.
+        repeats: what stands for seeds where something else was repeated.
     """
     from scipy.special import bdtr
 
@@ -81,7 +84,7 @@ def change(differences: Array, clusters: Clusters, *, binary: bool) -> Change:
         total = variance + max(between - shared, 0.0)
         if total > 0:
             df = total**2 / (variance**2 / df + between**2 / (seeds - 1))
-        variance, over = total, "seeds"
+        variance, over = total, repeats
     error, centre = math.sqrt(variance), float(items.mean())
     half = t_quantile(0.975, df) * error
     low, high = centre - half, centre + half

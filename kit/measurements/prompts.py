@@ -36,7 +36,7 @@ Shots = Annotated[int, Field(ge=0, le=64)]
 """An argument: how many examples stand before each question."""
 Examples = Literal["shared", "item"]
 """An argument: the same examples before all questions, or others before each."""
-WhichTemplate = Annotated[str, Axis(neutral=OWN), AfterValidator(checked)]
+WhichTemplate = Annotated[str, Axis(neutral=OWN, alike=True), AfterValidator(checked)]
 """An argument: how questions are put. It makes a shifted copy of the items."""
 
 

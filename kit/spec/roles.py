@@ -57,10 +57,13 @@ class Axis(Role):
     Attributes:
         kind: of what its values name, such as `corruptions`; None: they are plain values.
         neutral: the value that leaves the items as they are.
+        alike: no value is worse than another by intention, as of ways to word a question: their
+            spread is told, and whether the order of variants survives it.
     """
 
     kind: str | None = None
     neutral: Any = None
+    alike: bool = False
 
     def read(self, value: Any) -> Any:
         if value == self.neutral:

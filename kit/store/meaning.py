@@ -34,6 +34,7 @@ STATISTICS = {
     "change": Statistic("{}_change", None),
     "worst_group": Statistic("worst_group_{}", None),
     "group_gap": Statistic("{}_group_gap", False),
+    "spread": Statistic("{}_spread", False),
     "excess_loss": Statistic("{}_excess_loss", False),
     "flips_lost": Statistic("flips_lost", False),
     "flips_gained": Statistic("flips_gained", True),

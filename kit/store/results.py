@@ -34,7 +34,7 @@ COLUMNS = (
     *("status", "note", "run_id", "machine"),
 )
 STATUSES = ("ok", "undefined", "error")
-INTERVALS = ("", "items", "clusters", "seeds", "launches")
+INTERVALS = ("", "items", "clusters", "seeds", "wordings", "launches")
 # what spreadsheets take for a formula, its full-width forms included (OWASP, CSV injection)
 _FORMULA = re.compile("'*[=+\\-@\t\r\uff1d\uff0b\uff0d\uff20]")
 _ESCAPED = re.compile(f"'{_FORMULA.pattern}")

@@ -2,6 +2,7 @@
 
 from kit.analysis.findings import distance as distance
 from kit.analysis.findings import noise_floor as noise_floor
+from kit.analysis.findings import wordings as wordings
 from kit.analysis.metrics import calibration as calibration
 from kit.analysis.metrics import choices as choices
 from kit.analysis.metrics import classification as classification

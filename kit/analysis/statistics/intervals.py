@@ -20,7 +20,7 @@ RESAMPLES, FEWEST = 1000, 200
 
 
 class Interval(NamedTuple):
-    """Bounds, what they are over (items, clusters, seeds, launches), or why there are none."""
+    """Bounds, what they are over (one of `kit.store.results.INTERVALS`), or why there are none."""
 
     low: float = math.nan
     high: float = math.nan
