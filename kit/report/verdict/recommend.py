@@ -20,7 +20,7 @@ from kit.report.verdict.recommendation import (
     Words,
     part_of,
 )
-from kit.store.meaning import is_simulated
+from kit.store.meaning import is_simulated, join_name
 from kit.store.results import parse_condition
 
 if TYPE_CHECKING:
@@ -69,6 +69,7 @@ def recommend(
         _batch_flips(rows, baseline),
         _unknown(rows, objective, place),
         table.attrs.get("items", {}),
+        _worded(rows, metric),
     )
     return Recommendation(*_decide(judgements, gains, words), details)
 
@@ -121,6 +122,14 @@ def _batch_flips(rows: list[Row], baseline: str) -> list[Flips]:
     return [one for one in found if one.items > usual.get(one[1:4], 0)]
 
 
+def _worded(rows: list[Row], metric: str) -> dict[str, str]:
+    """Returns of each variant that was asked in other words what these do to the order."""
+    name = join_name(metric, "change")
+    return {
+        r["variant"]: r["note"] for r in rows if (r["metric"], r["interval"]) == (name, "wordings")
+    }
+
+
 def _smaller(base: Row, ours: Row) -> Gain:
     """Bytes against bytes; where both have intervals these must not overlap."""
     shown = ours["value"] < base["value"] and not ours["ci_high"] >= base["ci_low"]
@@ -165,7 +174,7 @@ def _decide(
             tail += f" Cheaper still, but not to be judged with these data: {', '.join(better)}."
         text = (
             f"Pick {best}: it is {words.gain(gains[best])}, and with 95% confidence on each its "
-            f"{words.metric} loses {limits}.{words.batch(best)}{tail}"
+            f"{words.metric} loses {limits}.{words.besides(best)}{tail}"
         )
         return "pick", best, text
     if doubtful:
@@ -178,7 +187,7 @@ def _decide(
             f"{words.deciding(doubtful_rows)}. {best} is {words.gain(gains[best])}, but these data "
             f"cannot tell whether its {words.metric} holds. {doubts}{says} If you can live with "
             f"that, take it; if not, keep {words.baseline} until you have more items."
-            f"{words.batch(best)}{tail}"
+            f"{words.besides(best)}{tail}"
         )
         return "undecided", words.baseline, text
     unknown = {name: why for name, why in words.unknown.items() if name in by_variant}

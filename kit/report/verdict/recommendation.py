@@ -55,6 +55,8 @@ class Words:
     unknown: dict[str, str]
     sizes: Mapping[str, int]
     """Items of `task split`, where they are known."""
+    worded: Mapping[str, str]
+    """What other wordings do to the order of a variant and the baseline, where they were asked."""
 
     def gain(self, gain: Gain) -> str:
         place = f" at {self.at}" if self.objective == "latency" else ""
@@ -85,7 +87,13 @@ class Words:
             )
         return f"Undecided: {' and '.join(needs)} would decide it, if nothing is lost"
 
-    def batch(self, name: str) -> str:
+    def besides(self, name: str) -> str:
+        """Says what else is to be known: the wording of questions, and what shares a batch."""
+        worded = self.worded.get(name)
+        told = f" Asked in other words, {worded}." if worded else ""
+        return told + self._batch(name)
+
+    def _batch(self, name: str) -> str:
         """Says how a variant's answers depend on the batch; at the size recommended, if any is."""
         size = parse_condition(self.at).get("batch_size") if self.objective == "latency" else None
         mine = [f for f in self.flips if f.variant == name and size in (None, f.batch_size)]

@@ -52,6 +52,20 @@ def flips(name: str, counts: dict[int, int], varied: str = "batch_size") -> Any:
         yield results.row(variant=name, metric="noise_flips", condition=text, value=count, **about)
 
 
+def test_what_other_wordings_do_to_the_order_is_said_and_not_judged() -> None:
+    good = [*rows("int8", 2.6, {"test": (0.0, 0.005)})]
+    told = "which is better is undecided: from -0.3 (plain) to +0.1 (short) in 9 wordings"
+    place = {"task": "toys", "split": "test", "condition": "template=all", "baseline": "base"}
+    number = {"value": -0.1, "ci_low": -0.3, "ci_high": 0.1, "interval": "wordings", "n": 200}
+    worded = results.row(
+        variant="int8", metric="accuracy_change", unit="share", seed="0", note=told,
+        **place, **number,
+    )  # fmt: skip
+    found = recommend(table(good, [worded]))
+    assert (found.verdict, found.choice) == ("pick", "int8") and len(found.details) == 1
+    assert f"Asked in other words, {told}." in str(found)
+
+
 def test_a_pick_whose_answers_depend_on_the_batch_is_said_to() -> None:
     good = [*rows("int8", 2.6, {"test": (0.0, 0.005)})]
     told = "at batch_size=1, 9 of 200 items on test are right or wrong otherwise than in the"
