@@ -10,10 +10,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from kit.architectures.pretrained import UNLIMITED
 from kit.architectures.tokenizers import HFTokenizer, pad
 from kit.machine.quiet import import_quietly
-from kit.spec.checking import SpecError, shown
+from kit.spec.checking import SpecError
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -49,7 +48,6 @@ class DeployedTexts:
         pad_id: the id that the model passes over; None where it knows none.
         left: whether a batch is padded on the left: for a model that reads its answer at the last
             position, whatever stands there.
-        embedded: number of rows of the embedding.
         source: for messages.
     """
 
@@ -57,7 +55,6 @@ class DeployedTexts:
     names: tuple[str, ...]
     pad_id: int | None
     left: bool
-    embedded: int
     source: str
 
     def encode(self, examples: Sequence[Any], length: int | None = None) -> list[Row]:
@@ -80,22 +77,10 @@ class DeployedTexts:
                 raise SpecError(f"the model reads texts; it was given a {type(example).__name__}")
         made = self.tokenizer.inputs(list(examples), length)
         special = made.get("special_tokens_mask", [])
-        rows = [
+        return [
             Row({name: made[name][k] for name in self.names if name in made}, special[k])
             for k in range(len(examples))
         ]
-        for row in rows:
-            if row.inputs["input_ids"] and max(row.inputs["input_ids"]) >= self.embedded:
-                raise SpecError(self._unknown_token(max(row.inputs["input_ids"])))
-        return rows
-
-    def _unknown_token(self, token: int) -> str:
-        return (
-            f"{self.source}: its tokenizer gives token {token}, "
-            f"{shown(self.tokenizer.library.convert_ids_to_tokens(token))}, and its embedding has "
-            f"{self.embedded} rows; a token was added without "
-            "model.resize_token_embeddings(len(tokenizer))"
-        )
 
     def filled(self, examples: Sequence[Any], length: int) -> list[Row]:
         """Returns rows of exactly `length` tokens: each text followed by itself.
@@ -169,6 +154,5 @@ def deployed_texts(config: Any, tokenizer: HFTokenizer, source: str) -> Deployed
         names,
         tokenizer.library.pad_token_id if pad_id is None else pad_id,
         getattr(config, "summary_type", "") == "last",
-        getattr(config.get_text_config(), "vocab_size", UNLIMITED),
         source,
     )

@@ -137,7 +137,11 @@ def _pretrained_shell(ref: Ref, task: Task | None) -> Model:
     place, kind = folder.locate(source), pretrained.kind_of(source)
     folder.check_folder(place)
     config = configuration.config_of(place)
-    tokenizer = HFTokenizer(folder.tokenizer_folder(place), special=kind != "causal")
+    tokenizer = HFTokenizer(
+        folder.tokenizer_folder(place),
+        special=kind != "causal",
+        embedded=getattr(config.get_text_config(), "vocab_size", None),
+    )
     window = configuration.window(config, tokenizer, ref.args.get("length"))
     if kind == "causal":
         return Model(None, kind, tokenizer, window=window)

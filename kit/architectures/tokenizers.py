@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from kit.architectures.folder import TOKENIZER_FILES
-from kit.spec.checking import SpecError, reason
+from kit.spec.checking import SpecError, reason, shown
 
 if TYPE_CHECKING:
     import torch
@@ -81,14 +81,17 @@ class HFTokenizer:
         folder: what `save_pretrained` wrote: of a fast or of a slow tokenizer.
         special: whether `encode` adds the model's special tokens. A language model's text gets its
             one start token from whoever scores it.
+        embedded: ids that the model knows; None where no model is given.
 
     Raises:
         FileNotFoundError: the folder has no tokenizer.
-        SpecError: on first use, where its files are broken.
+        SpecError: on first use, where its files are broken, or gives an id beyond `embedded`.
     """
 
-    def __init__(self, folder: str | Path, *, special: bool = True) -> None:
-        self.folder, self.special = Path(folder), special
+    def __init__(
+        self, folder: str | Path, *, special: bool = True, embedded: int | None = None
+    ) -> None:
+        self.folder, self.special, self.embedded = Path(folder), special, embedded
         if not any((self.folder / name).is_file() for name in TOKENIZER_FILES):
             raise FileNotFoundError(
                 f"{self.folder} holds no tokenizer (none of {', '.join(TOKENIZER_FILES)}); save "
@@ -173,14 +176,30 @@ class HFTokenizer:
             max_length=max_length,
             return_special_tokens_mask=True,
         )
+        highest = max((max(ids) for ids in made["input_ids"] if ids), default=0)
+        if self.embedded is not None and highest >= self.embedded:
+            raise SpecError(self._unknown(highest))
         return dict(made)
 
+    def _unknown(self, token: int) -> str:
+        known = self.library.vocab_size
+        why = (
+            f"it knows {known} of its own: is it another model's?"
+            if known > self.embedded
+            else "a token was added without model.resize_token_embeddings(len(tokenizer))"
+        )
+        return (
+            f"{self.folder.name}: its tokenizer gives token {token}, "
+            f"{shown(self.library.convert_ids_to_tokens(token))}, and its embedding has "
+            f"{self.embedded} rows; {why}"
+        )
+
     def __reduce__(self) -> tuple[Any, ...]:
-        return _hf_tokenizer, (self.folder, self.special)
+        return _hf_tokenizer, (self.folder, self.special, self.embedded)
 
 
-def _hf_tokenizer(folder: Path, special: bool) -> HFTokenizer:
-    return HFTokenizer(folder, special=special)
+def _hf_tokenizer(folder: Path, special: bool, embedded: int | None) -> HFTokenizer:
+    return HFTokenizer(folder, special=special, embedded=embedded)
 
 
 def _clean(text: str) -> str:

@@ -82,7 +82,13 @@ def test_a_text_is_filled_up_between_the_tokens_that_the_tokenizer_adds(
 
 
 def test_a_token_beyond_the_embedding_is_named(tmp_path: Path, save_tokenizer: Any) -> None:
-    texts = reading(tmp_path, save_tokenizer, BertConfig(vocab_size=6))
-    assert texts.encode(["good"])
-    with pytest.raises(SpecError, match=r"token 6, 'cat', .*resize_token_embeddings"):
+    texts = reading(tmp_path, save_tokenizer)
+    known = len(texts.tokenizer.library)
+    texts.tokenizer.embedded = known
+    texts.tokenizer.library.add_tokens(["dog"])
+    assert texts.encode(["good cat"])
+    with pytest.raises(SpecError, match=f"token {known}, 'dog', .*resize_token_embeddings"):
+        texts.encode(["good dog"])
+    texts.tokenizer.embedded = 6
+    with pytest.raises(SpecError, match=r"token 6, 'cat', .* 6 rows; it knows .* another model's"):
         texts.encode(["good cat"])
