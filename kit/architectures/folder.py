@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from kit.assets import assets
 from kit.spec.checking import SpecError, read_object, shown
 from kit.spec.ref import Located, content_hash
 from kit.store import store
@@ -37,7 +38,9 @@ BLOCK = 1 << 24
 
 
 class ModelFolder(Located):
-    """A folder that `save_pretrained` wrote, or `organization/name[@revision]` on the hub."""
+    """A folder that `save_pretrained` wrote, `organization/name[@revision]` on the hub, or the name
+    of a bundled language model, such as `smollm2`.
+    """
 
     __slots__ = ()
 
@@ -69,7 +72,7 @@ def local(source: str) -> Path | None:
 
 
 def locate(source: str) -> Path:
-    """Returns the folder of a pretrained model, fetched from the hub where it is an id.
+    """Returns the folder of a pretrained model, fetched where it is an id of the hub or an asset.
 
     Raises:
         FileNotFoundError: no such folder, it holds no `config.json`, or the hub is not reached.
@@ -81,10 +84,13 @@ def locate(source: str) -> Path:
                 f"{source} holds no config.json; expected a folder that save_pretrained wrote"
             )
         return folder
+    if source in assets.language_models():
+        return assets.path(source)
     if source.startswith((".", "/", "~")) or source.count("/") != 1:
         raise FileNotFoundError(
-            f"{shown(source)} is no folder, nor an id of the form organization/name; expected a "
-            "folder that save_pretrained wrote"
+            f"{shown(source)} is no folder, nor an id of the form organization/name, nor one of "
+            f"the kit's own ({', '.join(assets.language_models())}); expected a folder that "
+            "save_pretrained wrote"
         )
     return _fetched(source)
 

@@ -22,6 +22,7 @@ from kit.architectures.folder import (
     locate,
     read_config,
 )
+from kit.assets import assets
 from kit.machine.quiet import import_quietly, loading_quietly
 from kit.spec.checking import SpecError, read_object, reason, shown
 from kit.spec.register_models import register_architecture
@@ -48,7 +49,11 @@ ADAPTED = {"SEQ_CLS": "classifier", "CAUSAL_LM": "causal"}
 """What an adapter's model does, by its `task_type`."""
 
 
-@register_architecture(kind="pretrained", version=2)
+@register_architecture(
+    kind="pretrained",
+    version=2,
+    aliases={name: {"source": name} for name in assets.language_models()},
+)
 def pretrained(
     *,
     source: Annotated[str, AfterValidator(ModelFolder)],
@@ -62,8 +67,8 @@ def pretrained(
 
     Args:
         source: a folder that `save_pretrained` wrote, or `organization/name` on the model hub,
-            with `@` and a branch, tag or commit where it is not the main branch. An adapter (PEFT)
-            is merged into its base.
+            with `@` and a branch, tag or commit where it is not the main branch, or a bundled
+            model (`smollm2`, `gemma3`). An adapter (PEFT) is merged into its base.
         labels: the classifier's label names and the task's label, by name or number, that each
             stands for; None for an answer that is to be impossible. Several may stand for one:
             their probabilities are added. Names that are equal but for case need no map. A label

@@ -78,6 +78,11 @@ def names() -> list[str]:
     return list(_table(TABLE))
 
 
+def language_models() -> list[str]:
+    """Names of the assets that are a language model, which `hf:NAME` stands for."""
+    return [name for name, (_, recipe) in _table(TABLE).items() if recipe.gguf]
+
+
 def card(name: str) -> Card:
     """The asset's card: origin, licence, size, contents, known flaws.
 
