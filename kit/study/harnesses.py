@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Mapping, Sequence
 from functools import partial
+from types import MappingProxyType
 from typing import Any
 
 from kit.build import build
@@ -29,6 +30,8 @@ from kit.study.variants import (
 )
 from kit.tasks import chosen_splits, splits_of
 
+USUAL: Mapping[str, Any] = MappingProxyType({})
+"""Arguments of a measurement: what it has by default."""
 RATES = (1e-3, 3e-3, 1e-2)
 NULL_MODEL_KINDS = ("predictor",)
 
@@ -121,7 +124,7 @@ def sweep_quantization(
     splits: Sequence[str] | None = None,
     limit: int | None = None,
     seeds: int = 1,
-    latency: Mapping[str, Any] | None = None,
+    latency: Mapping[str, Any] | None = USUAL,
     metrics: Sequence[str] | None = None,
     group_metrics: Sequence[str] | None = None,
     name: str = "quantization",
@@ -144,7 +147,7 @@ def sweep_quantization(
         splits: the test split and every shift's test part where not given.
         limit: items a split; the preset's number where not given.
         seeds: seeds of a trained base, from 0.
-        latency: arguments of `Latency`, such as `{"batch_sizes": (1,)}`.
+        latency: arguments of `Latency`, such as `{"batch_sizes": (1,)}`; None: nothing is timed.
         metrics: names; where not given, the headline ones of the kind of task.
         group_metrics: of these, for each group.
         name: of the study, in tables.
@@ -155,15 +158,15 @@ def sweep_quantization(
     variants, left_out = combinations(variant_of(base), schemes, runtimes)
     refs = tasks_of(tasks)
     asked = chosen_splits(refs, splits)
-    timed = Latency(refs[0], **(latency or {}))
-    again = batches(set(), [timed])
+    timed = [] if latency is None else [Latency(refs[0], **latency)]
+    again = batches(set(), timed)
     runs = []
     for variant in variants:
         for task, seeded in itertools.product(refs, each_seed([variant], seeds)):
             runs += [Run(seeded, Quality(task, split, limit)) for split in asked[task]]
         runs.append(Run(variant, Memory(refs[0])))
         if not is_simulated(variant):
-            runs.append(Run(variant, timed))
+            runs += [Run(variant, each) for each in timed]
         for task, how in itertools.product(refs, again):
             if how.keys() <= Quality(task).args.keys():
                 runs += [Run(variant, Quality(task, s, limit, **how)) for s in asked[task][:1]]
@@ -179,7 +182,7 @@ def compare_architectures(
     seeds: int = 1,
     null_models: Sequence[Named] = ("ngram",),
     limit: int | None = None,
-    latency: Mapping[str, Any] | None = None,
+    latency: Mapping[str, Any] | None = USUAL,
     metrics: Sequence[str] | None = None,
     name: str = "architectures",
     **training: Any,
@@ -198,7 +201,8 @@ def compare_architectures(
         seeds: of each model, from 0.
         null_models: fitted on the same text and not timed.
         limit: documents a split; the preset's number where not given.
-        latency: arguments of `Latency`; by default one batch of one window: prefill.
+        latency: arguments of `Latency`; by default one batch of one window: prefill. None:
+            nothing is timed.
         metrics: names; where not given, the headline ones of the kind of task.
         name: of the study, in tables.
         **training: fields of `Training` to set otherwise, such as `length`, tokens a window.
@@ -222,8 +226,9 @@ def compare_architectures(
         for split in splits_of(task, "test")
     ]
     runs += [Run(variant, Cost()) for variant in judged]
-    timing = {"batch_sizes": (1,), "lengths": (made.length,), **(latency or {})}
-    runs += [Run(variant, Latency(refs[0], **timing)) for variant in compared]
+    if latency is not None:
+        timing = {"batch_sizes": (1,), "lengths": (made.length,), **latency}
+        runs += [Run(variant, Latency(refs[0], **timing)) for variant in compared]
     return Study(name, runs, base, metrics=metrics)
 
 

@@ -66,6 +66,7 @@ def test_every_variant_is_judged_again_in_the_batches_that_are_timed(toys: Ref) 
             {1, 4},
         ),
         (kit.sweep_quantization(base, [toys], ["w4"], latency={"batch_sizes": (2, 4)}), {2, 4}),
+        (kit.sweep_quantization(base, [toys], ["w4"], latency=None), set()),
         (kit.evaluate_shift([base, small], [toys], base, splits=["later"]), {1}),
         (kit.evaluate_shift([base, small], [toys], base, noise_floor=False), set()),
     ):

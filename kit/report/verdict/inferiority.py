@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal
 from kit.analysis.rows import Row, records
 from kit.spec.checking import checked, shown
 from kit.spec.fields import Positive
+from kit.spec.registry import artifacts
 from kit.spec.registry import metrics as registered
 from kit.store.meaning import is_shifted, join_name, split_name
 
@@ -51,7 +52,7 @@ def non_inferior(
     margin: float,
     shift_margin: float,
     group_margin: float | None = None,
-    metric: str = "accuracy",
+    metric: str | None = None,
 ) -> pd.DataFrame:
     """Judges each variant's loss against the margins, on every split and, if asked, in every group.
 
@@ -68,7 +69,8 @@ def non_inferior(
         margin: largest acceptable loss on the `test` split, in the metric's unit.
         shift_margin: the same for every other split.
         group_margin: the same for each group of a split; None: groups are not judged.
-        metric: any metric with a paired change, in whichever direction is better.
+        metric: any metric with a paired change, in whichever direction is better; where not
+            given, the first of what was measured: `accuracy` of labels, `acc` of answers on offer.
 
     Returns:
         Columns variant, task, split, group, condition, margin, baseline, unit; verdict; change and
@@ -81,6 +83,7 @@ def non_inferior(
             baselines.
         SpecError: a metric that is not registered.
     """
+    metric = metric or headline(table)
     import pandas as pd
 
     given = {"margin": margin, "shift_margin": shift_margin, "group_margin": group_margin}
@@ -102,6 +105,23 @@ def non_inferior(
     return pd.DataFrame(made)
 
 
+def headline(table: pd.DataFrame) -> str:
+    """Returns the first metric of the kind of artifact whose changes a table has.
+
+    Raises:
+        ValueError: it has changes of several kinds, so that one has to be named.
+    """
+    firsts = [each.traits["metrics"][:1] for each in map(artifacts.get, artifacts.names())]
+    names = [name for first in firsts for name in first]
+    there = set(table["metric"])
+    found = list(dict.fromkeys(name for name in names if join_name(name, "change") in there))
+    if len(found) > 1:
+        raise ValueError(
+            f"the table has changes of {', '.join(found)}: name one, metric={found[0]!r}"
+        )
+    return found[0] if found else "accuracy"
+
+
 def _changes(table: pd.DataFrame, metric: str, *, groups: bool) -> dict[tuple[str, Cell], Row]:
     """Returns the paired rows to judge by, over seeds where there are such."""
     name = join_name(metric, "change")
@@ -115,6 +135,8 @@ def _changes(table: pd.DataFrame, metric: str, *, groups: bool) -> dict[tuple[st
         there = map(split_name, table["metric"])
         known = {changed for changed, statistic in there if statistic == "change"}
         found += f" (of {', '.join(sorted(known))} there are)" if known and not names else ""
+        failed = table[(table["metric"] == metric) & (table["status"] != "ok")]["note"]
+        found += f" ({failed.iloc[0]})" if len(failed) and not names else ""
         raise ValueError(
             f"the table has {found}; non-inferiority needs one metric against one baseline"
         )

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 from kit.analysis.rows import records
-from kit.report.verdict.inferiority import Judgement, amount, non_inferior
+from kit.report.verdict.inferiority import Judgement, amount, headline, non_inferior
 from kit.report.verdict.recommendation import (
     OBJECTIVES,
     Flips,
@@ -37,7 +37,7 @@ def recommend(
     margin: float = 0.01,
     shift_margin: float = 0.02,
     group_margin: float | None = None,
-    metric: str = "accuracy",
+    metric: str | None = None,
 ) -> Recommendation:
     """Returns the cheapest variant that loses less than the margins, or says why there is none.
 
@@ -48,13 +48,14 @@ def recommend(
         margin: largest acceptable loss on the `test` split, in the metric's unit.
         shift_margin: the same for every other split; validation splits are left out.
         group_margin: the same for each group of a split; None: groups are not judged.
-        metric: any metric with a paired change.
+        metric: any metric with a paired change; see `non_inferior`.
 
     Raises:
         ValueError: unknown objective, a margin that is not above 0, or a table without such rows.
     """
     if objective not in OBJECTIVES:
         raise ValueError(f"objective {objective!r}: expected one of {', '.join(OBJECTIVES)}")
+    metric = metric or headline(table)
     details = non_inferior(table, margin, shift_margin, group_margin, metric)
     judgements = [Judgement(**row) for row in records(details)]
     baseline = judgements[0].baseline
@@ -79,7 +80,11 @@ def _gains(rows: list[Row], objective: str, at: str, baseline: str) -> dict[str,
     metric, _ = OBJECTIVES[objective]
     measured = [row for row in rows if row["metric"] == metric]
     if not measured:
-        raise ValueError(f"the table has no {metric} rows; measure it or choose another objective")
+        measure = "Latency(task)" if objective == "latency" else "Memory(task)"
+        raise ValueError(
+            f"the table has no {metric} rows: ask for measurements=[{measure}], or choose another "
+            f"objective than {objective!r}"
+        )
     wanted = parse_condition(at).items()
     here = [row for row in measured if wanted <= parse_condition(row["condition"]).items()]
     if not here:

@@ -204,7 +204,19 @@ def test_bad_questions() -> None:
         recommend(good, margin=-0.01)
     with pytest.raises(ValueError, match="no speedup was measured at 'batch_size=7'; there are"):
         recommend(good, at="batch_size=7")
-    with pytest.raises(ValueError, match="no disk_bytes rows"):
+    with pytest.raises(ValueError, match=r"no disk_bytes rows: ask for .*Memory\(task"):
         recommend(good, "disk")
     with pytest.raises(ValueError, match="no accuracy_change rows"):
         recommend(good[good.metric == "speedup"])
+    about = {"status": "error", "note": "out of memory", "seed": "0"}
+    lost = results.row(variant="int8", metric="accuracy", **about)
+    with pytest.raises(ValueError, match=r"no accuracy_change rows \(out of memory\)"):
+        recommend(table([lost]))
+
+
+def test_the_metric_is_that_of_what_was_measured() -> None:
+    good = table(rows("int8", 2.6, {"test": (0.0, 0.005)}))
+    quiz = good.assign(metric=good["metric"].str.replace("accuracy", "acc"))
+    assert "its acc loses at most" in str(recommend(quiz))
+    with pytest.raises(ValueError, match="changes of acc, accuracy: name one, metric='acc'"):
+        recommend(pd.concat([good, quiz]))
