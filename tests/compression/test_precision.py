@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from kit.compression.precision import bf16, fp16, torchao_int8
+from kit.compression.precision import bf16, fp16, torchao_int8, torchao_int8_weights
 from kit.compression.stored import stored
 from kit.spec import registry
 
@@ -56,6 +56,21 @@ def test_half_precision_runs_in_models_of_the_library(name: str, scheme: Any) ->
     tolerance = registry.schemes.get(scheme.__name__).traits["tolerance"]
     assert found.dtype != exact.dtype
     assert (found.float() - exact).abs().max() <= tolerance * exact.abs().max()
+
+
+def test_int8_weights_are_the_nearest_of_255_levels_a_row(model: nn.Module) -> None:
+    compressed = torchao_int8_weights(model)
+    for place in ("0", "2"):
+        given = model.get_submodule(place).weight
+        found = compressed.module.get_submodule(place).weight.dequantize()
+        step = given.abs().amax(1, keepdim=True) / 127
+        assert ((found - given).abs() <= 0.51 * step).all() and not torch.equal(found, given)
+    inputs = torch.randn(3, 32)
+    with torch.no_grad():  # nothing but the weights is rounded
+        twice = compressed.module(torch.cat([inputs, 1000 * inputs]))
+        torch.testing.assert_close(twice[:3], compressed.module(inputs))
+    found = stored(compressed.module, compressed.bits)
+    assert 8 < found.bits_per_weight < 17  # scales included
 
 
 def test_torchao_int8_is_a_copy_near_the_original(model: nn.Module) -> None:
