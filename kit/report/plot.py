@@ -18,6 +18,7 @@ from kit.report import tables
 from kit.report.curve_plots import reliability, roc
 from kit.report.dots import changes, quality
 from kit.report.heat_map import heat
+from kit.report.row_plots import by_task, by_wording
 from kit.report.shift_plots import groups, on_the_line, shares
 from kit.report.style import (
     COLOURS,
@@ -35,6 +36,8 @@ from kit.store.meaning import PLACES, higher_is_better
 
 __all__ = [
     "bits",
+    "by_task",
+    "by_wording",
     "changes",
     "curves",
     "groups",

@@ -12,7 +12,7 @@ from kit.build import build
 from kit.build.traits import kind_of
 from kit.corruptions import graded, mismatch
 from kit.measurements import Cost, Latency, Memory, Quality
-from kit.spec import presets
+from kit.spec import presets, registry
 from kit.spec.ref import Ref
 from kit.spec.spec import Budget, Run, Training, Variant
 from kit.study.study import Study
@@ -29,6 +29,7 @@ from kit.study.variants import (
     ways_again,
 )
 from kit.tasks import chosen_splits, splits_of
+from kit.tasks.templates import template_of
 
 USUAL: Mapping[str, Any] = MappingProxyType({})
 """Arguments of a measurement: what it has by default."""
@@ -106,7 +107,9 @@ def evaluate_shift(
         if "template" not in Quality(task).args:
             left_out[f"{template} of {task.name}"] = f"{task.name} has no questions to put"
             continue
-        runs += [predict(variant, task, "test", template=template) for variant in compared]
+        own = registry.tasks.get(task.name).traits["template"]
+        if template_of(template, own) != own:  # else the task asks so already
+            runs += [predict(variant, task, "test", template=template) for variant in compared]
     real = [v for v in compared if kind_of(v) not in NULL_MODEL_KINDS]
     for task in refs if noise_floor else ():
         for variant, how in ways_again(task, base, real, batches({1}, measurements)):
