@@ -13,7 +13,8 @@ from statsmodels.stats.contingency_tables import mcnemar
 from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.power import TTestPower
 
-from kit.analysis.paired import Change, adjust, bh, change
+from kit.analysis.paired import Change, adjust, change
+from kit.analysis.statistics.corrections import bh
 from kit.analysis.statistics.clusters import Clusters
 from kit.store.results import row
 
