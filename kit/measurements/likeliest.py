@@ -1,12 +1,17 @@
 """The likeliest tokens at each place of a text, and a sample of the others.
 
 Two models' distributions over a vocabulary are compared from what each kept by itself. The
-likeliest tokens alone do not do: with a tail of many small probabilities, the 128 likeliest of
-49,152 tokens hold 77% of the divergence between SmolLM2-135M and its rounding to 4 bits, and the
-256 likeliest 83%. So each run also keeps some of the rest, chosen by chance, likelier ones more often: by
-priority sampling (Duffield, Lund and Thorup 2007), with random numbers that all runs share, so that
-they choose the same tokens where they can (coordinated samples, Cohen and Kaplan 2009). What any
-two runs both kept then gives estimates without bias: `kit.analysis.findings.divergence`.
+likeliest tokens alone do not do. Of 3,179 tokens of Wikipedia, KL(SmolLM2-135M || its weights in 4
+bits, `w4g32`) is 0.458 nats a token by all 49,152 logits; from the k likeliest of each and one
+bucket for the rest it is lower by 58% (k = 8), 39% (32), 30% (64), 23% (128), 17% (256): the tail
+is heavy, and what one model has among its likeliest the other may not.
+
+So each run also keeps k of the rest, chosen by chance, likelier ones more often: by priority
+sampling (Duffield, Lund and Thorup 2007), with random numbers that all runs share, so that they
+choose the same tokens where they can (coordinated samples, Cohen and Kaplan 2009). What two runs
+both kept gives an estimate without bias (`kit.analysis.findings.divergence`). Its error on the same
+tokens was -4.0% (k = 16), -3.7% (32), 0.0% (64) and -0.7% (128), with standard deviations of 1.7%,
+1.2%, 1.0% and 0.6%, which fall with the root of the tokens: k = 64 is within 2%.
 """
 
 from __future__ import annotations

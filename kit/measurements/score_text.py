@@ -56,8 +56,9 @@ def score_text(
         context: tokens a window holds.
         stride: how far the window moves; what overlaps is context only.
         max_bytes: documents are cut there, the same text for every tokenizer.
-        top: also saves the log-probabilities of so many tokens, the likeliest at each place, for
-            `kl` and `top1_agreement`; TODO
+        top: also saves the log-probabilities of so many tokens at each place, the likeliest, and
+            of as many others, for `kl` and `top1_agreement`; 64 put `kl` within 2% (see
+            `kit.measurements.likeliest`). It takes 16 bytes a place and token before compression.
         corruption: of the documents, which keep their ids: a run on them pairs with the clean one.
 
     Raises:

@@ -14,8 +14,8 @@ from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.power import TTestPower
 
 from kit.analysis.paired import Change, adjust, change
-from kit.analysis.statistics.corrections import bh
 from kit.analysis.statistics.clusters import Clusters
+from kit.analysis.statistics.corrections import bh
 from kit.store.results import row
 
 quick = settings(deadline=None, max_examples=40)
