@@ -9,9 +9,11 @@ is heavy, and what one model has among its likeliest the other may not.
 So each run also keeps k of the rest, chosen by chance, likelier ones more often: by priority
 sampling (Duffield, Lund and Thorup 2007), with random numbers that all runs share, so that they
 choose the same tokens where they can (coordinated samples, Cohen and Kaplan 2009). What two runs
-both kept gives an estimate without bias (`kit.analysis.findings.divergence`). Its error on the same
-tokens was -4.0% (k = 16), -3.7% (32), 0.0% (64) and -0.7% (128), with standard deviations of 1.7%,
-1.2%, 1.0% and 0.6%, which fall with the root of the tokens: k = 64 is within 2%.
+both kept gives an estimate without bias (`kit.analysis.findings.divergence`). On the same tokens it
+was off by -4.0% (k = 16), -3.7% (32), 0.0% (64) and -0.7% (128), with standard deviations of 1.7%,
+1.2%, 1.0% and 0.6%. These fall with the root of the tokens: k = 64 and the 13,000 tokens of 100
+documents leave 0.5%, and 0.9% of the 0.807 nats of the same rounding after `rotated`; both below 2%
+in 95 of 100 such runs.
 """
 
 from __future__ import annotations
@@ -43,8 +45,8 @@ class Likeliest:
       probability p was kept with the chance min(1, p t).
 
     They are 0 beyond a document's own tokens, so that a record is a document. Log-probabilities are
-    float32: float16 has steps of 0.008 at -8, which is more than the whole divergence of bfloat16
-    from float32.
+    float32: float16, in steps of 0.008 at -8, changes the divergence of `w8` (0.004 nats) by 0.6%,
+    and that of smaller roundings more.
 
     Args:
         items: ids of the documents.

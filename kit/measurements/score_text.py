@@ -57,8 +57,8 @@ def score_text(
         stride: how far the window moves; what overlaps is context only.
         max_bytes: documents are cut there, the same text for every tokenizer.
         top: also saves the log-probabilities of so many tokens at each place, the likeliest, and
-            of as many others, for `kl` and `top1_agreement`; 64 put `kl` within 2% (see
-            `kit.measurements.likeliest`). It takes 16 bytes a place and token before compression.
+            of as many others, for `kl` and `top1_agreement`; 64 keep the error of `kl` below 2%
+            (see `kit.measurements.likeliest`). Each takes 16 bytes a place before compression.
         corruption: of the documents, which keep their ids: a run on them pairs with the clean one.
 
     Raises:

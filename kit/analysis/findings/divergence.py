@@ -28,6 +28,9 @@ from kit.spec.spec import Variant
 
 Columns = Mapping[str, Array]
 KEPT = ("token_ids", "top_ids", "top_logprobs", "tail_ids", "tail_logprobs", "tail_reach")
+MOST_ERROR = 0.1
+"""Share of an estimate that its standard deviation may be, and by which probabilities may miss 1.
+Of two models that agree in little, as where a scheme has broken one, few tokens are kept by both."""
 LEAST = 1e-9
 """Probability of the rest below which it is rounding: log-probabilities are kept in float32."""
 
@@ -106,6 +109,18 @@ class Both(NamedTuple):
         """Returns the estimated variance of `estimate` that the samples account for."""
         return self.total((self.terms() / self.chance) ** 2 * (1 - self.chance))
 
+    def masses(self) -> tuple[float, float]:
+        """Returns the sums of the baseline's and of the variant's probabilities, estimated alike.
+
+        They are 1. Estimates that are far off tell of tokens that weigh much and are hardly ever
+        kept by both, which `variance` does not see where none was.
+        """
+        base, variant = (
+            float(self.total(np.exp(each) / self.chance).mean())
+            for each in (self.base, self.variant)
+        )
+        return base, variant
+
     def least(self) -> Array:
         """Returns what KL(baseline || variant) is at least, at each place, in nats.
 
@@ -125,7 +140,8 @@ def kl(samples: Sequence[Sample], baseline: Variant) -> list[Row]:
 
     KL(baseline || variant), of runs that kept their likeliest tokens: the estimate of
     `Both.estimate`; its note has the error that the samples add to it and `Both.least`. The
-    interval, by documents, covers that error too.
+    interval, by documents, covers that error too. Undefined where that error is large
+    (`MOST_ERROR`); then `Both.least` is all that is known.
     """
     return [_row(kl.__name__, _divergence, *pair, baseline) for pair in _pairs(samples, baseline)]
 
@@ -140,13 +156,19 @@ def top1_agreement(samples: Sequence[Sample], baseline: Variant) -> list[Row]:
 def _divergence(base: Columns, variant: Columns) -> tuple[Array, str]:
     both = Both.of(Kept.of(base), Kept.of(variant))
     estimate, tail = both.estimate(), 1 - np.exp(base["top_logprobs"]).sum(axis=1).mean()
-    error = np.sqrt(both.variance().sum()) / both.places
-    said = (
-        f"at least {both.least().mean():.3g}; the samples add an error of {error:.2g} (standard "
-        f"deviation): {tail:.1%} of the baseline's probability is beyond its "
-        f"{base['top_ids'].shape[1]} likeliest tokens"
+    error, least = np.sqrt(both.variance().sum()) / both.places, both.least().mean()
+    off = max(abs(mass - 1) for mass in both.masses())
+    if error > MOST_ERROR * estimate.mean() or off > MOST_ERROR:
+        raise Undefined(
+            "the baseline and the variant find too few of the same tokens likely: of an estimate "
+            f"of {estimate.mean():.3g} the standard deviation is {error:.2g}, and probabilities "
+            f"estimated alike add up to 1 but for {off:.2f}. It is at least {least:.3g}"
+        )
+    return estimate, (
+        f"at least {least:.3g}; the samples add an error of {error:.2g} (standard deviation): "
+        f"{tail:.1%} of the baseline's probability is beyond its {base['top_ids'].shape[1]} "
+        "likeliest tokens"
     )
-    return estimate, said
 
 
 def _agreement(base: Columns, variant: Columns) -> tuple[Array, str]:

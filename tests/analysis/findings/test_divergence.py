@@ -106,6 +106,14 @@ def test_estimates_have_no_bias_and_know_their_error(
     assert 0.2 < both.least().mean() / expected.mean() < 0.95
 
 
+def test_models_that_agree_in_little_have_a_bound(base: Variant, small: Variant) -> None:
+    whole, moved = distributions(0), distributions(30.0)
+    found = of(artifact(base, whole, 4), artifact(small, moved, 4), base)
+    assert found["status"] == "undefined" and "too few of the same tokens likely" in found["note"]
+    least = float(found["note"].rpartition("at least ")[2])
+    assert 0 < least < exact(whole, moved).mean()
+
+
 def test_the_same_model_has_none(base: Variant, small: Variant) -> None:
     whole = distributions(0)
     found = of(artifact(base, whole, 8), artifact(small, whole, 8), base)
