@@ -30,7 +30,7 @@ Columns = Mapping[str, Array]
 KEPT = ("token_ids", "top_ids", "top_logprobs", "tail_ids", "tail_logprobs", "tail_reach")
 MOST_ERROR = 0.1
 """Share of an estimate that its standard deviation may be, and by which probabilities may miss 1.
-Of two models that agree in little, as where a scheme has broken one, few tokens are kept by both."""
+Of two models that agree in little, as where a scheme broke one, few tokens are kept by both."""
 LEAST = 1e-9
 """Probability of the rest below which it is rounding: log-probabilities are kept in float32."""
 
