@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -132,6 +133,25 @@ def test_a_predictor_that_says_it_gives_probabilities_must() -> None:
         return lambda texts: np.ones((len(texts), 2), np.float32)
 
     assert "expected 1" in failed("ones")["gives probabilities, as it says"]
+
+
+def test_a_scheme_may_refuse_models_but_not_all() -> None:
+    @kit.register_scheme(form="module", version=1)
+    def picky(model: nn.Module, *, takes: str = "LlamaForCausalLM") -> nn.Module:
+        if type(model).__name__ != takes:
+            raise SpecError(f"expected a {takes}")
+        return copy.deepcopy(model)
+
+    found = {what: message for what, passed, message in kit.check("picky") if passed}
+    said = [message for what, message in found.items() if message.startswith("refused: expected")]
+    assert len(found) == 5 and len(said) == 2
+
+    @kit.register_scheme(form="module", version=1)
+    def useless(model: nn.Module) -> nn.Module:
+        raise SpecError("not this one")
+
+    (sentence,) = failed("useless").values()
+    assert sentence == "it refuses every model: not this one"
 
 
 def test_a_scheme_that_changes_its_model_fails() -> None:

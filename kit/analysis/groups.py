@@ -11,10 +11,11 @@ from typing import Any
 import numpy as np
 
 from kit.analysis.evaluate import Estimate
-from kit.analysis.paired import Change, Paired, bh, change
+from kit.analysis.paired import Change, Paired, change
 from kit.analysis.rows import Row, change_row, interval_of, row_of
 from kit.analysis.sample import Sample
 from kit.analysis.statistics.clusters import Array, Clusters
+from kit.analysis.statistics.corrections import bh
 from kit.analysis.statistics.intervals import Interval
 from kit.spec.registry import Entry
 from kit.store.meaning import join_name

@@ -13,6 +13,7 @@ import numpy as np
 from kit.analysis.evaluate import Estimate
 from kit.analysis.sample import Sample
 from kit.analysis.statistics.clusters import Array, Clusters
+from kit.analysis.statistics.corrections import holm
 from kit.analysis.statistics.intervals import ALONE, Interval, t_quantile, t_test
 from kit.spec.checking import SpecError, Undefined
 from kit.spec.registry import Entry
@@ -107,29 +108,6 @@ def _between_seeds(differences: Array, clusters: Clusters) -> tuple[float, float
     return float(means.var(ddof=1)) / seeds, float(shared)
 
 
-def holm(p_values: Array) -> Array:
-    """Returns p-values adjusted by Holm's step-down rule (1979)."""
-    order = np.argsort(p_values)
-    stepped = p_values[order] * np.arange(len(p_values), 0, -1)
-    made = np.empty(len(p_values))
-    made[order] = np.minimum(np.maximum.accumulate(stepped), 1)
-    return made
-
-
-def bh(p_values: Array) -> Array:
-    """Returns p-values adjusted by Benjamini and Hochberg (1995); NaN, of no test, stays NaN.
-
-    Of what is called different at 5%, no more than 5% is not, on average; Holm's rule, stricter,
-    is wrong once in no more than 5% of families.
-    """
-    from scipy.stats import false_discovery_control
-
-    made, there = p_values.copy(), ~np.isnan(p_values)
-    if there.any():
-        made[there] = false_discovery_control(p_values[there])
-    return made
-
-
 def adjust(rows: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
     """Returns the rows with `p_adjusted` by Holm.
 
@@ -206,6 +184,7 @@ def paired(
     shared, picks = shared_items(items)
     if not len(shared):
         raise Unpaired("the variant and the baseline share no item")
+    _check_same(entry, [sample for sample, _ in sides], picks)
     missing = len(items[0]) - len(shared)
     notes = [f"{missing} items not shared"] if missing else []
     protocols = {sample.protocol for sample, _ in sides}
@@ -219,6 +198,22 @@ def paired(
     clusters = sides[0][0].clusters_with(sides[0][1][0].beside).of(picks[0])
     binary = all(estimates[0].binary for _, estimates in sides)
     return Paired(differences, clusters, binary, picks[0], notes)
+
+
+def _check_same(entry: Entry, samples: Sequence[Sample], picks: Sequence[Array | None]) -> None:
+    """Raises Unpaired where what a metric's scale depends on is not the same, item by item."""
+    for column, meaning in entry.traits.get("same", {}).items():
+        both = list(zip((one.artifact.columns for one in samples), picks, strict=True))
+        values, items = (
+            [columns[name][slice(None) if pick is None else pick] for columns, pick in both]
+            for name in (column, "item")
+        )
+        for other in values:
+            if len(at := np.flatnonzero(other != values[0])):
+                raise Unpaired(
+                    f"{meaning}: {values[0][at[0]]} and {other[at[0]]} {column} of item "
+                    f"{items[0][at[0]]}; {entry.name} is on another scale"
+                )
 
 
 def shared_items(items: Sequence[Array]) -> tuple[Array, list[Array | None]]:

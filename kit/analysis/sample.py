@@ -188,7 +188,9 @@ class Related:
         if key not in self._joined:
             shared = set.intersection(*(set(one.columns) for one in artifacts))
             columns = {
-                name: np.concatenate([one.columns[name] for one in artifacts]) for name in shared
+                name: np.concatenate([one.columns[name] for one in artifacts])
+                for name in shared
+                if len({one.columns[name].shape[1:] for one in artifacts}) == 1
             }
             self._joined[key] = Artifact(first.run, key, first.kind, columns)
         return self._joined[key]

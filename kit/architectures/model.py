@@ -44,6 +44,7 @@ class Model:
         texts: of a pretrained classifier, how it reads texts.
         window: tokens at which a pretrained model's texts are cut; None for no limit.
         bits: what schemes say that each matrix takes, see `kit.compression.stored`.
+        notes: of its schemes, which stand beside every number of it.
     """
 
     module: Any
@@ -56,6 +57,7 @@ class Model:
     texts: DeployedTexts | None = None
     window: int | None = None
     bits: Mapping[str, float | None] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
     @property
     def preprocessor(self) -> Preprocessor:

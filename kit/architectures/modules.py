@@ -153,3 +153,23 @@ class Deployed(nn.Module):
         }
         output = self.model(**{name: given[name] for name in self.names})
         return output.logits  # type: ignore[no-any-return]
+
+
+class RotatedNorm(nn.Module):
+    """The norm of a stream before it was rotated, for the rotated stream: it gives rotated states.
+
+    Args:
+        norm: as it was.
+        rotation: orthogonal [d, d]; the stream is what it was times this.
+    """
+
+    def __init__(self, norm: nn.Module, rotation: Tensor) -> None:
+        super().__init__()
+        self.norm = norm
+        weight = rotation.to(next(norm.parameters()).dtype)
+        self.rotation = nn.Parameter(weight, requires_grad=False)
+
+    def forward(self, states: Tensor) -> Tensor:
+        """Returns states [b, t, d] normed."""
+        normed: Tensor = self.norm(states @ self.rotation.T)
+        return normed @ self.rotation

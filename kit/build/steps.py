@@ -151,7 +151,8 @@ class Compression(Step):
             given["fitted"] = load_file(self.built() / "fitted.safetensors")
         result = call(self.entry.function, self.ref, **given)
         made = result if isinstance(result, Compressed) else Compressed(result, {})
-        return dataclasses.replace(model, module=made.module, bits=merged(model.bits, made.bits))
+        bits, notes = merged(model.bits, made.bits), tuple(dict.fromkeys(model.notes + made.notes))
+        return dataclasses.replace(model, module=made.module, bits=bits, notes=notes)
 
 
 def calibration(variant: Variant, ref: Ref) -> Ref:

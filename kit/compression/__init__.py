@@ -1,5 +1,5 @@
 """Compression schemes: a module a family. Importing this package registers them."""
 
-from kit.compression import onnx, precision, rounding
+from kit.compression import onnx, precision, rotation, rounding
 
-__all__ = ["onnx", "precision", "rounding"]
+__all__ = ["onnx", "precision", "rotation", "rounding"]

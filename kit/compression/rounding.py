@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 from collections.abc import Callable
 from statistics import fmean
 from typing import TYPE_CHECKING, Annotated
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 from pydantic import Field
 
 from kit.architectures.matrices import matrices
+from kit.compression.grid import on_grid
 from kit.compression.stored import Compressed
 from kit.spec.register_models import register_scheme
 
@@ -77,9 +79,10 @@ def round(  # noqa: A001 (the literature's word; only ever reached through the r
         values: Tensor = (blocks / scale).round() * scale
         return values.reshape(rows, -1)[:, :columns]
 
-    return map_linear_weights(
+    made = map_linear_weights(
         model, rounded, bits=lambda weight: bits + 16 / (group or weight.shape[1])
     )
+    return dataclasses.replace(made, notes=on_grid(model, bits))
 
 
 def _padded(weight: Tensor, padding: int) -> Tensor:

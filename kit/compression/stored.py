@@ -23,10 +23,12 @@ class Compressed:
     Attributes:
         module: a new one.
         bits: what each matrix takes in the scheme's format; what it left has no entry.
+        notes: sentences that belong beside every number of it.
     """
 
     module: nn.Module
     bits: Bits
+    notes: tuple[str, ...] = ()
 
 
 def merged(before: Bits, after: Bits) -> Bits:

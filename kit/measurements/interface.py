@@ -148,4 +148,6 @@ class Bench:
             raise TypeError(f"{entry.name} returned a {type(raw).__name__}; expected kit's Raw")
         seconds = round(time.perf_counter() - start, 3)
         spent = {"starting": loading, run.measurement.name: seconds - loading}
-        return Raw(raw.kind, raw.columns, {"spent": spent, **raw.info, "seconds": seconds})
+        notes = [*raw.info.get("notes", ()), *self._runner.model.notes]
+        known = {"spent": spent, **raw.info, "seconds": seconds, "notes": notes}
+        return Raw(raw.kind, raw.columns, known)

@@ -18,6 +18,7 @@ from kit.store.meaning import split_name
 
 HEADLINES = (
     *("accuracy", "accuracy_change", "bits_per_byte", "bits_per_byte_change"),
+    *("kl", "top1_agreement"),
     *("speedup", "latency", "cold_start_seconds"),
     *("peak_bytes", "disk_bytes", "weight_bytes", "bits_per_weight"),
     *("non_embedding_parameters", "state_bytes", "training_seconds"),

@@ -11,10 +11,12 @@ _WORDS = {
     "bits_per_byte": "bits per byte",
     "disk_bytes": "size on disk",
     "ece": "calibration error (ECE)",
+    "kl": "divergence (KL)",
     "nll": "negative log-likelihood",
     "peak_bytes": "peak memory",
     "resident_bytes": "resident memory",
     "state_bytes": "decoding state",
+    "top1_agreement": "same likeliest token",
     "weight_bytes": "size of weights",
 }
 

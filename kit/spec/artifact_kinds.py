@@ -139,11 +139,22 @@ def generations() -> Columns:
             "seconds": size / 10}  # fmt: skip
 
 
-@register_artifact(record="item", columns=("nll", "tokens", "bytes"), metrics=("bits_per_byte",))
+@register_artifact(
+    record="item",
+    columns=("nll", "tokens", "bytes"),
+    optional=(
+        *("words", "token_ids", "top_ids", "top_logprobs"),
+        *("tail_ids", "tail_logprobs", "tail_reach"),
+    ),
+    metrics=("bits_per_byte", "perplexity"),
+)
 def tokens() -> Columns:
-    """Of each document the negative log-likelihood (nats), tokens scored, and bytes of text."""
+    """Of each document the negative log-likelihood (nats), tokens scored, bytes and words of text;
+    and, where they were asked for, the likeliest tokens (`kit.measurements.likeliest`).
+    """
     rng, size = np.random.default_rng(0), 3 + np.arange(ITEMS) % 9
-    return {**_items(), "nll": rng.random(ITEMS) * 9, "tokens": size, "bytes": 5 * size}
+    counts = {"tokens": size, "bytes": 5 * size, "words": size - 1}
+    return {**_items(), "nll": rng.random(ITEMS) * 9, **counts}
 
 
 _CALLS: Mapping[str, Any] = {

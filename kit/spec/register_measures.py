@@ -166,7 +166,7 @@ def register_measurement(
     return register
 
 
-@with_traits("where", "by_columns")
+@with_traits("where", "by_columns", "same")
 def register_metric(
     *,
     artifact: str | Iterable[str],
@@ -191,7 +191,9 @@ def register_metric(
         fit: a function of columns of the validation split (and, as `ood_logits`, of the shifts'
             validation parts), whose result is the metric's parameter `fitted`.
         **traits: `where={column: value}`, the records that it reads; `by_columns=True`, its scale
-            depends on how many columns `logits` has: runs in which these differ are not paired.
+            depends on how many columns `logits` has: runs in which these differ are not paired;
+            `same={"tokens": "another tokenizer"}`, it depends on that column too, and what it means
+            where an item's value is another.
     """
     kinds = kinds_of(artifact)
 

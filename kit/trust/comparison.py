@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from kit.analysis.paired import holm
 from kit.analysis.rows import records
+from kit.analysis.statistics.corrections import holm
 from kit.analysis.statistics.intervals import t_quantile
 from kit.spec.registry import metrics
 from kit.store import results

@@ -13,8 +13,9 @@ from statsmodels.stats.contingency_tables import mcnemar
 from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.power import TTestPower
 
-from kit.analysis.paired import Change, adjust, bh, change
+from kit.analysis.paired import Change, adjust, change
 from kit.analysis.statistics.clusters import Clusters
+from kit.analysis.statistics.corrections import bh
 from kit.store.results import row
 
 quick = settings(deadline=None, max_examples=40)

@@ -258,3 +258,16 @@ def test_one_variant_without_value_leaves_the_others_conditions(
     rows = rows_of([bad, predicted(small, "test")], small, "halves")
     found = [(row["condition"], row["note"]) for row in rows if row["metric"] == "halves_change"]
     assert found == [("", "variant, seed 0: a seven")]
+
+
+def test_splits_join_though_what_they_keep_is_of_other_widths(
+    predicted: Make, base: Variant
+) -> None:
+    """As likeliest tokens are, padded to the longest text of a split."""
+    widths = {"amazon/validation": 3, "tweets/validation": 4, "test": 3}
+    artifacts = [
+        predicted(base, split, kept=np.zeros((80, width))) for split, width in widths.items()
+    ]
+    joined = Related(artifacts, {}).sample(artifacts[2]).related["ood"]
+    assert isinstance(joined, Artifact)
+    assert "kept" not in joined.columns and len(joined.columns["label"]) == 160

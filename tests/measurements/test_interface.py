@@ -8,9 +8,12 @@ import pytest
 from helpers import toy_variant
 
 import kit
+from kit.analysis.score import score
+from kit.compression.stored import Compressed
 from kit.measurements import Quality, interface
 from kit.spec.ref import Ref
 from kit.spec.spec import Run
+from kit.store.store import Artifact
 
 
 def test_runs_of_one_variant_share_a_loaded_model(
@@ -29,6 +32,22 @@ def test_runs_of_one_variant_share_a_loaded_model(
             assert raw.info["seconds"] >= 0
             assert len(raw.columns["item"]) == 4
     assert loaded == ["base", "base w4"]
+
+
+def test_what_schemes_note_stands_beside_every_number(toys: Ref, registries: None) -> None:
+    def warned(model: Any) -> Compressed:
+        return Compressed(model, {}, ("it was rounded before",))
+
+    kit.register_scheme(form="module", version=1)(warned)
+    variant = toy_variant(toys, schemes=["warned", "bf16", "warned"])
+    raw = interface.Bench().measure(Run(variant, Quality(toys, "test", 4)))
+    assert raw.info["notes"] == ["it was rounded before"]
+    rows = score(
+        Artifact(Run(variant, Quality(toys, "test", 4)), "0", raw.kind, raw.columns, raw.info)
+    )
+    assert rows and all("it was rounded before" in row["note"] for row in rows)
+    plain = interface.Bench().measure(Run(toy_variant(toys), Quality(toys, "test", 4)))
+    assert plain.info["notes"] == []
 
 
 def test_a_measurement_that_returns_no_raw_is_told(toys: Ref, registries: None) -> None:

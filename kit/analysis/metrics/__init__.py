@@ -1,6 +1,7 @@
 """The kit's metrics, a module a family; importing the package registers them."""
 
 from kit.analysis.findings import distance as distance
+from kit.analysis.findings import divergence as divergence
 from kit.analysis.findings import noise_floor as noise_floor
 from kit.analysis.findings import wordings as wordings
 from kit.analysis.metrics import calibration as calibration
@@ -16,4 +17,5 @@ from kit.analysis.metrics import scaling as scaling
 from kit.analysis.metrics import selective as selective
 from kit.analysis.metrics import texts as texts
 from kit.analysis.metrics import timing as timing
+from kit.analysis.metrics import tokens as tokens
 from kit.analysis.metrics import unlabelled as unlabelled

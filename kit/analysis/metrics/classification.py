@@ -6,8 +6,6 @@ A metric returns one value, one value an item (their mean is the value), a `Rati
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 
 from kit.analysis.statistics.clusters import Array
@@ -147,13 +145,3 @@ def accuracy_retained(
     """Accuracy on corrupted items as a share of the accuracy on the same items as they were."""
     after, before = accuracy(logits, label), accuracy(clean_logits, clean_label)
     return Ratio(after.astype(float), before)  # no share: an item may be right after alone
-
-
-@register_metric(
-    artifact="tokens",
-    higher_is_better=False,
-    unit="bits/byte",
-)
-def bits_per_byte(nll: Array, bytes: Array) -> Ratio:  # noqa: A002 (named as the column)
-    """Bits needed for a byte of text: comparable between tokenizers, as perplexity is not."""
-    return Ratio(nll / math.log(2), bytes)

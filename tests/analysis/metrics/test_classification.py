@@ -23,7 +23,6 @@ from kit.analysis.metrics.classification import (
     accuracy_retained,
     auroc,
     balanced_accuracy,
-    bits_per_byte,
     brier,
     macro_f1,
     nll,
@@ -120,11 +119,6 @@ def test_more_may_be_right_after_a_corruption_than_before() -> None:
     ends = skewed(ratio, Clusters.alone(500))
     assert ends.low < ratio.value < ends.high
     assert ratio.value > 1
-
-
-def test_bits_per_byte_is_a_ratio_of_sums() -> None:
-    ratio = bits_per_byte(np.log([2.0, 16.0]), np.array([1, 9]))
-    assert ratio.value == pytest.approx(5 / 10)
 
 
 def test_percentiles_need_the_samples_of_mlperf() -> None:
