@@ -85,7 +85,7 @@ def score_choices(
     known = {**item_columns(data, rows), "cut": cut}
     columns = known | _columns(items, prompts, asked, found)
     if unconditional:
-        columns["unconditional"] = _placed(items, found.loglikelihood[len(asked) :])
+        columns["unconditional"] = placed(columns["choices"], found.loglikelihood[len(asked) :])
     about = {
         "protocol": {"shots": shots} if shots else {},
         "scored": {"way": found.way, "asked": found.asked, "computed": found.computed},
@@ -107,13 +107,17 @@ def _columns(
         "tokens": np.array([len(request.continuation) for request in asked]),
         "bytes": np.array([len(said.strip().encode("utf-8", "replace")) for said in answers]),
     }
-    placed = {name: _placed(items, values) for name, values in each.items()}
-    return {"choices": np.array([len(item.choices) for item in items]), **placed}
-
-
-def _placed(items: Sequence[Question], values: np.ndarray) -> np.ndarray:
-    """Returns values of all answers, item by item, as [n, most]; what is beyond an item's is 0."""
     count = np.array([len(item.choices) for item in items])
+    return {"choices": count, **{name: placed(count, values) for name, values in each.items()}}
+
+
+def placed(count: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """Returns values of all answers, item by item, as [n, most]; what is beyond an item's is 0.
+
+    Args:
+        count: answers of each item [n].
+        values: of each answer [count.sum()].
+    """
     there = np.arange(count.max()) < count[:, None]
     made = np.zeros(there.shape, values.dtype)
     made[there] = values
