@@ -213,7 +213,7 @@ def test_only_language_models_are_asked(refs: dict[str, Ref]) -> None:
     with pytest.raises(SpecError, match="majority was given the task"):
         Bench().measure(Run(Variant(Ref("majority")), Quality(ref)))
     with pytest.raises(SpecError, match="is a task of classification; expected lm_eval or"):
-        ScoreLmEval("digits")
+        ScoreLmEval("sentiment")
     study = kit.evaluate_shift(
         ["majority"], tasks=[ref], baseline="majority", corruptions=["typos"], noise_floor=False
     )
