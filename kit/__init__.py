@@ -49,6 +49,7 @@ _HOMES = {
         "Memory",
         "Quality",
         "ScoreChoices",
+        "ScoreLmEval",
         "ScoreText",
         "SelfTest",
     ),

@@ -8,7 +8,18 @@ from typing import TYPE_CHECKING, Any
 
 from kit import tasks
 from kit.analysis.sample import Sample
-from kit.checks.tiny import IMAGES, PROMPTS, QUIZ, REVIEWS, TEXTS, Broken, Test, expect, variants
+from kit.checks.tiny import (
+    HARNESS,
+    IMAGES,
+    PROMPTS,
+    QUIZ,
+    REVIEWS,
+    TEXTS,
+    Broken,
+    Test,
+    expect,
+    variants,
+)
 from kit.spec import registry
 from kit.spec.asking import filled
 from kit.spec.checking import SpecError, Undefined
@@ -83,7 +94,7 @@ def with_small_arguments(ref: Ref) -> Ref:
     small = {name: value for name, value in SMALL.items() if name in known} | dict(ref.args)
     found = filled(registry.measurements, Ref(ref.name, **small))
     if "task" in known and "task" not in small:
-        for data in (TEXTS, QUIZ, PROMPTS):
+        for data in (TEXTS, QUIZ, PROMPTS, HARNESS):
             with contextlib.suppress(SpecError):
                 return registry.measurements.canonical(found.replace(task=data))
         found = found.replace(task=REVIEWS)
@@ -129,7 +140,8 @@ def measured(entry: Entry, ref: Ref) -> tuple[list[Raw], list[Exception]]:
     threads = torch.get_num_threads()
     for variant, data in variants():
         args = dict(ref.args)
-        args |= {"task": data} if args.get("task") in (TEXTS, REVIEWS, QUIZ, PROMPTS) else {}
+        given = (TEXTS, REVIEWS, QUIZ, PROMPTS, HARNESS)
+        args |= {"task": data} if args.get("task") in given else {}
         args |= {"against": variant} if args.get("against", variant) is None else {}
         args |= {"lengths": ("task",)} if data == IMAGES and "lengths" in args else {}
         try:

@@ -19,6 +19,8 @@ from kit.spec.ref import Ref
 from kit.spec.register_measures import register_task
 from kit.spec.register_models import register_architecture
 from kit.spec.spec import Budget, Training, Variant
+from kit.tasks.harness import build, rows_of
+from kit.tasks.harness_config import read_config
 from kit.tasks.templates import Template
 
 if TYPE_CHECKING:
@@ -34,7 +36,7 @@ CAUSAL, ENCODER = Ref("llama", width=64, feed_forward=64, depth=1), Ref("check_e
 VISION = Ref("lenet", width=2)
 TEXTS, REVIEWS, IMAGES = Ref("check_texts"), Ref("check_reviews"), Ref("check_images")
 TAGS, GRADES = Ref("check_tags"), Ref("check_grades")
-QUIZ, PROMPTS = Ref("check_quiz"), Ref("check_prompts")
+QUIZ, PROMPTS, HARNESS = Ref("check_quiz"), Ref("check_prompts"), Ref("check_harness")
 SIDE = 28
 """Pixels of the images' side."""
 ITEMS = 40
@@ -72,6 +74,7 @@ def world() -> Iterator[None]:
         put = Template("{question}", longest=3)
         register_task(kind="choices", template=put, version=1)(check_quiz)
         register_task(kind="generation", template=put, version=1)(check_prompts)
+        register_task(kind="lm_eval_choices", harness=_harness, version=1)(check_harness)
         register_architecture(kind="encoder", version=1)(check_encoder)
         yield
 
@@ -134,6 +137,27 @@ def check_prompts() -> dict[str, pd.DataFrame]:
     return {split: frame.assign(label=right(frame)) for split, frame in check_reviews().items()}
 
 
+def check_harness() -> dict[str, pd.DataFrame]:
+    """The reviews as lm-evaluation-harness asks for them."""
+    rows = rows_of(_harness())
+    return {"train": rows[:0], "validation": rows[:0], "test": rows}
+
+
+def _harness() -> Any:
+    """Returns the task of that library, which is imported when it is asked for."""
+    import datasets
+
+    reviews = check_reviews()["test"]
+    measured = {"metric": "acc", "aggregation": "mean", "higher_is_better": True}
+    config = {
+        "task": "check_harness",
+        "custom_dataset": lambda **_: {"test": datasets.Dataset.from_pandas(reviews)},
+        **{"test_split": "test", "output_type": "multiple_choice", "metric_list": [measured]},
+        **{"doc_to_text": "text", "doc_to_choice": ["bad", "good"], "doc_to_target": "label"},
+    }
+    return build(read_config(config))
+
+
 def check_images() -> dict[str, pd.DataFrame]:
     """Noise, the half of it lighter."""
     import pandas as pd
@@ -172,6 +196,7 @@ def variants() -> list[tuple[Variant, Ref]]:
         (Variant(Ref("majority")), GRADES),
         (Variant(CAUSAL), QUIZ),
         (Variant(CAUSAL), PROMPTS),
+        (Variant(CAUSAL), HARNESS),
     ]
 
 

@@ -162,8 +162,8 @@ def corrupted_examples(
     if corruptions is None:
         names = registry.corruptions.names()
         corruptions = [name for name in names if not mismatch(Ref(name), data.ref)]
-    unlabelled = data.kind == "language"
-    labels = [""] * len(rows) if unlabelled else [*map(data.shown_label, rows["label"])]
+    labelled = "label" in rows.column_names
+    labels = [*map(data.shown_label, rows["label"])] if labelled else [""] * len(rows)
     found: list[dict[str, Any]] = []
     for ref in graded(corruptions, severities):
         pairs = zip(examples_of(data, rows), examples_of(data, rows, ref), strict=True)

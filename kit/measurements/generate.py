@@ -87,7 +87,7 @@ def generate(
     columns = {
         **item_columns(data, rows),
         "answers": np.asarray(answers),
-        "text": np.asarray([each.text for each in found]),
+        "text": np.asarray([each.text.strip() for each in found]),
         "tokens": np.asarray([each.tokens for each in found]),
         "finish": np.asarray([each.finish for each in found]),
         "seconds": np.asarray([each.seconds for each in found]),
@@ -169,13 +169,13 @@ def _written(
     while True:
         token = choose(logits[0])
         if token in tokenizer.ends:
-            return text.strip(), len(written), "end"
+            return text, len(written), "end"
         written.append(token)
         text = tokenizer.decode(written)
         if at := [place for place in map(text.find, how.stops) if place >= 0]:
-            return text[: min(at)].strip(), len(written), "stop"
+            return text[: min(at)], len(written), "stop"
         if len(written) >= how.longest:
-            return text.strip(), len(written), "length"
+            return text, len(written), "length"
         if state is None:
             logits = _forward(runner, [*ids, *written])
         else:

@@ -6,8 +6,9 @@ is its command line with this model known.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+import copy
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 from kit.build.runner import Runner
 from kit.measurements.generate import chooser, write
@@ -15,17 +16,29 @@ from kit.measurements.scoring import Request, score, way
 from kit.spec.checking import SpecError
 from kit.spec.ref import Ref
 from kit.spec.spec import Variant
+from kit.tasks.harness import EXAMPLES, seeded
+from kit.tasks.harness_config import NOT_INSTALLED
 from kit.tasks.templates import Template
 
 try:
     from lm_eval.api.model import TemplateLM
     from lm_eval.api.registry import register_model
+    from lm_eval.evaluator import evaluate
     from lm_eval.utils import get_rolling_token_windows, make_disjoint_window
 except ImportError:
-    raise SpecError("lm-evaluation-harness is not installed: pip install 'kit[lm-eval]'") from None
+    raise SpecError(NOT_INSTALLED) from None
 
 LONGEST = 256
 """Tokens that are written where a task does not say, as there."""
+
+
+class Read(NamedTuple):
+    """What the model read of a request: tokens of its continuation, and whether the beginning of
+    its context was cut off.
+    """
+
+    tokens: int
+    cut: bool
 
 
 @register_model("kit")
@@ -33,25 +46,35 @@ class KitLM(TemplateLM):  # type: ignore[misc]
     """Scores with each shared prefix computed once.
 
     Args:
-        variant: an architecture by name, such as `hf:./folder`, or a `Variant`.
+        variant: an architecture by name, such as `hf:./folder`, a `Variant`, or one that is ready.
         threads: of this process.
         tokens: computed at once.
         **ignored: what the command line hands to every model, such as `batch_size`.
+
+    Attributes:
+        way: how it scores, see `kit.measurements.scoring`.
+        read: of each pair of context and continuation so far.
+        asked, computed: tokens so far, see `kit.measurements.scoring.Scores`.
     """
 
     def __init__(
-        self, variant: str | Variant, threads: int = 1, tokens: int = 512, **ignored: Any
+        self, variant: str | Variant | Runner, threads: int = 1, tokens: int = 512, **ignored: Any
     ) -> None:
         super().__init__()
         del ignored
-        chosen = variant if isinstance(variant, Variant) else Variant(Ref(variant))
-        self.runner, self._most = Runner(chosen, int(threads)), int(tokens)
+        if isinstance(variant, str):
+            variant = Variant(Ref(variant))
+        self.runner = variant if isinstance(variant, Runner) else Runner(variant, int(threads))
+        self._most = int(tokens)
         if self.runner.model.kind != "causal":
-            raise SpecError(f"{chosen.name} is no language model")
+            raise SpecError(f"{self.runner.variant.name} is no language model")
         self._tokenizer: Any = self.runner.model.tokenizer
         self.tokenizer = getattr(self._tokenizer, "library", None)
         self._window = self.runner.model.window or 2048
         self._way = way(self.runner)
+        self.way = self._way.name
+        self.read: dict[tuple[str, ...], Read] = {}
+        self.asked = self.computed = 0
 
     @property
     def eot_token_id(self) -> int:
@@ -78,10 +101,13 @@ class KitLM(TemplateLM):  # type: ignore[misc]
     ) -> list[tuple[float, bool]]:
         del ignored
         made = []
-        for _, context, continuation in requests:
+        for texts, context, continuation in requests:
             most = max(self._window + 1 - len(continuation), 1)
+            if texts is not None:
+                self.read[texts] = Read(len(continuation), len(context) > most)
             made.append(Request(tuple(context[-most:]), tuple(continuation)))
         found = score(self.runner, made, self._most, self._way)
+        self.asked, self.computed = self.asked + found.asked, self.computed + found.computed
         answers = [*zip(found.loglikelihood.tolist(), found.greedy.tolist(), strict=True)]
         for request, answer in zip(requests, answers, strict=True):
             if request[0] is not None:
@@ -118,6 +144,25 @@ class KitLM(TemplateLM):  # type: ignore[misc]
             how = Template("", stops=tuple(stops), longest=longest)
             answers.append(write(self.runner, [prompt], how, [chooser()])[0].text)
         return answers
+
+
+def run_task(
+    model: KitLM, task: Any, places: Sequence[int]
+) -> tuple[Mapping[str, Any], Sequence[Mapping[str, Any]]]:
+    """Returns the library's numbers of a task, `metric,filter` each, and what it logs of each item.
+
+    Args:
+        model: that answers.
+        task: the library's, which stays as it is.
+        places: of the documents that are asked, in any order.
+    """
+    own, name = copy.copy(task), str(task.task_name)
+    own.set_fewshot_seed(EXAMPLES)
+    chosen = sorted(places)
+    some = {name: chosen} if len(chosen) < len(task.eval_docs) else None
+    with seeded():
+        found = evaluate(model, {"tasks": {name: own}}, samples=some, bootstrap_iters=0)
+    return found["results"][name], found["samples"][name]
 
 
 if __name__ == "__main__":

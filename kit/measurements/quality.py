@@ -13,6 +13,7 @@ from kit.corruptions import CorruptionRef, examples_of
 from kit.measurements.generate import generate
 from kit.measurements.interface import Positive, Raw, Split, item_columns, of_kind
 from kit.measurements.score_choices import score_choices
+from kit.measurements.score_lm_eval import score_lm_eval
 from kit.measurements.score_text import score_text
 from kit.spec import registry
 from kit.spec.checking import SpecError
@@ -80,7 +81,7 @@ def classify(
 
 
 def Quality(task: str | Ref, split: str = "test", limit: int | None = None, **args: Any) -> Ref:
-    """Asks for what quality is made of: `Classify`, `ScoreText`, `ScoreChoices` or `Generate`.
+    """Asks for what quality is made of: `Classify`, `ScoreText`, `ScoreChoices` and the like.
 
     Args:
         task: name or Ref.
@@ -94,7 +95,7 @@ def Quality(task: str | Ref, split: str = "test", limit: int | None = None, **ar
     """
     task = registry.tasks.canonical(task)
     kind = TASKS[registry.tasks.get(task.name).traits["kind"]]
-    asks = (classify, score_text, score_choices, generate)
+    asks = (classify, score_text, score_choices, generate, score_lm_eval)
     ask = next(each for each in asks if each.__name__ == kind.quality)
     return ask(task, split=split, **({} if limit is None else {"limit": limit}), **args)
 

@@ -69,7 +69,7 @@ def score_choices(
     known = {**item_columns(found.data, found.rows), "cut": cut}
     columns = known | _columns(items, prompts, asked, scores)
     if unconditional:
-        columns["unconditional"] = _placed(items, scores.loglikelihood[len(asked) :])
+        columns["unconditional"] = placed(columns["choices"], scores.loglikelihood[len(asked) :])
     about = {
         "protocol": found.protocol,
         "scored": {"way": scores.way, "asked": scores.asked, "computed": scores.computed},
@@ -91,13 +91,17 @@ def _columns(
         "tokens": np.array([len(request.continuation) for request in asked]),
         "bytes": np.array([len(said.strip().encode("utf-8", "replace")) for said in answers]),
     }
-    placed = {name: _placed(items, values) for name, values in each.items()}
-    return {"choices": np.array([len(item.choices) for item in items]), **placed}
-
-
-def _placed(items: Sequence[Question], values: np.ndarray) -> np.ndarray:
-    """Returns values of all answers, item by item, as [n, most]; what is beyond an item's is 0."""
     count = np.array([len(item.choices) for item in items])
+    return {"choices": count, **{name: placed(count, values) for name, values in each.items()}}
+
+
+def placed(count: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """Returns values of all answers, item by item, as [n, most]; what is beyond an item's is 0.
+
+    Args:
+        count: answers of each item [n].
+        values: of each answer [count.sum()].
+    """
     there = np.arange(count.max()) < count[:, None]
     made = np.zeros(there.shape, values.dtype)
     made[there] = values

@@ -125,7 +125,7 @@ class StateWalk(Walk):
             self._read_rows(session.step(branch, ids), paths)
             return branch
         (path,) = paths  # of several from the beginning no state is wanted
-        last = 1 if len(self.trie.asked(np.array(path[:-1]))[0]) else len(path)
+        last = 1 if len(self.trie.asked(np.array(path[:-1], np.int64))[0]) else len(path)
         logits, branch = session.prefill(ids[:, :last])
         self.read(logits, np.array(path[last - 1 : last]))
         if last < len(path):

@@ -95,14 +95,43 @@ def _choice_probabilities(loglikelihood: np.ndarray, choices: np.ndarray) -> np.
     return np.asarray(np.exp(log_softmax(np.where(there, loglikelihood, -np.inf))))
 
 
+MEASURES = ("measure", "score", "weight", "pooled", "form", "better")
+MEASURED = ("lm_eval_score", "lm_eval_loss", "lm_eval_other")
+EXPONENTIAL, WHOLE = 1, 2
+"""How lm-evaluation-harness makes one number of a measure, `form`: else it is a weighted mean."""
+
+
+def _measures() -> Columns:
+    """Returns what items add to three measures, [n, 3]."""
+    count, ones = np.arange(ITEMS)[:, None], np.ones((ITEMS, 1))
+    score = np.concatenate([count % 3 == 0, 1 + count % 4, 0 * count], axis=1).astype(float)
+    found: Columns = {"score": score, "weight": np.concatenate([ones, 2 * ones, 0 * ones], axis=1)}
+    known = {
+        "measure": np.array(["measure=acc", "measure=byte_perplexity", "filter=best;measure=f1"]),
+        "pooled": np.array([0.35, 3.5, 0.5]),
+        "form": np.array([0, EXPONENTIAL, WHOLE]),
+        "better": np.array([1, -1, 0]),
+    }
+    return found | {name: np.tile(each, (ITEMS, 1)) for name, each in known.items()}
+
+
+@register_artifact(record="item", columns=MEASURES, metrics=MEASURED)
+def lm_eval() -> Columns:
+    """Of each measure of a task of lm-evaluation-harness [n, measures]: its name and filter, what
+    the item adds (`score`, of `weight`), the number that they make together there (`pooled`), how,
+    and whether more is better (1), less (-1) or neither.
+    """
+    return {**_items(), **_measures()}
+
+
 @register_artifact(
     record="item",
     columns=("label", "loglikelihood", "choices", "tokens", "bytes", "greedy"),
-    optional=("unconditional", "cut"),
+    optional=("unconditional", "cut", *MEASURES),
     derived={"choice_probabilities": _choice_probabilities},
     metrics=(
         *("acc", "acc_norm", "acc_mutual_info", "choice_margin", "choice_brier", "choice_ece"),
-        *("chance", "texts_cut"),
+        *("chance", "texts_cut", *MEASURED),
     ),
     group_metrics=("acc",),
     shifted_metrics=("acc", "acc_norm"),
@@ -117,7 +146,8 @@ def choices() -> Columns:
     found: Columns = {"loglikelihood": -3 * size * rng.random((ITEMS, most)), "tokens": size}
     found |= {"bytes": 4 * size, "greedy": rng.random((ITEMS, most)) < 0.2, "choices": count}
     label = (np.arange(most) == (np.arange(ITEMS) % count)[:, None]) + 0
-    return {**_predictions(), "label": label, **found, "unconditional": -2.0 * size}
+    found |= {"unconditional": -2.0 * size, **_measures()}
+    return {**_predictions(), "label": label, **found}
 
 
 @register_artifact(

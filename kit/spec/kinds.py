@@ -26,7 +26,7 @@ class TaskKind(NamedTuple):
         label: type of an item's labels; None where items have none.
         modalities: of its items.
         quality: the measurement that saves that artifact.
-        content: columns of an item beside its text, without which it is another item.
+        content: columns that an item has beside its text and a label of that type.
     """
 
     artifact: str
@@ -37,10 +37,14 @@ class TaskKind(NamedTuple):
 
 
 TASKS: Mapping[str, TaskKind] = {
-    "choices": TaskKind("choices", None, ("text",), "score_choices", ("choices",)),
+    "choices": TaskKind("choices", None, ("text",), "score_choices", ("choices", "label")),
     "classification": TaskKind("classification", np.int64),
-    "generation": TaskKind("generations", None, ("text",), "generate"),
+    "generation": TaskKind("generations", None, ("text",), "generate", ("label",)),
     "language": TaskKind("tokens", None, ("text",), "score_text"),
+    "lm_eval": TaskKind("lm_eval", None, ("text",), "score_lm_eval", ("place",)),
+    "lm_eval_choices": TaskKind(
+        "choices", None, ("text",), "score_lm_eval", ("place", "choices", "label")
+    ),
     "multi_label": TaskKind("multi_label", np.int64),
     "regression": TaskKind("regression", np.float64),
 }

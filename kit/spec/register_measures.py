@@ -22,7 +22,7 @@ from kit.spec.registry import (
 )
 
 
-@with_traits("assets")
+@with_traits("assets", "harness")
 def register_task(
     *,
     kind: str,
@@ -40,7 +40,8 @@ def register_task(
     Args:
         kind: `classification` (one label an item, a whole number), `multi_label` (any number of
             them: a list of 0 and 1, as long as `labels`), `regression` (a number on a scale),
-            `choices` (the places of the right ones), `generation` (right answers) or `language`.
+            `choices` (the places of the right ones), `generation` (right answers), `language`, or
+            `lm_eval` and `lm_eval_choices`, which `kit.tasks.lm_eval` makes.
         labels: names of the classes, in the order of the labels' numbers or places; none of a
             regression or of language.
         shifts: name of each shifted split and whether it is `near` or `far`.
@@ -49,7 +50,8 @@ def register_task(
         image_shape: channels, height and width where items are images; None for texts.
         template: how a question is put, `kit.tasks.templates.Template`.
         version: raise it when the data change.
-        **traits: `assets=("sentiment",)` (names of the assets it reads).
+        **traits: `assets=("sentiment",)` (names of the assets it reads); `harness`, a function that
+            gives the task of lm-evaluation-harness that its items are of.
     """
     if kind not in TASKS:
         raise SpecError(suggest(kind, TASKS, "kind of task"))

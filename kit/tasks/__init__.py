@@ -4,6 +4,7 @@ Importing this package registers the tasks that the kit brings; it loads no data
 """
 
 from kit.tasks import digits, language, probes, quizzes, sentiment, written
+from kit.tasks.harness import lm_eval
 from kit.tasks.own import task_from_frame, task_from_text
 from kit.tasks.own_choices import choices_from_frame, generation_from_frame
 from kit.tasks.prepared import check_split, chosen_splits, describe, modality, splits_of
@@ -18,6 +19,7 @@ __all__ = [
     "digits",
     "generation_from_frame",
     "language",
+    "lm_eval",
     "load",
     "modality",
     "probes",

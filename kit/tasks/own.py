@@ -176,8 +176,22 @@ def task_from_text(
     return registered(name, prepared, far, kind="language", labels=(), groups=())
 
 
-def registered(name: str, prepared: Prepared, far: Sequence[str], **traits: Any) -> Ref:
-    """Registers data that are ready; they go to workers by value, inside the function."""
+def registered(
+    name: str,
+    prepared: Prepared,
+    far: Sequence[str],
+    carried: Mapping[str, Any] | None = None,
+    **traits: Any,
+) -> Ref:
+    """Registers data that are ready; they go to workers by value, inside the function.
+
+    Args:
+        name: of the task.
+        prepared: its splits.
+        far: which of its shifts are far.
+        carried: traits that are no content of their own: what they depend on stands in others.
+        **traits: what the version is made of, beside the data.
+    """
     shifts = {
         source: "far" if source in far else "near" for source in prepared.dropped if source != name
     }
@@ -200,5 +214,6 @@ def registered(name: str, prepared: Prepared, far: Sequence[str], **traits: Any)
         owner=("frame", name),
         rule=RULE if shifts else "",
         **traits,
+        **(carried or {}),
     )
     return registry.tasks.canonical(name)

@@ -87,7 +87,7 @@ def check(name: str, frames: Mapping[str, pd.DataFrame], traits: Mapping[str, An
     content = ["text" if shape is None else "pixels"]
     content += ["text_pair"] if any("text_pair" in frame for frame in frames.values()) else []
     content += TASKS[traits["kind"]].content
-    label = [] if traits["kind"] == "language" else ["label"]
+    label = [] if TASKS[traits["kind"]].label is None else ["label"]
     columns = ["id", *content, "cluster", *label, *traits["groups"]]
     if len(set(traits["labels"])) < len(traits["labels"]):
         raise SpecError(f"task {name}: two of its labels are one: {shown(traits['labels'])}")
@@ -130,7 +130,7 @@ def _check_labels(where: str, frame: pd.DataFrame, traits: Mapping[str, Any]) ->
                     f"{where}: {shown(list(answers))} for the right answers; expected texts, at "
                     "least one and none of them empty"
                 )
-    elif traits["kind"] != "language":
+    elif TASKS[traits["kind"]].label is not None:
         for value in frame["label"].tolist():
             _check_label(where, traits["kind"], value, traits["labels"])
 

@@ -13,6 +13,7 @@ import numpy as np
 from kit.spec import registry
 from kit.spec.checking import SpecError, checked, shown, suggest
 from kit.spec.fields import Count
+from kit.spec.kinds import TASKS
 from kit.spec.ref import Ref
 from kit.tasks.prepared import file_name, folder_of, read_card
 from kit.tasks.splits import read_split
@@ -30,7 +31,8 @@ class Task:
         ref: what it was loaded by.
         kind: `classification`, `multi_label` (any number of labels an item), `regression` (a
             number an item), `choices` (answers on offer, of which some are right), `generation`
-            (an answer is written) or `language`.
+            (an answer is written), `language`, or
+            `lm_eval` and `lm_eval_choices` (those of lm-evaluation-harness).
         labels: class names in the order of the labels' numbers; empty where there are none.
         shifts: name of each shifted split and whether it is `near` or `far`.
         rule: how near and far were told apart.
@@ -120,7 +122,7 @@ class Task:
             return self.labels[int(value)]
         if self.kind == "generation":
             return " / ".join(value)
-        if self.kind == "choices":
+        if TASKS[self.kind].artifact == "choices":
             return ", ".join(ascii_uppercase[place] for place in value)
         if self.kind == "multi_label":
             return ", ".join(n for n, mark in zip(self.labels, value, strict=True) if mark)

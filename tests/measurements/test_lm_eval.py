@@ -7,33 +7,18 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from lm_eval.api.instance import Instance
 from lm_eval.api.registry import get_model
 from lm_eval.models.huggingface import HFLM
-from reading import save_tokenizer
+from lm_eval_tasks import WORDS, save_llama
 
 from kit.measurements.lm_eval import KitLM
 from kit.spec.checking import SpecError
 
-WORDS = [f"w{k}" for k in range(80)]
-
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A tiny random Llama whose tokenizer puts a begin token before each text."""
-    from transformers import LlamaConfig, LlamaForCausalLM
-
-    torch.manual_seed(0)
-    place = tmp_path_factory.mktemp("llama")
-    save_tokenizer(place, WORDS, "llama", model_max_length=40)
-    config = LlamaConfig(
-        vocab_size=84, hidden_size=32, intermediate_size=48, num_hidden_layers=2,
-        num_attention_heads=4, num_key_value_heads=2, max_position_embeddings=40,
-        bos_token_id=1, eos_token_id=2, pad_token_id=3,
-    )  # fmt: skip
-    LlamaForCausalLM(config).save_pretrained(place)
-    return place
+    return save_llama(tmp_path_factory.mktemp("llama"))
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +59,7 @@ def test_what_it_writes_too(both: tuple[KitLM, HFLM]) -> None:
     how = {"until": ["w7"], "max_gen_toks": 8, "do_sample": False}
     requests = asked("generate_until", *((words(rng, 6), how) for _ in range(4)))
     ours, theirs = (each.generate_until(requests) for each in both)
-    assert [text.strip() for text in ours] == [text.strip() for text in theirs]
+    assert ours == theirs
     with pytest.raises(SpecError, match="samples its answers"):
         both[0].generate_until(asked("generate_until", ("w1", {"do_sample": True})))
 

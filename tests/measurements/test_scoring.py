@@ -95,11 +95,12 @@ def test_every_family_scores_as_one_by_one(kind: str, most: int, tmp_path: Path)
     assert found.computed < found.asked / 2
 
 
+@pytest.mark.parametrize("shared", [1, 30])  # of one token: before it nothing is asked
 @pytest.mark.parametrize("name", ["llama", "lfm2", "lstm", "ngram"])
-def test_the_kits_own_models_score_as_one_by_one(name: str, toys: Ref) -> None:
+def test_the_kits_own_models_score_as_one_by_one(name: str, shared: int, toys: Ref) -> None:
     sizes = {} if name == "ngram" else {"width": 32, "depth": 3 if name == "lfm2" else 2}
     runner = Runner(Variant(Ref(name, **sizes)), 1)
-    asked = requests(256)
+    asked = requests(256, shared=shared)
     found = score(runner, asked)
     np.testing.assert_allclose(found.loglikelihood, one_by_one(runner, asked)[0], atol=1e-3)
     assert found.way == {"llama": "tree", "ngram": "plain"}.get(name, "state")

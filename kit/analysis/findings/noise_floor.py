@@ -142,10 +142,10 @@ def _has_headline(artifact: Artifact) -> bool:
 
 
 def _headline(artifact: Artifact) -> tuple[Entry, Estimate]:
-    """Returns the first metric of a kind of artifact, of one of these."""
-    entry = metrics.get(artifacts.get(artifact.kind).traits["metrics"][0])
-    found = next(evaluate(entry, Sample(artifact)))
-    return entry, found
+    """Returns the first metric of a kind of artifact that this one has."""
+    entries = map(metrics.get, artifacts.get(artifact.kind).traits["metrics"])
+    had = ((entry, one) for entry in entries for one in evaluate(entry, Sample(artifact)))
+    return next(had)
 
 
 def _metric(artifact: Artifact) -> tuple[str, str]:

@@ -8,6 +8,7 @@ from kit.analysis.metrics import calibration as calibration
 from kit.analysis.metrics import choices as choices
 from kit.analysis.metrics import classification as classification
 from kit.analysis.metrics import generations as generations
+from kit.analysis.metrics import measures as measures
 from kit.analysis.metrics import multi_label as multi_label
 from kit.analysis.metrics import ood as ood
 from kit.analysis.metrics import rating as rating
