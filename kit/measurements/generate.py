@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated
 
 import numpy as np
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, ValidationInfo
 
 from kit.build.runner import Runner
 from kit.corruptions import CorruptionRef
-from kit.machine.progress import report
+from kit.measurements.going_on import way
 from kit.measurements.interface import Positive, Raw, Split, item_columns, of_kind
+from kit.measurements.sampling import chooser
 from kit.measurements.score_choices import checked, questions_of
+from kit.measurements.writing import ROWS, TOKENS, Room, Written, fitted, state_bytes, write
+from kit.spec.checking import SpecError
 from kit.spec.presets import Preset
 from kit.spec.ref import content_hash
 from kit.spec.register_measures import register_measurement
@@ -21,26 +23,26 @@ from kit.spec.roles import Axis, Rounding, TaskRef
 from kit.tasks.templates import OWN, Template, put
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    from kit.architectures.tokenizers import Tokenizer
 
 
-class Written(NamedTuple):
-    """What came of a prompt.
-
-    Attributes:
-        text: up to what ended it.
-        tokens: that were written.
-        finish: why it ended: a `stop` text, the model's `end` token, or its `length`.
-        seconds: it took, what prompts share left out.
-    """
-
-    text: str
-    tokens: int
-    finish: str
-    seconds: float
+def _drawn(value: float, info: ValidationInfo) -> float:
+    """Returns an argument of draws, which means nothing where the likeliest token is taken."""
+    name = str(info.field_name)
+    usual = {"top_p": 1.0, "draws": 1, "seed": 0}[name]
+    if value != usual and info.data.get("temperature") == 0:
+        raise SpecError(
+            f"{name}={value} with temperature=0, which always takes the likeliest token; expected "
+            f"a temperature above 0, such as 1, or {name}={usual}"
+        )
+    return value
 
 
-@register_measurement(where="worker", artifacts=("generations",), version=1, seconds=120.0)
+Drawn = AfterValidator(_drawn)
+"""Checks an argument that stands after `temperature`."""
+
+
+@register_measurement(where="worker", artifacts=("generations",), version=2, seconds=120.0)
 def generate(
     runner: Runner,
     *,
@@ -49,12 +51,19 @@ def generate(
     limit: Annotated[Positive | None, Preset(smoke=8, default=200, full=None)] = None,
     shots: Annotated[int, Field(ge=0, le=64)] = 0,
     threads: Annotated[Positive, Rounding((2,))] = 1,
+    rows: Annotated[Positive, Rounding((5,))] = ROWS,
+    tokens: Annotated[Positive, Rounding()] = TOKENS,
     temperature: Annotated[float, Field(ge=0, le=10)] = 0.0,
-    draw: Annotated[int, Field(ge=0)] = 0,
+    top_p: Annotated[float, Field(gt=0, le=1), Drawn] = 1.0,
+    draws: Annotated[Positive, Drawn] = 1,
+    seed: Annotated[int, Field(ge=0), Drawn] = 0,
     template: Annotated[str, Axis(neutral=OWN), AfterValidator(checked)] = OWN,
     corruption: CorruptionRef = None,
 ) -> Raw:
-    """Answers that are written token by token, item by item.
+    """Answers that are written token by token, in batches that are filled up as answers end.
+
+    Several draws of an item are records of their own, one cluster: metrics are means over draws
+    and items, and their intervals are over items.
 
     Args:
         runner: the variant, ready.
@@ -63,16 +72,24 @@ def generate(
         limit: the first n items by content hash; None for all.
         shots: examples before each prompt, the first of the training part by content hash.
         threads: of the worker; one, so that the number of workers never changes a table.
+        rows: prompts at once; answers change by rounding alone.
+        tokens: that these may hold together; memory is bounded by it, but for a longer prompt,
+            which is written alone.
         temperature: 0 takes the likeliest token; above, tokens are drawn by their probability at
-            that temperature, each item by itself.
-        draw: of the random numbers; a metric over draws is a mean over runs that differ in it.
+            that temperature.
+        top_p: draws from the likeliest tokens that have this share of the probability together.
+        draws: answers to each item.
+        seed: of the random numbers; those of an answer depend on it, the item and the number of the
+            draw, and on nothing else.
         template: how the prompt is put; the task's own where not given. It makes a shifted copy.
         corruption: of prompt and passage.
 
     Raises:
         SpecError: the variant is no language model, or there are fewer examples than `shots`.
+        Undefined: the model's window leaves no room for an answer.
+        ValueError: the model gives NaN or infinite logits.
     """
-    data, rows, how, items, before = questions_of(
+    data, items_of, how, items, before = questions_of(
         runner, task, split, limit, shots, template, corruption
     )
     tokenizer = runner.model.tokenizer
@@ -80,120 +97,56 @@ def generate(
     texts = [(before + put(how, item).context).rstrip() for item in items]
     prompts = [[*tokenizer.opening, *ids] for ids in tokenizer.encode(texts)]
     prompts = [ids or [tokenizer.separator_id] for ids in prompts]
-    choose = [chooser(temperature, content_hash(item, draw)) for item in rows["id"]]
-    found = write(runner, prompts, how, choose)
+    given = fitted(runner, prompts, how)
+    choose = [
+        chooser(temperature, content_hash(item, seed, draw), top_p)
+        for item in items_of["id"]
+        for draw in range(draws)
+    ]
+    by, room = way(runner, rows), Room(rows, tokens)
+    found = write(runner, [ids for ids in given for _ in range(draws)], how, choose, room, by)
+    cut = np.array([len(ids) < len(whole) for ids, whole in zip(given, prompts, strict=True)])
     most = max(len(item.choices) for item in items)
-    answers = [[*item.choices, *[""] * (most - len(item.choices))] for item in items]
-    columns = {
-        **item_columns(data, rows),
-        "answers": np.asarray(answers),
-        "text": np.asarray([each.text for each in found]),
-        "tokens": np.asarray([each.tokens for each in found]),
-        "finish": np.asarray([each.finish for each in found]),
-        "seconds": np.asarray([each.seconds for each in found]),
+    answers = np.array([[*item.choices, *[""] * (most - len(item.choices))] for item in items])
+    asked = np.array([item.question for item in items])
+    known = {"question": asked, "answers": answers, "cut": cut}
+    each_item = {**item_columns(data, items_of), **known}
+    columns = {name: np.repeat(values, draws, axis=0) for name, values in each_item.items()}
+    columns["item"] = _numbered(columns["item"], draws)
+    told = {"shots": shots, "temperature": temperature, "top_p": top_p if top_p < 1 else 0}
+    about = {
+        "protocol": {name: value for name, value in told.items() if value},
+        "written": {"rows": by.rows, "state_bytes": state_bytes(runner, given, how, room, by)},
+        "notes": [note for note in (by.note, _endless(tokenizer, how), _cut(cut)) if note],
     }
-    told = {"shots": shots, "temperature": temperature}
-    protocol = {name: value for name, value in told.items() if value}
-    return Raw("generations", columns, {"protocol": protocol})
+    return Raw("generations", columns | _columns(found), about)
 
 
-def chooser(temperature: float = 0.0, seed: str = "0") -> Callable[[Tensor], int]:
-    """Returns what picks the next token by its logits [v]."""
-    import torch
-
-    if not temperature:
-        return lambda logits: int(logits.argmax())
-    generator = torch.Generator().manual_seed(int(seed, 16) % 2**63)
-
-    def drawn(logits: Tensor) -> int:
-        share = torch.softmax(logits.double() / temperature, -1)
-        return int(torch.multinomial(share, 1, generator=generator))
-
-    return drawn
+def _columns(found: Sequence[Written]) -> dict[str, np.ndarray]:
+    """Returns what is saved of each answer, [n]."""
+    return {name: np.array([getattr(each, name) for each in found]) for name in Written._fields}
 
 
-def write(
-    runner: Runner,
-    prompts: Sequence[Sequence[int]],
-    how: Template,
-    choose: Sequence[Callable[[Tensor], int]],
-) -> list[Written]:
-    """Goes on with each prompt; what all of them begin with is computed once.
+def _numbered(items: np.ndarray, draws: int) -> np.ndarray:
+    """Returns the id of each draw, by which draws of two variants are paired: the item's, numbered.
 
-    Args:
-        runner: of a causal model; its state is kept from token to token where it has one.
-        prompts: tokens, at least one each; the beginning of one beyond the window is left out.
-        how: says what ends an answer, and how many tokens it may have.
-        choose: gives each item's next token by its logits [v].
+    A single one is the item.
     """
-    import torch
-
-    most = None if runner.model.window is None else max(runner.model.window - how.longest, 1)
-    given = [list(each if most is None else each[-most:]) for each in prompts]
-    shared = _shared(given)
-    session: Any = runner.session
-    keeps, state = hasattr(session, "step"), None
-    if keeps and shared:
-        state = session.prefill(torch.tensor([given[0][:shared]]))[1]
-    found = []
-    for k, (ids, chosen) in enumerate(zip(given, choose, strict=True)):
-        report(f"{k} of {len(given)} items")
-        start = time.perf_counter()
-        if not keeps:
-            logits, branch = _forward(runner, ids), None
-        elif state is None:
-            logits, branch = session.prefill(torch.tensor([ids]))
-        else:
-            branch = session.fork(state, 1)
-            logits = session.step(branch, torch.tensor([ids[shared:]]))[:, -1]
-        text, written, finish = _written(runner, ids, logits, branch, how, chosen)
-        found.append(Written(text, written, finish, time.perf_counter() - start))
-    return found
+    numbers = np.arange(len(items)) % draws
+    ids = [f"{item}#{draw}" if draw else item for item, draw in zip(items, numbers, strict=True)]
+    return np.array(ids)
 
 
-def _written(
-    runner: Runner,
-    ids: Sequence[int],
-    logits: Tensor,
-    state: Any,
-    how: Template,
-    choose: Callable[[Tensor], int],
-) -> tuple[str, int, str]:
-    """Writes one answer from the logits after its prompt; returns text, tokens, why it ended."""
-    import torch
-
-    session: Any = runner.session
-    tokenizer = runner.model.tokenizer
-    assert tokenizer is not None
-    written: list[int] = []
-    text = ""
-    while True:
-        token = choose(logits[0])
-        if token in tokenizer.ends:
-            return text.strip(), len(written), "end"
-        written.append(token)
-        text = tokenizer.decode(written)
-        if at := [place for place in map(text.find, how.stops) if place >= 0]:
-            return text[: min(at)].strip(), len(written), "stop"
-        if len(written) >= how.longest:
-            return text.strip(), len(written), "length"
-        if state is None:
-            logits = _forward(runner, [*ids, *written])
-        else:
-            logits = session.step(state, torch.tensor([[token]]))[:, -1]
+def _endless(tokenizer: Tokenizer, how: Template) -> str:
+    if tokenizer.ends or how.stops:
+        return ""
+    return (
+        "the tokenizer has no end token and the task no stop text: every answer is "
+        f"{how.longest} tokens long"
+    )
 
 
-def _forward(runner: Runner, ids: Sequence[int]) -> Tensor:
-    import torch
-
-    inputs = runner.model.preprocessor.collate([list(ids)])
-    return torch.as_tensor(runner.session.forward(inputs))[:, len(ids) - 1]
-
-
-def _shared(prompts: Sequence[list[int]]) -> int:
-    """Returns how many tokens all prompts begin with, but for the last of each; 0 for one alone."""
-    if len(prompts) < 2:
-        return 0
-    first, last = min(prompts), max(prompts)
-    most = min(map(len, prompts)) - 1
-    return next((k for k in range(most) if first[k] != last[k]), most)
+def _cut(cut: np.ndarray) -> str:
+    if not cut.any():
+        return ""
+    return f"{cut.sum()} of {len(cut)} prompts lost their beginning: the window holds no more"
