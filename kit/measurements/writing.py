@@ -86,7 +86,7 @@ def write(
 
     Args:
         runner: of a causal model.
-        prompts: tokens, at least one each; `fitted` has cut them to the model's window.
+        prompts: tokens, at least one each; cut on the left to what the window holds.
         how: says what ends an answer, and how many tokens it may have.
         choose: gives each item's next token by its logits [v].
         room: how much at once; rows one by one where the model gives a row another answer beside

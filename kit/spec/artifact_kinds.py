@@ -142,7 +142,8 @@ def generations() -> Columns:
     finish = np.where(count % 5, "stop", "length")
     size = 2 + count % 4
     return {**_items(), "text": text, "answers": answers, "tokens": size, "finish": finish,
-            "question": np.char.mod("which is %d?", count), "seconds": size / 10}  # fmt: skip
+            "question": np.char.mod("which is %d?", count), "cut": count % 7 == 0,
+            "seconds": size / 10}  # fmt: skip
 
 
 @register_artifact(record="item", columns=("nll", "tokens", "bytes"), metrics=("bits_per_byte",))
