@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import numpy as np
 from pydantic import AfterValidator, Field, ValidationInfo
@@ -13,7 +13,7 @@ from kit.corruptions import CorruptionRef
 from kit.measurements.going_on import way
 from kit.measurements.interface import Positive, Raw, Split, item_columns, of_kind
 from kit.measurements.sampling import chooser
-from kit.measurements.score_choices import checked, questions_of
+from kit.measurements.score_choices import Questions, checked, questions_of
 from kit.measurements.writing import ROWS, TOKENS, Room, Written, fitted, state_bytes, write
 from kit.spec.checking import SpecError
 from kit.spec.presets import Preset
@@ -21,9 +21,6 @@ from kit.spec.ref import content_hash
 from kit.spec.register_measures import register_measurement
 from kit.spec.roles import Axis, Rounding, TaskRef
 from kit.tasks.templates import OWN, Template, put
-
-if TYPE_CHECKING:
-    from kit.architectures.tokenizers import Tokenizer
 
 
 def _drawn(value: float, info: ValidationInfo) -> float:
@@ -73,14 +70,11 @@ def generate(
         shots: examples before each prompt, the first of the training part by content hash.
         threads: of the worker; one, so that the number of workers never changes a table.
         rows: prompts at once; answers change by rounding alone.
-        tokens: that these may hold together; memory is bounded by it, but for a longer prompt,
-            which is written alone.
-        temperature: 0 takes the likeliest token; above, tokens are drawn by their probability at
-            that temperature.
+        tokens: that these may hold together, which bounds memory; a longer prompt is alone.
+        temperature: 0 takes the likeliest token; above, tokens are drawn by their probability.
         top_p: draws from the likeliest tokens that have this share of the probability together.
         draws: answers to each item.
-        seed: of the random numbers; those of an answer depend on it, the item and the number of the
-            draw, and on nothing else.
+        seed: of the random numbers, which differ by it, the item and the draw, and nothing else.
         template: how the prompt is put; the task's own where not given. It makes a shifted copy.
         corruption: of prompt and passage.
 
@@ -89,37 +83,44 @@ def generate(
         Undefined: the model's window leaves no room for an answer.
         ValueError: the model gives NaN or infinite logits.
     """
-    data, items_of, how, items, before = questions_of(
-        runner, task, split, limit, shots, template, corruption
-    )
-    tokenizer = runner.model.tokenizer
-    assert tokenizer is not None
-    texts = [(before + put(how, item).context).rstrip() for item in items]
-    prompts = [[*tokenizer.opening, *ids] for ids in tokenizer.encode(texts)]
-    prompts = [ids or [tokenizer.separator_id] for ids in prompts]
-    given = fitted(runner, prompts, how)
-    choose = [
-        chooser(temperature, content_hash(item, seed, draw), top_p)
-        for item in items_of["id"]
-        for draw in range(draws)
-    ]
+    asked = questions_of(runner, task, split, limit, shots, template, corruption)
+    how, whole = asked.how, _prompts(runner, asked)
+    given, ids = fitted(runner, whole, how), asked.rows["id"]
+    seeds = [content_hash(item, seed, draw) for item in ids for draw in range(draws)]
+    choose = [chooser(temperature, each, top_p) for each in seeds]
     by, room = way(runner, rows), Room(rows, tokens)
-    found = write(runner, [ids for ids in given for _ in range(draws)], how, choose, room, by)
-    cut = np.array([len(ids) < len(whole) for ids, whole in zip(given, prompts, strict=True)])
-    most = max(len(item.choices) for item in items)
-    answers = np.array([[*item.choices, *[""] * (most - len(item.choices))] for item in items])
-    asked = np.array([item.question for item in items])
-    known = {"question": asked, "answers": answers, "cut": cut}
-    each_item = {**item_columns(data, items_of), **known}
-    columns = {name: np.repeat(values, draws, axis=0) for name, values in each_item.items()}
-    columns["item"] = _numbered(columns["item"], draws)
+    found = write(runner, [each for each in given for _ in range(draws)], how, choose, room, by)
+    cut = np.array([len(each) < len(before) for each, before in zip(given, whole, strict=True)])
     told = {"shots": shots, "temperature": temperature, "top_p": top_p if top_p < 1 else 0}
     about = {
         "protocol": {name: value for name, value in told.items() if value},
         "written": {"rows": by.rows, "state_bytes": state_bytes(runner, given, how, room, by)},
-        "notes": [note for note in (by.note, _endless(tokenizer, how), _cut(cut)) if note],
+        "notes": [note for note in (by.note, _endless(runner, how), _cut(cut)) if note],
     }
-    return Raw("generations", columns | _columns(found), about)
+    return Raw("generations", _items(asked, cut, draws) | _columns(found), about)
+
+
+def _prompts(runner: Runner, asked: Questions) -> list[list[int]]:
+    """Returns the tokens of each prompt, after what the tokenizer opens a text with."""
+    tokenizer = runner.model.tokenizer
+    assert tokenizer is not None
+    texts = [(asked.before + put(asked.how, item).context).rstrip() for item in asked.items]
+    prompts = [[*tokenizer.opening, *ids] for ids in tokenizer.encode(texts)]
+    return [ids or [tokenizer.separator_id] for ids in prompts]
+
+
+def _items(asked: Questions, cut: np.ndarray, draws: int) -> dict[str, np.ndarray]:
+    """Returns what is known of the item of each answer, [n * draws]."""
+    most = max(len(item.choices) for item in asked.items)
+    answers = [[*item.choices, *[""] * (most - len(item.choices))] for item in asked.items]
+    columns = {
+        **item_columns(asked.data, asked.rows),
+        "question": np.array([item.question for item in asked.items]),
+        "answers": np.array(answers),
+        "cut": cut,
+    }
+    repeated = {name: np.repeat(values, draws, axis=0) for name, values in columns.items()}
+    return repeated | {"item": _numbered(repeated["item"], draws)}
 
 
 def _columns(found: Sequence[Written]) -> dict[str, np.ndarray]:
@@ -137,7 +138,9 @@ def _numbered(items: np.ndarray, draws: int) -> np.ndarray:
     return np.array(ids)
 
 
-def _endless(tokenizer: Tokenizer, how: Template) -> str:
+def _endless(runner: Runner, how: Template) -> str:
+    tokenizer = runner.model.tokenizer
+    assert tokenizer is not None
     if tokenizer.ends or how.stops:
         return ""
     return (
