@@ -27,6 +27,8 @@ from kit.spec.entry import Entry
 from kit.spec.ref import Ref
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from kit.architectures.model import Model
 from kit.checks.models import AGREES, SHAPES, relative_gap
 
@@ -179,14 +181,28 @@ def _decodes(ref: Ref, model: Model) -> str:
         size = session.bytes(state)
         steps = [session.step(state, part) for part in (ids[:, 5:6], ids[:, 6:])]
         branched = session.step(branches, ids[:, 5:].repeat_interleave(2, 0))
-    expected = outputs(model.module, {"input_ids": ids})[:, 4:]
-    for what, found in (
-        ("prefill and steps", torch.cat([first[:, None], *steps], 1)),
-        ("a fork", torch.cat([first[:, None], branched[::2]], 1)),
-    ):
+        mixed = _merged(session, ids) if hasattr(session, "merge") else None
+    whole = outputs(model.module, {"input_ids": ids})
+    tried = [
+        ("prefill and steps", torch.cat([first[:, None], *steps], 1), whole[:, 4:]),
+        ("a fork", torch.cat([first[:, None], branched[::2]], 1), whole[:, 4:]),
+    ]
+    if mixed is not None:
+        tried.append(("merged rows", mixed[:, 0], torch.stack([whole[1, 5], whole[0, 3]])))
+    for what, found, expected in tried:
         shapes = f"{what} gave logits of shape {tuple(found.shape)}, not {tuple(expected.shape)}"
         expect(found.shape == expected.shape, shapes)
         gap = relative_gap(as_array(found), expected)
         expect(gap < AGREES, f"{what} differ from eager by {gap:.2g} of the largest logit")
     expect(size >= 0, f"a state of {size} bytes")
     return f"{size:,} bytes of state for 2 rows of 5 tokens"
+
+
+def _merged(session: Any, ids: Tensor) -> Tensor:
+    """Goes on with a row of one state and a shorter one of another, put together."""
+    import torch
+
+    long, short = session.prefill(ids[:, :5])[1], session.prefill(ids[:1, :3])[1]
+    both = session.merge([(long, [1]), (short, [0])])
+    found: Tensor = session.step(both, torch.stack([ids[1, 5:6], ids[0, 3:4]]))
+    return found

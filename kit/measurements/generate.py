@@ -2,45 +2,44 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+from collections.abc import Sequence
+from typing import Annotated
 
 import numpy as np
-from pydantic import Field
+from pydantic import AfterValidator, Field, ValidationInfo
 
 from kit.build.runner import Runner
 from kit.corruptions import CorruptionRef
-from kit.machine.progress import report
+from kit.measurements.going_on import way
 from kit.measurements.interface import Positive, Raw, Split, item_columns, of_kind
-from kit.measurements.prompts import Examples, Shots, WhichTemplate, questions_of
+from kit.measurements.prompts import Examples, Questions, Shots, WhichTemplate, questions_of
+from kit.measurements.sampling import chooser
+from kit.measurements.writing import ROWS, TOKENS, Room, Written, fitted, state_bytes, write
+from kit.spec.checking import SpecError
 from kit.spec.presets import Preset
 from kit.spec.ref import content_hash
 from kit.spec.register_measures import register_measurement
 from kit.spec.roles import Rounding, TaskRef
 from kit.tasks.templates import OWN, Template
 
-if TYPE_CHECKING:
-    from torch import Tensor
+
+def _drawn(value: float, info: ValidationInfo) -> float:
+    """Returns an argument of draws, which means nothing where the likeliest token is taken."""
+    name = str(info.field_name)
+    usual = {"top_p": 1.0, "draws": 1, "seed": 0}[name]
+    if value != usual and info.data.get("temperature") == 0:
+        raise SpecError(
+            f"{name}={value} with temperature=0, which always takes the likeliest token; expected "
+            f"a temperature above 0, such as 1, or {name}={usual}"
+        )
+    return value
 
 
-class Written(NamedTuple):
-    """What came of a prompt.
-
-    Attributes:
-        text: up to what ended it.
-        tokens: that were written.
-        finish: why it ended: a `stop` text, the model's `end` token, or its `length`.
-        seconds: it took, what prompts share left out.
-    """
-
-    text: str
-    tokens: int
-    finish: str
-    seconds: float
+Drawn = AfterValidator(_drawn)
+"""Checks an argument that stands after `temperature`."""
 
 
-@register_measurement(where="worker", artifacts=("generations",), version=1, seconds=120.0)
+@register_measurement(where="worker", artifacts=("generations",), version=2, seconds=120.0)
 def generate(
     runner: Runner,
     *,
@@ -50,12 +49,19 @@ def generate(
     shots: Shots = 0,
     examples: Examples = "shared",
     threads: Annotated[Positive, Rounding((2,))] = 1,
+    rows: Annotated[Positive, Rounding((5,))] = ROWS,
+    tokens: Annotated[Positive, Rounding()] = TOKENS,
     temperature: Annotated[float, Field(ge=0, le=10)] = 0.0,
-    draw: Annotated[int, Field(ge=0)] = 0,
+    top_p: Annotated[float, Field(gt=0, le=1), Drawn] = 1.0,
+    draws: Annotated[Positive, Drawn] = 1,
+    seed: Annotated[int, Field(ge=0), Drawn] = 0,
     template: WhichTemplate = OWN,
     corruption: CorruptionRef = None,
 ) -> Raw:
-    """Answers that are written token by token, item by item.
+    """Answers that are written token by token, in batches that are filled up as answers end.
+
+    Several draws of an item are records of their own, one cluster: metrics are means over draws
+    and items, and their intervals are over items.
 
     Args:
         runner: the variant, ready.
@@ -64,135 +70,88 @@ def generate(
         limit: the first n items by content hash; None for all.
         shots, examples: as in `score_choices`.
         threads: of the worker; one, so that the number of workers never changes a table.
-        temperature: 0 takes the likeliest token; above, tokens are drawn by their probability at
-            that temperature, each item by itself.
-        draw: of the random numbers; a metric over draws is a mean over runs that differ in it.
+        rows: prompts at once; answers change by rounding alone.
+        tokens: that these may hold together, which bounds memory; a longer prompt is alone.
+        temperature: 0 takes the likeliest token; above, tokens are drawn by their probability.
+        top_p: draws from the likeliest tokens that have this share of the probability together.
+        draws: answers to each item.
+        seed: of the random numbers, which differ by it, the item and the draw, and nothing else.
         template: how the prompt is put; the task's own where not given. It makes a shifted copy.
         corruption: of prompt and passage.
 
     Raises:
         SpecError: the variant is no language model, or there are fewer examples than `shots`.
+        Undefined: the model's window leaves no room for an answer.
+        ValueError: the model gives NaN or infinite logits.
     """
     asked = questions_of(runner, task, split, limit, shots, examples, template, corruption)
-    data, rows, how, items = asked.data, asked.rows, asked.how, asked.items
+    how, whole = asked.how, _prompts(runner, asked)
+    given, ids = fitted(runner, whole, how), asked.rows["id"]
+    seeds = [content_hash(item, seed, draw) for item in ids for draw in range(draws)]
+    choose = [chooser(temperature, each, top_p) for each in seeds]
+    by, room = way(runner, rows), Room(rows, tokens)
+    found = write(runner, [each for each in given for _ in range(draws)], how, choose, room, by)
+    cut = np.array([len(each) < len(before) for each, before in zip(given, whole, strict=True)])
+    told = {"temperature": temperature, "top_p": top_p if top_p < 1 else 0}
+    about = {
+        "protocol": asked.protocol | {name: value for name, value in told.items() if value},
+        "written": {"rows": by.rows, "state_bytes": state_bytes(runner, given, how, room, by)},
+        "notes": [note for note in (by.note, _endless(runner, how), _cut(cut)) if note],
+    }
+    return Raw("generations", _items(asked, cut, draws) | _columns(found), about)
+
+
+def _prompts(runner: Runner, asked: Questions) -> list[list[int]]:
+    """Returns the tokens of each prompt, after what the tokenizer opens a text with."""
     tokenizer = runner.model.tokenizer
     assert tokenizer is not None
     texts = [context.rstrip() for context, _ in asked.prompts]
     prompts = [[*tokenizer.opening, *ids] for ids in tokenizer.encode(texts)]
-    prompts = [ids or [tokenizer.separator_id] for ids in prompts]
-    choose = [chooser(temperature, content_hash(item, draw)) for item in rows["id"]]
-    found = write(runner, prompts, how, choose)
-    most = max(len(item.choices) for item in items)
-    answers = [[*item.choices, *[""] * (most - len(item.choices))] for item in items]
+    return [ids or [tokenizer.separator_id] for ids in prompts]
+
+
+def _items(asked: Questions, cut: np.ndarray, draws: int) -> dict[str, np.ndarray]:
+    """Returns what is known of the item of each answer, [n * draws]."""
+    most = max(len(item.choices) for item in asked.items)
+    answers = [[*item.choices, *[""] * (most - len(item.choices))] for item in asked.items]
     columns = {
-        **item_columns(data, rows),
-        "answers": np.asarray(answers),
-        "text": np.asarray([each.text.strip() for each in found]),
-        "tokens": np.asarray([each.tokens for each in found]),
-        "finish": np.asarray([each.finish for each in found]),
-        "seconds": np.asarray([each.seconds for each in found]),
+        **item_columns(asked.data, asked.rows),
+        "question": np.array([item.question for item in asked.items]),
+        "answers": np.array(answers),
+        "cut": cut,
     }
-    drawn = {"temperature": temperature} if temperature else {}
-    return Raw("generations", columns, {"protocol": asked.protocol | drawn})
+    repeated = {name: np.repeat(values, draws, axis=0) for name, values in columns.items()}
+    return repeated | {"item": _numbered(repeated["item"], draws)}
 
 
-def chooser(temperature: float = 0.0, seed: str = "0") -> Callable[[Tensor], int]:
-    """Returns what picks the next token by its logits [v]."""
-    import torch
-
-    if not temperature:
-        return lambda logits: int(logits.argmax())
-    generator = torch.Generator().manual_seed(int(seed, 16) % 2**63)
-
-    def drawn(logits: Tensor) -> int:
-        share = torch.softmax(logits.double() / temperature, -1)
-        return int(torch.multinomial(share, 1, generator=generator))
-
-    return drawn
+def _columns(found: Sequence[Written]) -> dict[str, np.ndarray]:
+    """Returns what is saved of each answer, [n]."""
+    columns = {name: np.array([getattr(each, name) for each in found]) for name in Written._fields}
+    return columns | {"text": np.char.strip(columns["text"])}
 
 
-def write(
-    runner: Runner,
-    prompts: Sequence[Sequence[int]],
-    how: Template,
-    choose: Sequence[Callable[[Tensor], int]],
-) -> list[Written]:
-    """Goes on with each prompt; what all of them begin with is computed once.
+def _numbered(items: np.ndarray, draws: int) -> np.ndarray:
+    """Returns the id of each draw, by which draws of two variants are paired: the item's, numbered.
 
-    Args:
-        runner: of a causal model; its state is kept from token to token where it has one.
-        prompts: tokens, at least one each; the beginning of one beyond the window is left out.
-        how: says what ends an answer, and how many tokens it may have.
-        choose: gives each item's next token by its logits [v].
+    A single one is the item.
     """
-    import torch
-
-    most = None if runner.model.window is None else max(runner.model.window - how.longest, 1)
-    given = [list(each if most is None else each[-most:]) for each in prompts]
-    shared = _shared(given)
-    session: Any = runner.session
-    keeps, state = hasattr(session, "step"), None
-    if keeps and shared:
-        state = session.prefill(torch.tensor([given[0][:shared]]))[1]
-    found = []
-    for k, (ids, chosen) in enumerate(zip(given, choose, strict=True)):
-        report(f"{k} of {len(given)} items")
-        start = time.perf_counter()
-        if not keeps:
-            logits, branch = _forward(runner, ids), None
-        elif state is None:
-            logits, branch = session.prefill(torch.tensor([ids]))
-        else:
-            branch = session.fork(state, 1)
-            logits = session.step(branch, torch.tensor([ids[shared:]]))[:, -1]
-        text, written, finish = _written(runner, ids, logits, branch, how, chosen)
-        found.append(Written(text, written, finish, time.perf_counter() - start))
-    return found
+    numbers = np.arange(len(items)) % draws
+    ids = [f"{item}#{draw}" if draw else item for item, draw in zip(items, numbers, strict=True)]
+    return np.array(ids)
 
 
-def _written(
-    runner: Runner,
-    ids: Sequence[int],
-    logits: Tensor,
-    state: Any,
-    how: Template,
-    choose: Callable[[Tensor], int],
-) -> tuple[str, int, str]:
-    """Writes one answer from the logits after its prompt; returns text, tokens, why it ended."""
-    import torch
-
-    session: Any = runner.session
+def _endless(runner: Runner, how: Template) -> str:
     tokenizer = runner.model.tokenizer
     assert tokenizer is not None
-    written: list[int] = []
-    text = ""
-    while True:
-        token = choose(logits[0])
-        if token in tokenizer.ends:
-            return text, len(written), "end"
-        written.append(token)
-        text = tokenizer.decode(written)
-        if at := [place for place in map(text.find, how.stops) if place >= 0]:
-            return text[: min(at)], len(written), "stop"
-        if len(written) >= how.longest:
-            return text, len(written), "length"
-        if state is None:
-            logits = _forward(runner, [*ids, *written])
-        else:
-            logits = session.step(state, torch.tensor([[token]]))[:, -1]
+    if tokenizer.ends or how.stops:
+        return ""
+    return (
+        "the tokenizer has no end token and the task no stop text: every answer is "
+        f"{how.longest} tokens long"
+    )
 
 
-def _forward(runner: Runner, ids: Sequence[int]) -> Tensor:
-    import torch
-
-    inputs = runner.model.preprocessor.collate([list(ids)])
-    return torch.as_tensor(runner.session.forward(inputs))[:, len(ids) - 1]
-
-
-def _shared(prompts: Sequence[list[int]]) -> int:
-    """Returns how many tokens all prompts begin with, but for the last of each; 0 for one alone."""
-    if len(prompts) < 2:
-        return 0
-    first, last = min(prompts), max(prompts)
-    most = min(map(len, prompts)) - 1
-    return next((k for k in range(most) if first[k] != last[k]), most)
+def _cut(cut: np.ndarray) -> str:
+    if not cut.any():
+        return ""
+    return f"{cut.sum()} of {len(cut)} prompts lost their beginning: the window holds no more"

@@ -11,8 +11,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from kit.build.runner import Runner
-from kit.measurements.generate import chooser, write
+from kit.measurements.sampling import chooser
 from kit.measurements.scoring import Request, score, way
+from kit.measurements.writing import write
 from kit.spec.checking import SpecError
 from kit.spec.ref import Ref
 from kit.spec.spec import Variant
@@ -132,17 +133,22 @@ class KitLM(TemplateLM):  # type: ignore[misc]
     def generate_until(self, requests: Any, disable_tqdm: bool = False) -> list[str]:
         """Returns what the model writes after each prompt, greedily."""
         del disable_tqdm
-        answers = []
-        for request in requests:
-            context, asked = request.args
+        together: dict[Template, list[int]] = {}
+        for place, request in enumerate(requests):
+            asked = request.args[1]
             if asked.get("do_sample"):
                 raise SpecError("the task samples its answers; kit's model writes greedily")
             until = asked.get("until") or []
-            longest = int(asked.get("max_gen_toks", LONGEST))
-            prompt = self.tok_encode(context)[-max(self._window - longest, 1) :]
             stops = [until] if isinstance(until, str) else list(until)
+            longest = int(asked.get("max_gen_toks", LONGEST))
             how = Template("", stops=tuple(stops), longest=longest)
-            answers.append(write(self.runner, [prompt], how, [chooser()])[0].text)
+            together.setdefault(how, []).append(place)
+        answers = [""] * len(requests)
+        for how, places in together.items():
+            prompts = [self.tok_encode(requests[place].args[0]) for place in places]
+            found = write(self.runner, prompts, how, [chooser()] * len(places))
+            for place, each in zip(places, found, strict=True):
+                answers[place] = each.text
         return answers
 
 

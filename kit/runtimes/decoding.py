@@ -5,9 +5,11 @@ from __future__ import annotations
 import copy
 import inspect
 import sys
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from kit.architectures.outputs import logits
+from kit.runtimes.rows import held, merged, padding, together
 from kit.runtimes.session import Inputs
 
 if TYPE_CHECKING:
@@ -59,6 +61,11 @@ class StateSession(ModuleSession):
         """Returns a new state with every row n times."""
         return [_mapped(state[0], lambda each: each.repeat_interleave(n, 0))]
 
+    def merge(self, parts: Sequence[tuple[Any, Sequence[int]]]) -> Any:
+        """Returns a new state of some rows of several; nothing in it is as long as the text."""
+        states = [(state[0], rows) for state, rows in parts]
+        return [together(states)]
+
     def bytes(self, state: Any) -> int:
         """Returns what a state takes in memory."""
         sizes: list[int] = []
@@ -78,11 +85,13 @@ class CacheSession(ModuleSession):
         super().__init__(model)
         takes = inspect.signature(model.forward).parameters
         self._cache = "cache_params" if "cache_params" in takes else "past_key_values"
+        self._last = {"logits_to_keep": 1} if "logits_to_keep" in takes else {}
+        self._placed = "position_ids" in takes
 
     def prefill(self, ids: Tensor) -> tuple[Tensor, Any]:
         """Returns the logits [b, v] of the token after ids [b, t], and the state they leave."""
         state = self.start()
-        return self.step(state, ids)[:, -1], state
+        return self._step(state, ids, **self._last)[:, -1], state
 
     def start(self) -> Any:
         """Returns the state before the first token."""
@@ -92,37 +101,28 @@ class CacheSession(ModuleSession):
 
     def step(self, state: Any, ids: Tensor) -> Tensor:
         """Returns the logits [b, t, v] after each of the next ids [b, t]; the state moves on."""
+        return self._step(state, ids)
+
+    def _step(self, state: Any, ids: Tensor, **more: Any) -> Tensor:
         import torch
 
         with torch.inference_mode():
-            return logits(self.model(input_ids=ids, use_cache=True, **{self._cache: state}))
+            more |= padding(state, ids, placed=self._placed)
+            given = {"input_ids": ids, self._cache: state, "use_cache": True}
+            return logits(self.model(**given, **more))
 
     def fork(self, state: Any, n: int) -> Any:
         """Returns a new state with every row n times."""
-        import torch
+        rows = len(held(state)[0])
+        return self.merge([(state, [row for row in range(rows) for _ in range(n)])])
 
-        forked = copy.deepcopy(state)
-        rows = len(_held(state)[0])
-        forked.reorder_cache(torch.arange(rows).repeat_interleave(n))
-        return forked
+    def merge(self, parts: Sequence[tuple[Any, Sequence[int]]]) -> Any:
+        """Returns a new state of some rows of several; shorter rows are filled on their left."""
+        return merged(self.start(), parts)
 
     def bytes(self, state: Any) -> int:
         """Returns what a state takes in memory."""
-        return sum(tensor.nbytes for tensor in _held(state))
-
-
-def _held(state: Any) -> list[Tensor]:
-    """Returns the tensors of a cache, each with a row of the batch first."""
-    layers = [vars(layer).values() for layer in state.layers]
-    return [each for values in layers for value in values for each in _tensors(value)]
-
-
-def _tensors(value: Any) -> list[Tensor]:
-    import torch
-
-    if isinstance(value, dict):
-        return [each for held in value.values() for each in _tensors(held)]
-    return [value] if isinstance(value, torch.Tensor) and value.ndim > 1 else []
+        return sum(tensor.nbytes for tensor in held(state))
 
 
 class TreeSession(CacheSession):

@@ -22,9 +22,11 @@ class Session(Protocol):
     """What executes a model. One that gives `forward` alone may be that function.
 
     A state is what decoding keeps of the tokens so far, such as a cache of keys and values; it is
-    the session's own affair, and nothing else looks into it. All rows of one are equally long.
-    A session that also has `tree` (`kit.runtimes.decoding.TreeSession`) answers many continuations
-    packed in one row.
+    the session's own affair, and nothing else looks into it. All rows of one are equally long, but
+    where a session also has `merge(parts)`: a new state of some rows of several states, of which
+    each part is `(state, rows)`, whatever the lengths; `step` then goes on with each row from its
+    own end. A session that also has `tree` (`kit.runtimes.decoding.TreeSession`) answers many
+    continuations packed in one row.
     """
 
     def forward(self, inputs: Inputs) -> Tensor | np.ndarray:

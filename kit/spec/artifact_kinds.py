@@ -153,19 +153,26 @@ def choices() -> Columns:
 @register_artifact(
     record="item",
     columns=("text", "answers", "tokens", "finish"),
-    optional=("seconds",),
-    metrics=("exact_match", "token_f1", "contains_answer", "answer_tokens", "cut_short"),
+    optional=("question", "seconds", "cut"),
+    metrics=(
+        *("exact_match", "token_f1", "rouge_l", "contains_answer", "answer_tokens", "cut_short"),
+        "texts_cut",
+    ),
     group_metrics=("exact_match",),
     shifted_metrics=("exact_match", "token_f1"),
 )
 def generations() -> Columns:
-    """Of each item what a model wrote, the right answers [n, most], and how it ended."""
+    """Of each item the question, the right answers [n, most], what a model wrote and how it ended.
+
+    Where several answers were drawn, each is an item, and those to one question are a cluster.
+    """
     count = np.arange(ITEMS)
     answers = np.stack([np.char.mod("number %d", count), np.where(count % 2, "", "none")], axis=1)
     text = np.where(count % 3, answers[:, 0], "it is none of them")
     finish = np.where(count % 5, "stop", "length")
     size = 2 + count % 4
     return {**_items(), "text": text, "answers": answers, "tokens": size, "finish": finish,
+            "question": np.char.mod("which is %d?", count), "cut": count % 7 == 0,
             "seconds": size / 10}  # fmt: skip
 
 

@@ -53,6 +53,20 @@ def _f1(said: str, right: str) -> float:
 
 
 @generation_metric(higher_is_better=True, unit="share")
+def rouge_l(text: Array, answers: Array) -> Array:
+    """F1 of the longest common subsequence of words, with the nearest right answer.
+
+    ROUGE-L (Lin 2004) by Google's rouge-score: lower case, letters and digits alone, no stemming.
+    """
+    from rouge_score.rouge_scorer import RougeScorer
+
+    scorer = RougeScorer(["rougeL"])
+    pairs = zip(text.tolist(), answers.tolist(), strict=True)
+    found = (scorer.score_multi([a for a in right if a], said) for said, right in pairs)
+    return np.array([each["rougeL"].fmeasure for each in found])
+
+
+@generation_metric(higher_is_better=True, unit="share")
 def contains_answer(text: Array, answers: Array) -> Array:
     """Share of items whose text holds a right answer somewhere, both normalized."""
     pairs = zip(text, answers, strict=True)

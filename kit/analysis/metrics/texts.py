@@ -8,7 +8,7 @@ from kit.spec.register_measures import register_metric
 
 
 @register_metric(
-    artifact=("choices", "classification", "multi_label", "regression"),
+    artifact=("choices", "classification", "generations", "multi_label", "regression"),
     higher_is_better=None,
     unit="share",
 )
