@@ -12,8 +12,9 @@ from kit import tasks
 from kit.build.runner import Runner
 from kit.corruptions import CorruptionRef
 from kit.corruptions.corruption import contents_of
+from kit.measurements.footprint import bytes_needed
 from kit.measurements.interface import Positive, Raw, Split, item_columns, of_kind
-from kit.measurements.scoring import Request, Scores, score
+from kit.measurements.scoring import Request, Scores, score, way
 from kit.spec.checking import SpecError, shown
 from kit.spec.presets import Preset
 from kit.spec.ref import Ref
@@ -81,14 +82,21 @@ def score_choices(
     asked, cut = requests(runner, given)
     bare = [Prompt("", said) for _, said in prompts] if unconditional else []
     more, _ = requests(runner, bare)
-    found = score(runner, [*asked, *more], tokens)
+    by = way(runner)
+    needed = bytes_needed(runner, [*asked, *more], tokens, by)
+    found = score(runner, [*asked, *more], tokens, by)
     known = {**item_columns(data, rows), "cut": cut}
     columns = known | _columns(items, prompts, asked, found)
     if unconditional:
         columns["unconditional"] = _placed(items, found.loglikelihood[len(asked) :])
     about = {
         "protocol": {"shots": shots} if shots else {},
-        "scored": {"way": found.way, "asked": found.asked, "computed": found.computed},
+        "scored": {
+            "way": found.way,
+            "asked": found.asked,
+            "computed": found.computed,
+            "bytes": needed,
+        },
         "notes": _leaks(prompts, items),
     }
     return Raw("choices", columns, about)
