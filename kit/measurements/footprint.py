@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from kit.build.runner import Runner
-from kit.measurements.scoring import Request, tree_of
+from kit.measurements.scoring import Request, parameters, tree_of
 from kit.measurements.walks import AT_ONCE, StateWalk, TreeWalk, Walk, batches, vocabulary
 
 if TYPE_CHECKING:
@@ -105,14 +105,10 @@ def _past(trie: Trie, node: int) -> int:
 
 def _itemsize(runner: Runner) -> int:
     """Returns the bytes of a number that the model computes with."""
-    module: Any = runner.model.module
-    sizes = (p.element_size() for p in module.parameters() if p.is_floating_point())
-    return next(sizes, 4) if module is not None else 4
+    return next((each.element_size() for each in parameters(runner)), 4)
 
 
 def _widest(runner: Runner) -> int:
     """Returns how many numbers the widest matrix gives for a token, that of the logits aside."""
-    module: Any = runner.model.module
-    matrices = (p for p in module.parameters() if p.ndim == 2) if module is not None else ()
-    found = (size for each in matrices for size in each.shape)
+    found = (size for each in parameters(runner) if each.ndim == 2 for size in each.shape)
     return max((size for size in found if size != vocabulary(runner)), default=0)

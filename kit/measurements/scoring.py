@@ -99,7 +99,7 @@ def way(runner: Runner) -> type[Walk]:
     trie = grow(made_up, [1] * len(TRIED))
     expected = AloneWalk(runner, trie, 1)
     expected.run()
-    dtype = next((each.dtype for each in _parameters(runner)), torch.float32)
+    dtype = next((each.dtype for each in parameters(runner)), torch.float32)
     close = max(CLOSE, 32 * torch.finfo(dtype).eps)
 
     def same(walk: Walk) -> bool:
@@ -120,7 +120,7 @@ def way(runner: Runner) -> type[Walk]:
     return Walk
 
 
-def _parameters(runner: Runner) -> Iterator[Tensor]:
+def parameters(runner: Runner) -> Iterator[Tensor]:
     """Yields the numbers of a module that are no whole ones."""
     module = runner.model.module
     yield from (each for each in module.parameters() if each.is_floating_point()) if module else ()

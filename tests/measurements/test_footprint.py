@@ -13,7 +13,7 @@ from test_scoring import FAMILIES, requests, saved
 from kit.build.runner import Runner
 from kit.measurements.footprint import bytes_needed, state_bytes
 from kit.measurements.scoring import Request, score, way
-from kit.measurements.walks import StateWalk
+from kit.measurements.walks import StateWalk, Walk
 from kit.spec.ref import Ref
 from kit.spec.spec import Variant
 
@@ -72,3 +72,12 @@ def test_memory_of_many_short_answers_after_a_long_question_is_bounded(tmp_path:
     assert way(runner) is StateWalk and copies > 100 * room
     alone = allocated(lambda: score(runner, asked[:1], 64, StateWalk))
     assert allocated(lambda: score(runner, asked, 64, StateWalk)) < alone + copies / 10
+
+
+def test_of_a_graph_its_logits_count(toys: Ref) -> None:
+    runner = Runner(Variant(Ref("toy_causal"), runtime="onnx"), 1)
+    assert runner.model.module is None
+    asked = requests(256)
+    places = sum(len(each.context) + len(each.continuation) for each in asked)
+    row = 4 * 256
+    assert 64 * row < bytes_needed(runner, asked, 128, Walk) < min(places, 2 * 128) * row
