@@ -17,11 +17,12 @@ from benchmarks.groups import groups
 from benchmarks.machine import memory, policies
 from benchmarks.package import analysis, imports, size
 from benchmarks.scoring import scoring
+from benchmarks.states import choices, states
 from benchmarks.work import scaling, timing
 from kit.spec.checking import suggest
 
 EACH = (size, imports, analysis, coverage, groups, engine)
-EACH += (scaling, timing, memory, policies, scoring)
+EACH += (scaling, timing, memory, policies, scoring, states, choices)
 ALL = {each.__name__: each for each in EACH}
 LAST = Path(__file__).with_name("last.md")
 WORDS = {True: "yes", False: "NO", None: ""}

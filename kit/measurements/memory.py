@@ -62,11 +62,11 @@ def memory(
     """
     if not STATUS.exists():
         raise Undefined("memory is read from /proc, which this system does not have")
-    resident = _status("VmRSS") - runner.imported_bytes
+    resident = status("VmRSS") - runner.imported_bytes
     data = tasks.load(task)
     examples = data.examples(data.split(split, batch_size))
     runner.forward(runner.inputs(examples))
-    peak = _status("VmHWM") - runner.imported_bytes
+    peak = status("VmHWM") - runner.imported_bytes
     found = runner.stored()
     quantities = {
         "resident_bytes": resident,
@@ -85,6 +85,7 @@ def memory(
     )
 
 
-def _status(field: str) -> int:
+def status(field: str) -> int:
+    """Returns what the kernel says of this process, in bytes: `VmRSS` now, `VmHWM` at most."""
     line = next(row for row in STATUS.read_text().splitlines() if row.startswith(field))
     return int(line.split()[1]) * 1024

@@ -9,9 +9,10 @@ import numpy as np
 
 from kit.build.runner import Runner
 from kit.corruptions import CorruptionRef
+from kit.measurements.footprint import bytes_needed
 from kit.measurements.interface import Positive, Raw, Split, item_columns, of_kind
 from kit.measurements.prompts import Examples, Shots, WhichTemplate, questions_of
-from kit.measurements.scoring import Request, Scores, score
+from kit.measurements.scoring import Request, Scores, score, way
 from kit.spec.checking import SpecError, shown
 from kit.spec.presets import Preset
 from kit.spec.register_measures import register_measurement
@@ -65,14 +66,21 @@ def score_choices(
     asked, cut = requests(runner, prompts)
     bare = [Prompt("", said) for _, said in prompts] if unconditional else []
     more, _ = requests(runner, bare)
-    scores = score(runner, [*asked, *more], tokens)
+    by = way(runner)
+    needed = bytes_needed(runner, [*asked, *more], tokens, by)
+    scores = score(runner, [*asked, *more], tokens, by)
     known = {**item_columns(found.data, found.rows), "cut": cut}
     columns = known | _columns(items, prompts, asked, scores)
     if unconditional:
         columns["unconditional"] = placed(columns["choices"], scores.loglikelihood[len(asked) :])
     about = {
         "protocol": found.protocol,
-        "scored": {"way": scores.way, "asked": scores.asked, "computed": scores.computed},
+        "scored": {
+            "way": scores.way,
+            "asked": scores.asked,
+            "computed": scores.computed,
+            "bytes": needed,
+        },
         "notes": _leaks([put(found.how, item) for item in items], items),
     }
     return Raw("choices", columns, about)

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from kit.build.runner import Runner
-from kit.measurements.trie import grow
-from kit.measurements.walks import StateWalk, TreeWalk, Walk
+from kit.measurements.trie import Trie, grow
+from kit.measurements.walks import AloneWalk, StateWalk, TreeWalk, Walk, vocabulary
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -43,7 +43,7 @@ class Scores:
         greedy: [n], whether each of its tokens was the likeliest.
         asked: tokens that scoring each request by itself would compute.
         computed: tokens that were.
-        way: how: `tree`, `state` or `plain`.
+        way: how: `tree`, `state`, `plain` or `alone`.
     """
 
     loglikelihood: np.ndarray
@@ -67,8 +67,7 @@ def score(
     Raises:
         ValueError: the model gives NaN or infinite logits.
     """
-    sequences = [(*each.context, *each.continuation) for each in requests]
-    trie = grow(sequences, [len(each.context) for each in requests])
+    trie = tree_of(requests)
     walk = (by or way(runner))(runner, trie, most)
     walk.run()
     likelihood, greedy = np.zeros(len(requests)), np.zeros(len(requests), bool)
@@ -81,36 +80,47 @@ def score(
     return Scores(likelihood, greedy, asked, walk.computed, walk.name)
 
 
+def tree_of(requests: Sequence[Request]) -> Trie:
+    """Returns the tree of what requests ask for."""
+    sequences = [(*each.context, *each.continuation) for each in requests]
+    return grow(sequences, [len(each.context) for each in requests])
+
+
 def way(runner: Runner) -> type[Walk]:
     """Returns the quickest way to score by a model: what its session can, tried on made-up tokens.
 
-    A model whose answer to a row depends on what else is in the batch gives something else there,
-    and is scored plainly.
+    A model whose answer to a row depends on what else is in the call, as with experts that take so
+    many tokens and leave out the others, gets each request alone.
     """
     import torch
 
-    vocabulary = runner.model.tokenizer.vocab_size if runner.model.tokenizer else 2
-    made_up = [tuple(7 * place % vocabulary for place in each) for each in TRIED]
+    tokens = vocabulary(runner)
+    made_up = [tuple(7 * place % tokens for place in each) for each in TRIED]
     trie = grow(made_up, [1] * len(TRIED))
-    expected = Walk(runner, trie, 64)
+    expected = AloneWalk(runner, trie, 1)
     expected.run()
-    dtype = next((each.dtype for each in _parameters(runner)), torch.float32)
+    dtype = next((each.dtype for each in parameters(runner)), torch.float32)
     close = max(CLOSE, 32 * torch.finfo(dtype).eps)
+
+    def same(walk: Walk) -> bool:
+        walk.run()
+        gap = np.abs(walk.likelihood - expected.likelihood)[trie.wanted]
+        return bool(gap.max() <= close)
+
+    if not same(Walk(runner, trie, 512)):
+        return AloneWalk
     for ability, each in (("tree", TreeWalk), ("step", StateWalk)):
         if not hasattr(runner.session, ability):
             continue
-        walk = each(runner, trie, 16)
         try:
-            walk.run()
+            if same(each(runner, trie, 16)):
+                return each
         except Exception:  # whatever a model raises that cannot do what others of its kind can
             continue
-        gap = np.abs(walk.likelihood - expected.likelihood)[trie.wanted]
-        if gap.max() <= close:
-            return each
     return Walk
 
 
-def _parameters(runner: Runner) -> Iterator[Tensor]:
+def parameters(runner: Runner) -> Iterator[Tensor]:
     """Yields the numbers of a module that are no whole ones."""
     module = runner.model.module
     yield from (each for each in module.parameters() if each.is_floating_point()) if module else ()

@@ -63,6 +63,10 @@ class Trie:
             at = int(self.end[at])
         return found
 
+    def under(self, node: int, top: int) -> bool:
+        """Says whether a node is another or below it; all are below -1."""
+        return top < 0 or top <= node < self.end[top]
+
     def path(self, node: int, start: int) -> list[int]:
         """Returns the nodes from the one at depth `start` down to a node."""
         found = []

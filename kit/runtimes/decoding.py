@@ -153,13 +153,17 @@ class TreeSession(CacheSession):
         """
         import torch
 
+        from kit.runtimes.attention import Narrow
+
         past = 0 if state is None else int(state.get_seq_length())
         moved = self.start() if state is None else _branch(state)
-        with torch.inference_mode():
+        before = torch.ones(len(ids), past, dtype=torch.bool)
+        allowed = torch.cat([before, attends], 1)
+        with torch.inference_mode(), Narrow(allowed):
             output = self.model(
                 input_ids=ids[None],
                 position_ids=positions[None],
-                attention_mask=self._masks(past, positions, attends),
+                attention_mask=self._masks(past, positions, allowed),
                 past_key_values=moved,
                 use_cache=True,
                 logits_to_keep=asked,
@@ -172,7 +176,7 @@ class TreeSession(CacheSession):
         window = _window(self.model.config)
         return sys.maxsize - 1 if window is None else window - 1
 
-    def _masks(self, past: int, positions: Tensor, attends: Tensor) -> Any:
+    def _masks(self, past: int, positions: Tensor, allowed: Tensor) -> Any:
         """Returns the additive mask of each kind of layer, [1, 1, t, past + t].
 
         Additive, since transformers' own attention adds a mask of booleans as zeros and ones.
@@ -181,7 +185,6 @@ class TreeSession(CacheSession):
 
         dtype, config = self.model.dtype, self.model.config
         before = torch.arange(past)
-        allowed = torch.cat([torch.ones(len(positions), past, dtype=torch.bool), attends], 1)
 
         def additive(seen: Tensor) -> Tensor:
             closed = torch.zeros(seen.shape, dtype=dtype)

@@ -73,6 +73,7 @@ def test_each_answer_is_scored_as_by_itself(sums: Ref, more: dict[str, Any]) -> 
             assert raw.columns["bytes"][k, place] == len(said.strip().encode())
             assert raw.columns["tokens"][k, place] == len(said.encode())
     assert raw.info["scored"]["computed"] < raw.info["scored"]["asked"]
+    assert raw.info["scored"]["bytes"] > 0
     shots = more.get("shots")
     assert raw.info["protocol"] == ({"shots": shots} if shots else {})
 

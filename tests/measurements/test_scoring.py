@@ -10,10 +10,12 @@ import pytest
 import torch
 from reading import save_tokenizer
 
+import kit
+from kit.architectures.baselines import LSTM
 from kit.build.runner import Runner
 from kit.measurements.scoring import Request, score, way
 from kit.measurements.trie import grow
-from kit.measurements.walks import StateWalk, TreeWalk, Walk
+from kit.measurements.walks import AloneWalk, StateWalk, TreeWalk, Walk
 from kit.spec.ref import Ref
 from kit.spec.spec import Variant
 
@@ -119,6 +121,41 @@ def test_what_depends_on_its_neighbours_is_scored_plainly(
     assert way(runner) is StateWalk
     monkeypatch.setattr(runner.session, "step", lambda state, ids: torch.zeros(1, 1, 90))
     assert way(runner) is Walk
+
+
+class Experts(torch.nn.Module):
+    """An LSTM before an expert that takes the first 60 tokens of a call and leaves out the rest."""
+
+    def __init__(self, vocab_size: int, width: int, capacity: int) -> None:
+        super().__init__()
+        self.body = LSTM(vocab_size, width, 1)
+        self.expert, self.capacity = torch.nn.Linear(vocab_size, vocab_size), capacity
+
+    def forward(self, input_ids: torch.Tensor) -> torch.Tensor:
+        return self.decode(input_ids)[0]
+
+    def decode(self, ids: torch.Tensor, state: Any = None) -> tuple[torch.Tensor, Any]:
+        logits, state = self.body.decode(ids, state)
+        taken = torch.arange(ids.numel()).reshape(ids.shape) < self.capacity
+        return torch.where(taken[..., None], self.expert(logits), logits), state
+
+
+@pytest.mark.parametrize(("capacity", "expected"), [(60, AloneWalk), (10_000, StateWalk)])
+def test_what_a_call_has_no_room_for_is_scored_alone(
+    capacity: int, expected: type[Walk], toys: Ref, registries: None
+) -> None:
+    @kit.register_architecture(kind="causal", version=1)
+    def crowded(vocab_size: int, width: int, *, capacity: int = 60) -> torch.nn.Module:
+        return Experts(vocab_size, width, capacity)
+
+    runner = Runner(Variant(Ref("crowded", width=16, capacity=capacity)), 1)
+    asked = requests(256)
+    assert way(runner) is expected
+    found = score(runner, asked)
+    assert found.way == expected.name
+    np.testing.assert_allclose(found.loglikelihood, one_by_one(runner, asked)[0], atol=1e-3)
+    gap = score(runner, asked, by=Walk).loglikelihood - found.loglikelihood
+    assert (np.abs(gap).max() > 0.01) == (expected is AloneWalk)
 
 
 def test_tokens_are_computed_once(tmp_path: Path) -> None:
