@@ -16,7 +16,8 @@ import numpy as np
 from benchmarks.common import Figure, fresh_store, process
 from kit import tasks
 from kit.measurements.memory import status
-from kit.measurements.score_choices import examples_before, requests
+from kit.measurements.prompts import examples_before
+from kit.measurements.score_choices import requests
 from kit.measurements.scoring import score, tree_of, way
 from kit.tasks.templates import Prompt, put, shot
 
@@ -100,7 +101,7 @@ def _prompts(case: Case) -> list[Prompt]:
     assert how is not None
     rows = data.split("test", case.items)
     items = data.questions(rows, data.contents(rows))
-    before = [examples_before(data, how, case.shots)] * len(items)
+    before = examples_before(data, how, case.shots) * len(items)
     if case.own:
         more = data.split("train", case.shots * len(items))
         shots = [shot(how, item) for item in data.questions(more, data.contents(more))]

@@ -25,6 +25,7 @@ from kit.spec import registry
 from kit.spec.checking import Undefined
 from kit.spec.ref import Ref
 from kit.spec.spec import Variant
+from kit.store.unfinished import Unfinished
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -48,10 +49,12 @@ class Runner:
         imported_bytes: resident memory before the model was loaded, and what imports added since.
         import_seconds: of the imports that loading the model took.
         load_seconds: of loading without them; compilation on first call excluded.
+        unfinished: what the run that is measured had before it was interrupted.
     """
 
     model: Model
     session: Session
+    unfinished = Unfinished()
 
     def __new__(cls, variant: Variant, *args: Any, **options: Any) -> Runner:
         """Chooses the class by what the variant is, as `pathlib.Path` does by the system."""

@@ -1,4 +1,4 @@
-"""Bytes that scoring will hold beside the model, known before it begins."""
+"""Bytes that scoring and writing will hold beside the model, known before they begin."""
 
 from __future__ import annotations
 
@@ -7,9 +7,13 @@ from typing import TYPE_CHECKING
 
 from kit.build.runner import Runner
 from kit.measurements.scoring import Request, parameters, tree_of
-from kit.measurements.walks import AT_ONCE, StateWalk, TreeWalk, Walk, batches, vocabulary
+from kit.measurements.sharing import StateWalk, TreeWalk
+from kit.measurements.walks import AT_ONCE, Walk, batches, vocabulary
+from kit.measurements.writing import Room
+from kit.tasks.templates import Template
 
 if TYPE_CHECKING:
+    from kit.measurements.going_on import Way
     from kit.measurements.trie import Trie
 
 VECTORS = 4
@@ -112,3 +116,31 @@ def _widest(runner: Runner) -> int:
     """Returns how many numbers the widest matrix gives for a token, that of the logits aside."""
     found = (size for each in parameters(runner) if each.ndim == 2 for size in each.shape)
     return max((size for size in found if size != vocabulary(runner)), default=0)
+
+
+def written_bytes(
+    runner: Runner, prompts: Sequence[Sequence[int]], how: Template, room: Room, by: Way
+) -> int:
+    """Returns the most that the state of a batch takes, from what states of few tokens take.
+
+    It grows by the token, or less where a layer forgets. While rows are exchanged, the old state
+    and the new one are there for a moment.
+
+    Args:
+        runner: of a causal model.
+        prompts: that are to be written.
+        how: says how long answers may get.
+        room: how much at once.
+        by: the way.
+    """
+    few = []
+    for length in (1, 2):
+        going = by.kind(runner)
+        going.begin([[0] * length])
+        few.append(going.bytes())
+    a_token, fixed = few[1] - few[0], 2 * few[0] - few[1]
+    most = 0
+    for longest in {len(each) + how.longest for each in prompts}:
+        rows = next(k for k in range(min(by.rows, len(prompts)), 0, -1) if room.fits(k, longest))
+        most = max(most, rows * (fixed + a_token * longest))
+    return most

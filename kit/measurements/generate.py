@@ -10,11 +10,12 @@ from pydantic import AfterValidator, Field, ValidationInfo
 
 from kit.build.runner import Runner
 from kit.corruptions import CorruptionRef
+from kit.measurements.footprint import written_bytes
 from kit.measurements.going_on import way
 from kit.measurements.interface import Positive, Raw, Split, item_columns, of_kind
 from kit.measurements.prompts import Examples, Questions, Shots, WhichTemplate, questions_of
 from kit.measurements.sampling import chooser
-from kit.measurements.writing import ROWS, TOKENS, Room, Written, fitted, state_bytes, write
+from kit.measurements.writing import ROWS, TOKENS, Room, Written, fitted, write
 from kit.spec.checking import SpecError
 from kit.spec.presets import Preset
 from kit.spec.ref import content_hash
@@ -95,7 +96,7 @@ def generate(
     told = {"temperature": temperature, "top_p": top_p if top_p < 1 else 0}
     about = {
         "protocol": asked.protocol | {name: value for name, value in told.items() if value},
-        "written": {"rows": by.rows, "state_bytes": state_bytes(runner, given, how, room, by)},
+        "written": {"rows": by.rows, "state_bytes": written_bytes(runner, given, how, room, by)},
         "notes": [note for note in (by.note, _endless(runner, how), _cut(cut)) if note],
     }
     return Raw("generations", _items(asked, cut, draws) | _columns(found), about)

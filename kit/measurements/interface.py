@@ -23,6 +23,7 @@ from kit.spec.presets import Filled
 from kit.spec.ref import Ref
 from kit.spec.roles import Data, data, task_before
 from kit.spec.spec import Run, Variant
+from kit.store.unfinished import Unfinished
 
 if TYPE_CHECKING:
     import datasets
@@ -122,8 +123,12 @@ class Bench:
         """Returns how far a variant's outputs are from those it has to give: `kit.build.verify`."""
         return verify(variant, task, threads, batch_size)
 
-    def measure(self, run: Run) -> Raw:
+    def measure(self, run: Run, run_id: str | None = None) -> Raw:
         """Measures one run; the runner is kept for the next run of the same variant.
+
+        Args:
+            run: what to measure.
+            run_id: under which the store keeps what a long measurement has so far.
 
         Raises:
             Undefined: this variant cannot be measured so.
@@ -139,6 +144,7 @@ class Bench:
             self._runner = Runner(*wanted)
             self._held = wanted
             loading = time.perf_counter() - start
+        self._runner.unfinished = Unfinished(run_id)
         entry = registry.measurements.get(run.measurement.name)
         if entry.traits["where"] == "worker" and isinstance(task, Ref):
             batch_size = run.measurement.args.get("batch_size") or TRIED

@@ -9,12 +9,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
 from kit.build.runner import Runner
+from kit.measurements.sharing import StateWalk, TreeWalk
 from kit.measurements.trie import Trie, grow
-from kit.measurements.walks import AloneWalk, StateWalk, TreeWalk, Walk, vocabulary
+from kit.measurements.walks import AloneWalk, Walk, vocabulary
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -69,7 +71,7 @@ def score(
     """
     trie = tree_of(requests)
     walk = (by or way(runner))(runner, trie, most)
-    walk.run()
+    walk.run(runner.unfinished)
     likelihood, greedy = np.zeros(len(requests)), np.zeros(len(requests), bool)
     for k, (request, last) in enumerate(zip(requests, trie.last, strict=True)):
         nodes = trie.path(int(last), len(request.context))
@@ -92,6 +94,15 @@ def way(runner: Runner) -> type[Walk]:
     A model whose answer to a row depends on what else is in the call, as with experts that take so
     many tokens and leave out the others, gets each request alone.
     """
+    if runner not in _ways:
+        _ways[runner] = _way(runner)
+    return _ways[runner]
+
+
+_ways: WeakKeyDictionary[Runner, type[Walk]] = WeakKeyDictionary()
+
+
+def _way(runner: Runner) -> type[Walk]:
     import torch
 
     tokens = vocabulary(runner)

@@ -1,31 +1,30 @@
 """Ways over a tree of tokens that read what comes after each node.
 
-- `tree`: whole branches packed in one row, each token seeing what stands above it alone; a long
-  shared prefix is kept and gone on from. For models of attention.
-- `state`: a shared prefix once, then its branches from forks of the state. For recurrent models.
 - `plain`: each sequence by itself, some in a batch, for whatever goes forward.
 - `alone`: each in a call of its own, for what answers otherwise beside others.
+
+Those that share what sequences begin with are in `kit.measurements.sharing`.
 """
 
 from __future__ import annotations
 
+import hashlib
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from kit.build.runner import Runner
 from kit.machine.progress import report
-from kit.measurements.trie import Ints, Part, Trie, parts
+from kit.measurements.trie import Ints, Trie
+from kit.store.unfinished import Unfinished
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 AT_ONCE = 8
 """Rows of logits that are summed together: few enough to stay in the processor's cache."""
-KEEP = 24
-"""Tokens from which on a shared prefix is kept: going on from it costs about as much."""
 
 
 class Walk:
@@ -45,9 +44,38 @@ class Walk:
         self.greedy = np.zeros(len(trie.token), bool)
         self.computed = 0
 
-    def run(self) -> None:
-        """Computes each sequence that is no beginning of another, the short ones first."""
-        self._together(self.paths())
+    def run(self, kept: Unfinished | None = None) -> None:
+        """Reads all that is asked for.
+
+        Args:
+            kept: what an interrupted run had read, which is not computed again.
+        """
+        kept = kept or Unfinished()
+        asked = (self.trie.token, self.trie.parent, self.trie.wanted)
+        digest = hashlib.sha256(b"".join(each.tobytes() for each in asked)).hexdigest()
+        name = f"tree-{digest[:16]}"
+        if (had := kept.find(name)) is not None:
+            self.likelihood, self.greedy = had["likelihood"], had["greedy"]
+            self.computed = int(had["computed"][0])
+        for _ in self._walk():
+            kept.keep(name, self._so_far)
+
+    def _so_far(self) -> dict[str, np.ndarray]:
+        computed = np.full(len(self.greedy), self.computed)
+        return {"likelihood": self.likelihood, "greedy": self.greedy, "computed": computed}
+
+    def _walk(self) -> Iterator[None]:
+        """Computes each sequence that is no beginning of another, the short ones first.
+
+        Yields where the walk could be interrupted.
+        """
+        yield from self._together(self.paths())
+
+    def needed(self, nodes: Ints | Sequence[int], *, below: bool = False) -> bool:
+        """Says whether a likelihood after some nodes, or all that is below, is not known yet."""
+        trie, places = self.trie, np.asarray(nodes)
+        asked = np.arange(places[0], trie.end[places[0]]) if below else trie.asked(places)[0]
+        return bool((trie.wanted[asked] & np.isnan(self.likelihood[asked])).any())
 
     def paths(self) -> list[list[int]]:
         """Returns what has to be computed of each sequence that is no beginning of another."""
@@ -55,14 +83,17 @@ class Walk:
         paths = [self.trie.path(int(end), 0)[:-1] for end in ends]
         return sorted((path for path in paths if path), key=len)
 
-    def _together(self, paths: Sequence[list[int]]) -> None:
+    def _together(self, paths: Sequence[list[int]]) -> Iterator[None]:
         for batch in batches(paths, self.most):
+            if not any(map(self.needed, batch)):
+                continue
             self._tell(batch[0][0])
             width = max(map(len, batch))
             ids = [self.trie.token[path].tolist() for path in batch]
             inputs = self.runner.model.preprocessor.collate(ids)
             self.computed += width * len(batch)
             self._read_rows(self.runner.session.forward(inputs), batch)
+            yield
 
     def _read_rows(self, logits: Any, rows: Sequence[list[int]]) -> None:
         """Reads logits [b, t, v] of paths, one a row."""
@@ -101,131 +132,6 @@ class AloneWalk(Walk):
     def __init__(self, runner: Runner, trie: Trie, most: int) -> None:
         del most
         super().__init__(runner, trie, 1)
-
-
-class Step(NamedTuple):
-    """Paths computed at once from forks of a state.
-
-    Attributes:
-        after: the node whose state they go on from; -1: they begin.
-        paths: of nodes.
-        grows: there is one path, and the state after it is kept for the steps that come next.
-    """
-
-    after: int
-    paths: list[list[int]]
-    grows: bool
-
-
-class StateWalk(Walk):
-    """Goes on from forks of the state after what branches share."""
-
-    name = "state"
-
-    def run(self) -> None:
-        session = self.runner.session
-        states: dict[int, Any] = {-1: None}
-        for after, paths, grows in self.steps(lambda node: session.bytes(states[node])):
-            for done in [node for node in states if not self.trie.under(after, node)]:
-                del states[done]
-            if after < 0 and not grows:
-                self._together(paths)
-                continue
-            state = self._go_on(states[after], paths)
-            if grows:
-                states[paths[0][-1]] = state
-
-    def steps(self, state_bytes: Callable[[int], float]) -> Iterator[Step]:
-        """Yields what to compute, each step after the one whose state it goes on from.
-
-        Forks of a state take no more than logits may: a hundred short answers after a long prompt
-        would be a hundred copies of what the prompt left.
-
-        Args:
-            state_bytes: of the state after a node, asked for once it is there.
-        """
-        yield from self._below(-1, state_bytes)
-
-    def _below(self, node: int, state_bytes: Callable[[int], float]) -> Iterator[Step]:
-        ends: list[list[int]] = []
-        for child in self.trie.children(node):
-            path = [child]
-            while len(only := self.trie.children(path[-1])) == 1:
-                path += only
-            if not only:
-                ends.append(path)
-                continue
-            yield Step(node, [path], grows=True)
-            yield from self._below(path[-1], state_bytes)
-        ends.sort(key=len)
-        if node < 0:
-            if ends:
-                yield Step(node, ends, grows=False)
-            return
-        room = 4 * self.most * vocabulary(self.runner)
-        rows = max(1, int(room // max(state_bytes(node), 1))) if ends else 0
-        for batch in batches(ends, self.most, rows):
-            yield Step(node, batch, grows=False)
-
-    def _go_on(self, state: Any, paths: Sequence[list[int]]) -> Any:
-        """Computes paths after a state, each in a row; returns the state after them."""
-        import torch
-
-        self._tell(paths[0][0])
-        session, width = self.runner.session, max(map(len, paths))
-        ids = torch.zeros(len(paths), width, dtype=torch.int64)
-        for row, path in enumerate(paths):
-            ids[row, : len(path)] = torch.from_numpy(self.trie.token[path])
-        self.computed += ids.numel()
-        first = 0
-        if state is not None:
-            branch = session.fork(state, len(paths))
-        else:
-            (path,) = paths  # of several from the beginning no state is wanted
-            wanted = len(self.trie.asked(np.array(path[:-1], np.int64))[0])
-            first = 1 if wanted else min(len(path), self.most)
-            logits, branch = session.prefill(ids[:, :first])
-            self.read(logits, np.array(path[first - 1 : first]))
-            del logits  # the last row of many
-        for start in range(first, width, self.most):  # logits of a long path take memory too
-            end = start + self.most
-            self._read_rows(session.step(branch, ids[:, start:end]), [p[start:end] for p in paths])
-        return branch
-
-
-class TreeWalk(Walk):
-    """Packs branches into one row."""
-
-    name = "tree"
-
-    def run(self) -> None:
-        import torch
-
-        session: Any = self.runner.session
-        trie, states = self.trie, {-1: None}
-        for part in self.parts():
-            nodes, after = part.nodes, part.after
-            self._tell(int(nodes[0]))
-            asked = np.unique(trie.asked(nodes)[1])
-            states = {n: each for n, each in states.items() if trie.under(after, n)}
-            logits, state = session.tree(
-                states[after],
-                torch.from_numpy(trie.token[nodes]),
-                torch.from_numpy(trie.depth[nodes]),
-                torch.from_numpy(trie.attends(nodes)),
-                torch.from_numpy(asked),
-                grows=part.grows,
-            )
-            self.computed += len(nodes)
-            self.read(logits, nodes[asked])
-            del logits  # the next part's take their place
-            if part.grows:
-                states[int(nodes[-1])] = state
-
-    def parts(self) -> Iterator[Part]:
-        """Yields what to compute, as long as a state can be."""
-        session: Any = self.runner.session
-        return parts(self.trie, self.most, range(KEEP, session.longest + 1))
 
 
 def batches(

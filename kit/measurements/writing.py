@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
 
 from kit.build.runner import Runner
 from kit.machine.progress import report
 from kit.measurements.going_on import Again, Kept, Way, shared, way
 from kit.spec.checking import Undefined
+from kit.spec.ref import content_hash
 from kit.tasks.templates import Template
 
 if TYPE_CHECKING:
@@ -97,8 +100,30 @@ def write(
         Undefined: the model's window leaves no room for an answer.
         ValueError: the model gives NaN or infinite logits.
     """
-    found = dict(each_written(runner, prompts, how, choose, room, by))
+    kept = runner.unfinished
+    name = f"written-{content_hash([[*each] for each in prompts], how.stops, how.longest)}"
+    had = kept.find(name)
+    found = {} if had is None else dict(_written(had))
+    left = [place for place in range(len(prompts)) if place not in found]
+    each = each_written(
+        runner, [prompts[k] for k in left], how, [choose[k] for k in left], room, by
+    )
+    for place, answer in each if left else ():
+        found[left[place]] = answer
+        kept.keep(name, lambda: _columns(found))
     return [found[place] for place in range(len(prompts))]
+
+
+def _columns(found: Mapping[int, Written]) -> dict[str, np.ndarray]:
+    fields = {n: np.array([getattr(each, n) for each in found.values()]) for n in Written._fields}
+    return {"place": np.array([*found]), **fields}
+
+
+def _written(columns: Mapping[str, np.ndarray]) -> Iterator[tuple[int, Written]]:
+    for place, *answer in zip(
+        *(columns[name].tolist() for name in ("place", *Written._fields)), strict=True
+    ):
+        yield place, Written(*answer)
 
 
 def each_written(
@@ -216,31 +241,3 @@ def fitted(runner: Runner, prompts: Sequence[Sequence[int]], how: Template) -> l
             f"{runner.variant.name}, {window} tokens; expected longest={window - 1} or less"
         )
     return [[*each[-(window - how.longest) :]] for each in prompts]
-
-
-def state_bytes(
-    runner: Runner, prompts: Sequence[Sequence[int]], how: Template, room: Room, by: Way
-) -> int:
-    """Returns the most that the state of a batch takes, from what states of few tokens take.
-
-    It grows by the token, or less where a layer forgets. While rows are exchanged, the old state
-    and the new one are there for a moment.
-
-    Args:
-        runner: of a causal model.
-        prompts: that are to be written.
-        how: says how long answers may get.
-        room: how much at once.
-        by: the way.
-    """
-    few = []
-    for length in (1, 2):
-        going = by.kind(runner)
-        going.begin([[0] * length])
-        few.append(going.bytes())
-    a_token, fixed = few[1] - few[0], 2 * few[0] - few[1]
-    most = 0
-    for longest in {len(each) + how.longest for each in prompts}:
-        rows = next(k for k in range(min(by.rows, len(prompts)), 0, -1) if room.fits(k, longest))
-        most = max(most, rows * (fixed + a_token * longest))
-    return most

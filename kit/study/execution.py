@@ -191,7 +191,7 @@ class Execution:
                             return
                         with self._kept([run]), self._bar.telling(run.variant):
                             try:
-                                self._save(run, worker.call("measure", run))
+                                self._save(run, worker.call("measure", run, self._ids[run]))
                             except WorkerError:
                                 worker = None
                                 raise
@@ -219,7 +219,7 @@ class Execution:
             self._bar.telling(run.variant),
             self._open(Bench, threads=threads, freed="system") as worker,
         ):
-            self._save(run, worker.call("measure", run))
+            self._save(run, worker.call("measure", run, self._ids[run]))
 
     def _one_driven(self, run: Run) -> None:
         run_id = self._ids[run]

@@ -13,7 +13,8 @@ from test_scoring import FAMILIES, requests, saved
 from kit.build.runner import Runner
 from kit.measurements.footprint import bytes_needed, state_bytes
 from kit.measurements.scoring import Request, score, way
-from kit.measurements.walks import StateWalk, Walk
+from kit.measurements.sharing import StateWalk
+from kit.measurements.walks import Walk
 from kit.spec.ref import Ref
 from kit.spec.spec import Variant
 

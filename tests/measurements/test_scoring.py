@@ -14,8 +14,9 @@ import kit
 from kit.architectures.baselines import LSTM
 from kit.build.runner import Runner
 from kit.measurements.scoring import Request, score, way
+from kit.measurements.sharing import StateWalk, TreeWalk
 from kit.measurements.trie import grow
-from kit.measurements.walks import AloneWalk, StateWalk, TreeWalk, Walk
+from kit.measurements.walks import AloneWalk, Walk
 from kit.spec.ref import Ref
 from kit.spec.spec import Variant
 

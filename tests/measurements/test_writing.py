@@ -11,9 +11,10 @@ import torch
 from test_scoring import FAMILIES, saved
 
 from kit.build.runner import Runner
+from kit.measurements.footprint import written_bytes
 from kit.measurements.going_on import Again, Kept, Way, way
 from kit.measurements.sampling import chooser
-from kit.measurements.writing import Room, each_written, state_bytes, write
+from kit.measurements.writing import Room, each_written, write
 from kit.spec.checking import Undefined
 from kit.spec.ref import Ref
 from kit.spec.spec import Variant
@@ -61,7 +62,7 @@ def test_every_family_writes_as_transformers_does(kind: str, shared: int, tmp_pa
         ends = [k for k, token in enumerate(expected) if token in tokenizer.ends]
         stops = [k + 1 for k in range(12) if "w7" in tokenizer.decode(expected[: k + 1])]
         size = min([*ends, *stops, 12])
-        assert text == tokenizer.decode(expected[:size]).partition("w7")[0].strip()
+        assert text == tokenizer.decode(expected[:size]).partition("w7")[0]
         assert count == size
         assert finish == ("stop" if size in stops else "end" if size in ends else "length")
 
@@ -100,13 +101,13 @@ def test_a_batch_is_filled_up_as_answers_end_within_its_room(
     assert {each.finish for each in found} == {"stop", "length"}
     asked = sum(each.tokens - 1 for each in found)  # the first comes from the prompt
     assert sum(steps) == asked and max(steps) == 4 and len(steps) < asked / 3
-    most = state_bytes(runner, given, HOW, room, by)
+    most = written_bytes(runner, given, HOW, room, by)
     assert most / 2 < max(held) <= most
     steps.clear()
     held.clear()
     again = write(runner, given, HOW, [chooser()] * len(given), Room(4, 90), by)
     assert [each.text for each in again] == [each.text for each in found]
-    assert 2 in steps and max(held) <= state_bytes(runner, given, HOW, Room(4, 90), by) < most
+    assert 2 in steps and max(held) <= written_bytes(runner, given, HOW, Room(4, 90), by) < most
 
 
 def test_what_is_finished_comes_at_once(tmp_path: Path) -> None:
