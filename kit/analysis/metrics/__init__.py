@@ -3,6 +3,7 @@
 from kit.analysis.findings import distance as distance
 from kit.analysis.findings import divergence as divergence
 from kit.analysis.findings import noise_floor as noise_floor
+from kit.analysis.findings import tokens_saved as tokens_saved
 from kit.analysis.findings import wordings as wordings
 from kit.analysis.metrics import calibration as calibration
 from kit.analysis.metrics import choices as choices
