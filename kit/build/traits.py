@@ -25,6 +25,16 @@ def is_trained(variant: Variant) -> bool:
     return variant.training is not None and kind_of(variant) not in ("predictor", "pretrained")
 
 
+def reads_task(variant: Variant) -> bool:
+    """Says whether the task that it is asked makes it another model: labels, or texts to count."""
+    entry = registry.architectures.get(variant.architecture.name)
+    if entry.traits["kind"] == "pretrained":
+        from kit.architectures.pretrained import kind_of as kind_in
+
+        return kind_in(variant.architecture.args["source"]) != "causal"
+    return entry.traits["kind"] != "causal" or bool(entry.traits.get("fitted"))
+
+
 def task_of(variant: Variant, task: Ref | None) -> Task | None:
     """Returns the task a variant was trained on, else the given one."""
     ref = variant.training.task if variant.training is not None else task

@@ -14,6 +14,7 @@ from pydantic import AfterValidator, Field, ValidationInfo
 from kit import tasks
 from kit.build.runner import Runner
 from kit.build.steps import prepare
+from kit.build.traits import reads_task
 from kit.build.verify import TRIED, verify
 from kit.machine import environment
 from kit.machine.progress import report
@@ -137,7 +138,8 @@ class Bench:
         start, loading = time.perf_counter(), 0.0
         threads = int(run.measurement.args.get("threads") or 1)
         task = data(run.measurement).get("task")
-        wanted = (run.variant, threads, task)
+        read = task if reads_task(run.variant) else None
+        wanted = (run.variant, threads, read)
         if self._runner is None or self._held != wanted:
             self._runner = None  # frees the old one before the new one is loaded
             report("loading")
