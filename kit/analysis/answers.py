@@ -20,7 +20,8 @@ class Answers(NamedTuple):
     """A model's answers.
 
     Attributes:
-        said: the label given, or the labels, joined; of answers on offer the letter [n].
+        said: the label given, or the labels, joined; of answers on offer the text [n], or its
+            letter where texts are not known.
         label: the item's own [n].
         right: whether they are the same [n].
         confidence: the model's probability of what it said [n].
@@ -32,7 +33,11 @@ class Answers(NamedTuple):
     confidence: Array
 
 
-def answers(artifact: Artifact, labels: Sequence[str]) -> Answers:
+Names = Sequence[str] | Mapping[str, Sequence[str]]
+"""Of a task's labels; of questions item id -> the answers on offer."""
+
+
+def answers(artifact: Artifact, labels: Names) -> Answers:
     """Returns what a run's model said.
 
     Args:
@@ -43,13 +48,14 @@ def answers(artifact: Artifact, labels: Sequence[str]) -> Answers:
         SpecError: it has no labels, as a regression.
     """
     if artifact.kind == "choices":
-        return _picked(artifact.columns)
+        return _picked(artifact.columns, labels if isinstance(labels, Mapping) else {})
     if not {"logits", "label"} <= artifact.columns.keys():
         raise SpecError(
             f"{artifact.run.variant.name} gives no labels but {artifact.kind}: "
             "no answer is right or wrong"
         )
     logits, label = (np.asarray(artifact.columns[name]) for name in ("logits", "label"))
+    assert not isinstance(labels, Mapping)
     names = np.asarray(artifact.info.get("labels", labels))
     said, there = decided(logits, label)
     right = (said == there).all(axis=1)
@@ -61,15 +67,20 @@ def answers(artifact: Artifact, labels: Sequence[str]) -> Answers:
     return Answers(_joined(said, names), _joined(there, names), right, sure)
 
 
-def _picked(columns: Mapping[str, Array]) -> Answers:
-    """Returns which of the answers on offer a model found likeliest, by letters."""
+def _picked(columns: Mapping[str, Array], offers: Mapping[str, Sequence[str]]) -> Answers:
+    """Returns which of the answers on offer a model found likeliest."""
     count, label = columns["choices"], columns["label"] == 1
     derive = artifacts.get("choices").traits["derived"]["choice_probabilities"]
     said = derive(columns["loglikelihood"], count)
     rows, chosen = np.arange(len(said)), said.argmax(axis=1)
-    letters = np.array(list(ascii_uppercase))
-    right = label[rows, chosen]
-    return Answers(letters[chosen], _joined(label, letters), right, said[rows, chosen])
+    letters = [*ascii_uppercase, *map(str, range(len(ascii_uppercase), label.shape[1]))]
+    names = [[*offers.get(item, letters)] for item in columns["item"].tolist()]
+    picked = np.array([each[place] for each, place in zip(names, chosen, strict=True)])
+    wanted = np.array([
+        ", ".join(name for name, there in zip(each, row, strict=False) if there)
+        for each, row in zip(names, label, strict=True)
+    ])  # fmt: skip
+    return Answers(picked, wanted, label[rows, chosen], said[rows, chosen])
 
 
 def _joined(chosen: Array, names: Array) -> Array:

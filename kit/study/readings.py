@@ -84,7 +84,11 @@ class Readings:
         found = data(ours.run.measurement)["task"]
         theirs = self.predictions(self.baseline.name, split, task=found, **shift)
         texts = self.examples(found, split, shift.get("corruption"))
-        return flips(theirs, ours, texts, tasks.load(found).labels)
+        loaded = tasks.load(found)
+        rows = loaded.split(split)
+        offers = "choices" in rows.column_names
+        names = dict(zip(rows["id"], rows["choices"], strict=True)) if offers else loaded.labels
+        return flips(theirs, ours, texts, names)
 
     def predictions(
         self,

@@ -323,3 +323,20 @@ def test_a_repeat_stands_in_for_no_run_that_failed(toys: Ref) -> None:
     assert table.drop(columns="machine").equals(known.drop(columns="machine"))
     with pytest.raises(SpecError, match="no predictions of 'rule' on 'test' are done"):
         both.predictions("rule")
+
+
+def test_flips_of_a_quiz_are_told_by_the_answers_texts() -> None:
+    rows = [{"question": f"Say {k}", "choices": ["yes", "no", f"{k}"], "answer": f"{k}"}
+            for k in range(60)]  # fmt: skip
+    quiz = kit.choices_from_frame("sayings", pd.DataFrame(rows))
+    base = Variant(Ref("llama", depth=1, width=16), name="base")
+    other = base.replace(schemes=["w2"], name="other")
+    study = kit.Study("said", [Run(v, kit.Quality(quiz, limit=40)) for v in (base, other)], base)
+    table = study.run(executor="inline", on_error="raise")
+    found = study.flips("other")
+    counts = table[table.metric.isin(["flips_lost", "flips_gained"])].value.sum()
+    assert len(found) == counts > 0
+    for row in found.itertuples():
+        assert row.label == row.text.partition("Say ")[2].split("\n")[0]
+        assert {row.baseline, row.variant} <= {"yes", "no", row.label}
+        assert (row.baseline == row.label) == (row.change == "lost")

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from kit.analysis.answers import answers
+from kit.analysis.answers import Names, answers
 from kit.store.store import Artifact
 
 if TYPE_CHECKING:
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def flips(
-    baseline: Artifact, variant: Artifact, texts: Mapping[str, str], labels: Sequence[str]
+    baseline: Artifact, variant: Artifact, texts: Mapping[str, str], labels: Names
 ) -> pd.DataFrame:
     """Returns items right before and wrong after (`lost`), and the reverse (`gained`).
 
@@ -23,7 +23,7 @@ def flips(
         baseline: predictions of what was there before.
         variant: of what would replace it, on the same split.
         texts: item id -> text.
-        labels: names of the task's labels.
+        labels: names of the task's labels; of questions the answers on offer by item.
 
     Returns:
         Columns text, label, baseline, variant, change, confidence (the variant's probability of
