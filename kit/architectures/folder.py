@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from kit.assets import assets
-from kit.spec.checking import SpecError, read_object, shown
+from kit.spec.checking import SpecError, read_object, reason, shown
 from kit.spec.ref import Located, content_hash
-from kit.store import store
+from kit.store import built, store
 
 READ = ("*.json", "*.safetensors", "*.txt", "*.model", "*.tiktoken", "*_model*.bin")
 """Files of a model: weights, configuration, tokenizer, adapter."""
@@ -34,12 +34,13 @@ TOKENIZER_FILES = (
 )
 """Any of which a saved tokenizer has."""
 ADAPTER = "adapter_config.json"
+GGUF = ".gguf"
 BLOCK = 1 << 24
 
 
 class ModelFolder(Located):
-    """A folder that `save_pretrained` wrote, `organization/name[@revision]` on the hub, or the name
-    of a bundled language model, such as `smollm2`.
+    """A folder that `save_pretrained` wrote, a GGUF file, `organization/name[@revision]` on the
+    hub, or the name of a bundled language model, such as `smollm2`.
     """
 
     __slots__ = ()
@@ -48,10 +49,15 @@ class ModelFolder(Located):
     def short_name(self) -> str:
         """The folder's own name, or the model's id: no path."""
         folder = local(self)
-        return self.rsplit("@", 1)[0] if folder is None else folder.resolve().name
+        if folder is None:
+            return self.rsplit("@", 1)[0]
+        return folder.resolve().stem if folder.is_file() else folder.resolve().name
 
     def content(self) -> str:
         """Returns the hash of what transformers reads of the folder and of an adapter's base."""
+        file = local(self)
+        if file is not None and file.is_file():
+            return content_hash({"gguf": _digest(file)})
         try:
             folder = locate(self)
         except FileNotFoundError:
@@ -63,10 +69,11 @@ class ModelFolder(Located):
 
 
 def local(source: str) -> Path | None:
-    """Returns the folder that a source names, None where it is no folder here."""
+    """Returns the folder or GGUF file that a source names, None where it is neither here."""
     try:
-        folder = Path(source).expanduser()
-        return folder if source and folder.is_dir() else None
+        path = Path(source).expanduser()
+        there = path.is_dir() or (path.suffix == GGUF and path.is_file())
+        return path if source and there else None
     except (OSError, RuntimeError, ValueError):  # too long, an unknown user, a zero byte
         return None
 
@@ -78,6 +85,8 @@ def locate(source: str) -> Path:
         FileNotFoundError: no such folder, it holds no `config.json`, or the hub is not reached.
     """
     folder = local(source)
+    if folder is not None and folder.is_file():
+        return _unpacked(folder)
     if folder is not None:
         if not any((folder / name).is_file() for name in ("config.json", ADAPTER)):
             raise FileNotFoundError(
@@ -93,6 +102,23 @@ def locate(source: str) -> Path:
             "save_pretrained wrote"
         )
     return _fetched(source)
+
+
+def _unpacked(file: Path) -> Path:
+    """Returns the folder that a GGUF file was turned into, once: it takes up to a minute.
+
+    Raises:
+        SpecError: it cannot be read, or is of an architecture that transformers does not read.
+    """
+
+    def make(folder: Path) -> None:
+        print(f"reading {file.name}, once: up to a minute", flush=True)
+        try:
+            assets.gguf_to_safetensors(file, folder)
+        except Exception as error:  # whatever a library meets in a broken file
+            raise SpecError(f"{file} could not be read as GGUF: {reason(error)}") from error
+
+    return built.once({"gguf": _digest(file), "format": 1}, make)
 
 
 @functools.cache

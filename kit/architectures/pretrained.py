@@ -67,8 +67,9 @@ def pretrained(
 
     Args:
         source: a folder that `save_pretrained` wrote, or `organization/name` on the model hub,
-            with `@` and a branch, tag or commit where it is not the main branch, or a bundled
-            model (`smollm2`, `gemma3`). An adapter (PEFT) is merged into its base.
+            with `@` and a branch, tag or commit where it is not the main branch, a bundled
+            model (`smollm2`, `gemma3`), or a GGUF file, whose weights are computed with in fp32 as
+            they were rounded. An adapter (PEFT) is merged into its base.
         labels: the classifier's label names and the task's label, by name or number, that each
             stands for; None for an answer that is to be impossible. Several may stand for one:
             their probabilities are added. Names that are equal but for case need no map. A label

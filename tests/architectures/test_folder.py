@@ -9,6 +9,8 @@ import pytest
 
 from kit.architectures import folder as folders
 from kit.architectures.folder import ModelFolder, locate
+from kit.assets import assets
+from kit.spec.checking import SpecError
 from kit.spec.ref import Ref, content_hash, to_json
 from kit.spec.spec import Run, Variant, from_json
 
@@ -115,3 +117,30 @@ def test_a_folder_that_is_not_there_can_be_named_and_is_told_when_it_is_read() -
 def test_a_window_of_nothing_is_refused() -> None:
     with pytest.raises(ValueError, match="length is 0"):
         Variant("hf:org/name", length=0)
+
+
+def test_a_gguf_file_is_turned_into_a_folder_once(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[Path] = []
+
+    def turned(gguf: Path, folder: Path) -> None:
+        if gguf.read_bytes() == b"junk":
+            raise ValueError("no magic")
+        made.append(gguf)
+        shutil.copytree(model, folder, dirs_exist_ok=True)
+
+    monkeypatch.setattr(assets, "gguf_to_safetensors", turned)
+    file, copy = tmp_path / "small.Q4_1.gguf", tmp_path / "same.gguf"
+    file.write_bytes(b"weights")
+    shutil.copy(file, copy)
+    variant = Variant(f"hf:{file}")
+    assert variant.name == "small.Q4_1"
+    assert content_hash(variant) == content_hash(Variant(f"hf:{copy}"))
+    assert not made, "naming it reads it and no more"
+    assert locate(str(file)) == locate(str(copy)) and made == [file]
+    assert (locate(str(file)) / "config.json").read_bytes() == (model / "config.json").read_bytes()
+    copy.write_bytes(b"junk")
+    assert content_hash(variant) != content_hash(Variant(f"hf:{copy}"))
+    with pytest.raises(SpecError, match="same.gguf could not be read as GGUF: no magic"):
+        locate(str(copy))
