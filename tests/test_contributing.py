@@ -18,6 +18,7 @@ ADDED = (
     "graphed",
     "parity",
     "sure_and_right",
+    "to_the_point",
     "surer_than_usual",
     "correct_answers",
     "hesitation",

@@ -72,6 +72,7 @@ class Runner:
         self.variant = variant
         self.threads = threads
         self.task = task
+        self._found: dict[str, Any] = {}
         start, held = time.perf_counter(), resident()
         with Imports() as imports:
             self._load()
@@ -81,6 +82,10 @@ class Runner:
 
     def _load(self) -> None:
         """Sets `model` and `session`."""
+
+    def once(self, name: str, find: Callable[[], Any]) -> Any:
+        """Returns what is found out of this model, on the first call, under a name."""
+        return self._found.get(name) or self._found.setdefault(name, find())
 
     def stored(self) -> Stored:
         """Returns what the weights take, in memory and on disk; a rule has none."""
@@ -168,9 +173,8 @@ class Runner:
         """Returns each array that `forward` gives of a batch, for all examples in their order."""
         preprocessor = self.model.preprocessor
         rows = preprocessor.encode(examples, self.length)
-        width = 1
-        if padding == "length":
-            width = self.length or max(map(len, rows), default=1)
+        filled = padding == "length"
+        width = self.length or max(map(len, rows), default=1) if filled else 1
         order = sorted(range(len(rows)), key=lambda index: (len(rows[index]), index))
         found = []
         for start in range(0, len(order), batch_size):

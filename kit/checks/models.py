@@ -97,7 +97,12 @@ def _scored(model: Model) -> str:
     from kit.measurements.scoring import way
     from kit.runtimes.decoding import session_of
 
-    ways = {"tree": "packed in one row", "state": "from forks of its state", "plain": "one by one"}
+    ways = {
+        "tree": "packed in one row",
+        "state": "from forks of its state",
+        "plain": "each sequence by itself",
+        "alone": "each in a call of its own",
+    }
     runner: Any = SimpleNamespace(model=model, session=session_of(model.module.eval()))
     return ways[way(runner).name]
 

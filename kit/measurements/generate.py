@@ -90,7 +90,8 @@ def generate(
     given, ids = fitted(runner, whole, how), asked.rows["id"]
     seeds = [content_hash(item, seed, draw) for item in ids for draw in range(draws)]
     choose = [chooser(temperature, each, top_p) for each in seeds]
-    by, room = way(runner, rows), Room(rows, tokens)
+    by = runner.once(f"way to write {rows}", lambda: way(runner, rows))
+    room = Room(rows, tokens)
     found = write(runner, [each for each in given for _ in range(draws)], how, choose, room, by)
     cut = np.array([len(each) < len(before) for each, before in zip(given, whole, strict=True)])
     told = {"temperature": temperature, "top_p": top_p if top_p < 1 else 0}

@@ -66,7 +66,7 @@ def score_choices(
     asked, cut = requests(runner, prompts)
     bare = [Prompt("", said) for _, said in prompts] if unconditional else []
     more, _ = requests(runner, bare)
-    by = way(runner)
+    by = runner.once("way to score", lambda: way(runner))
     needed = bytes_needed(runner, [*asked, *more], tokens, by)
     scores = score(runner, [*asked, *more], tokens, by)
     known = {**item_columns(found.data, found.rows), "cut": cut}

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
-from weakref import WeakKeyDictionary
 
 import numpy as np
 
@@ -94,15 +93,6 @@ def way(runner: Runner) -> type[Walk]:
     A model whose answer to a row depends on what else is in the call, as with experts that take so
     many tokens and leave out the others, gets each request alone.
     """
-    if runner not in _ways:
-        _ways[runner] = _way(runner)
-    return _ways[runner]
-
-
-_ways: WeakKeyDictionary[Runner, type[Walk]] = WeakKeyDictionary()
-
-
-def _way(runner: Runner) -> type[Walk]:
     import torch
 
     tokens = vocabulary(runner)
