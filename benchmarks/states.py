@@ -15,7 +15,7 @@ WIDTHS = {"lstm": {"width": 512}, "lfm2": {"width": 256, "depth": 6}}
 """A recurrent model and a hybrid of the kit, of some millions of parameters."""
 CONTEXT, ANSWER, VOCABULARY = 96, 3, 256
 CHOICES, ROUNDS = (1, 2, 4, 8, 16, 32, 64), 3
-KEPT = ROOT / "benchmarks" / "last_choices.csv"
+KEPT = ROOT / "benchmarks" / "choices.csv"
 
 
 def states() -> Iterator[Figure]:
@@ -64,6 +64,39 @@ def choices() -> Iterator[Figure]:
             )
             yield Figure(f"{count} answers", text, "<= 1e-3 apart", gap <= 1e-3)
     KEPT.write_text("\n".join(rows) + "\n")
+    _drawing().savefig(KEPT.with_suffix(".png"))
+
+
+def _drawing() -> Any:
+    """Draws what was kept: seconds and tokens over the number of answers."""
+    import pandas as pd
+
+    from kit.report.style import COLOURS, MARKERS, empty, styled
+
+    table = pd.read_csv(KEPT)
+    sides = {"together": "", "one by one": "_one_by_one"}
+
+    @styled
+    def figure() -> Any:
+        question = f"What do more answers to one question of {CONTEXT} tokens cost?"
+        made, panels = empty(question, 9.5, 3.4, ["SmolLM2-135M, fp32, one thread."], 2)
+        told = ("seconds", "CPU seconds"), ("tokens", "tokens computed")
+        for axes, (column, label) in zip(panels, told, strict=True):
+            for turn, (name, end) in enumerate(sides.items()):
+                values = table[column + end]
+                style = {"color": COLOURS[turn], "label": name}
+                axes.plot(table["choices"], values / values[0], MARKERS[turn] + "-", **style)
+            axes.set_xscale("log", base=2)
+            axes.set_yscale("log", base=2)
+            axes.set_xticks(CHOICES, [str(each) for each in CHOICES])
+            axes.set_yticks(CHOICES, [str(each) for each in CHOICES])
+            axes.set_xlabel("answers on offer")
+            axes.set_title(label)
+        panels[0].set_ylabel("times the cost of one answer")
+        made.legend(*panels[0].get_legend_handles_labels(), loc="outside right upper")
+        return made
+
+    return figure()
 
 
 def drawn(answers: int, items: int) -> list[Any]:
