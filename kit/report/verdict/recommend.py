@@ -7,7 +7,7 @@ tell is a verdict of its own, with the number that would do.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 from kit.analysis.rows import records
@@ -141,6 +141,23 @@ def _smaller(base: Row, ours: Row) -> Gain:
     return Gain(base["value"] / ours["value"] if ours["value"] else math.inf, shown=shown)
 
 
+def _of_quality(by_variant: Mapping[str, list[Judgement]], words: Words) -> str:
+    """Says what is known of quality, where nothing is known of costs."""
+    told = []
+    for name, rows in by_variant.items():
+        lost = [row for row in rows if row.verdict == "fail"]
+        known = [words.limit(row) for row in _told(rows) if row.n]
+        if lost:
+            worst = min(lost, key=_spare)
+            told.append(
+                f"{name} loses too much, {amount(-worst.change, worst.unit)} on {part_of(worst)}"
+            )
+        elif known:
+            told.append(f"{name} loses {', '.join(known)}")
+    what = f" What is known of {words.metric}, with 95% confidence on each: {'; '.join(told)}."
+    return what if told else ""
+
+
 def _told(rows: Sequence[Judgement]) -> list[Judgement]:
     """Returns the rows to be told of: every split, but of the groups the one that does worst."""
     groups = [row for row in rows if row.group]
@@ -199,7 +216,7 @@ def _decide(
     if unknown and all(math.isnan(gains[name].factor) for name in by_variant):
         names, why = ", ".join(unknown), next(iter(unknown.values()))
         text = f"Undecided: what {names} would cost is not known: {why}."
-        return "undecided", words.baseline, text
+        return "undecided", words.baseline, text + _of_quality(by_variant, words)
     place = f" at {words.at}" if words.objective == "latency" else ""
     none = "" if cheaper else f" No other variant is shown to cost less{place}."
     return "keep", words.baseline, f"Keep what you have ({words.baseline}).{none}{tail}"

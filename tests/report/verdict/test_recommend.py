@@ -155,7 +155,9 @@ def test_where_no_time_counts_nothing_is_recommended() -> None:
     found = recommend(table(busy))
     assert (found.verdict, found.choice) == ("undecided", "base")
     assert str(found) == (
-        "Undecided: what int8 would cost is not known: others used more than 10% of the cores."
+        "Undecided: what int8 would cost is not known: others used more than 10% of the cores. "
+        "What is known of accuracy, with 95% confidence on each: int8 loses at most 0.4 points on "
+        "test (1,000 items)."
     )
     assert recommend(table(busy, rows("w8", 1.5, {"test": (0.0, 0.005)}))).choice == "w8"
 
