@@ -18,6 +18,7 @@ from kit.build.steps import missing
 from kit.build.traits import is_trained, kind_of
 from kit.spec import registry
 from kit.spec.checking import SpecError
+from kit.spec.kinds import TASKS
 from kit.spec.ref import Ref, content_hash
 from kit.spec.roles import data, shifted_by
 from kit.spec.spec import Run, Variant
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from kit.report.plans import Plan
     from kit.study.study import Study
 
+FAILS = "will fail: "
 TOKENS_PER_SECOND, ITEMS_PER_SECOND = 10_000, 60
 """Of training, for the first estimate; seen for models of 1M and 22M parameters on 2 cores."""
 
@@ -47,6 +49,7 @@ def plan(study: Study) -> Plan:
         shift = shifted_by(run.measurement).values()
         split = " ".join(map(str, filter(None, [data(run.measurement).get("split"), *shift])))
         reason = reason or _short_training(run.variant) or _reading(run)
+        minutes = 0.0 if reason.startswith(FAILS) else minutes
         rows.append(_plan_row(run.variant, run.measurement.name, split, status, minutes, reason))
     for name, reason in study.left_out.items():
         rows.append(_plan_row(name, "", "", "left out", 0.0, reason))
@@ -153,11 +156,18 @@ def _reading(run: Run) -> str:
         return ""
     limit = run.measurement.args.get("limit")
     version = registry.tasks.get(task.name).version
-    key = content_hash("reading", run.variant.architecture, task, version, split, limit)
+    key = content_hash(
+        "reading", run.measurement.name, run.variant.architecture, task, version, split, limit
+    )
 
     def read() -> str:
         loaded = tasks.load(task)
         model = shell(run.variant.architecture, loaded)
+        if (
+            model.kind == "causal"
+            and TASKS[loaded.kind].quality == run.measurement.name == "classify"
+        ):
+            raise SpecError(f"{task.name} asks for a classifier; the model gives tokens")
         if model.texts is None:
             return ""
         rows = model.texts.encode(loaded.examples(loaded.split(split, limit)), model.window)
@@ -167,7 +177,7 @@ def _reading(run: Run) -> str:
     try:
         return str(store.memo(key, read))
     except (SpecError, FileNotFoundError) as error:
-        return f"will fail: {error}"
+        return f"{FAILS}{error}"
 
 
 def _short_training(variant: Variant) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import deployed
 import numpy as np
 import pytest
 import torch
@@ -218,8 +219,13 @@ def test_the_plan_says_what_is_cut_and_what_will_fail(
 ) -> None:
     variant = Variant(f"hf:{folder}", name="mine")
     other = Variant(f"hf:{save(tmp_path / 'other', labels=('A', 'B'))}", name="other")
-    plan = Study("planned", [Run(v, kit.Quality(task)) for v in (variant, other)], variant).plan()
+    writer = Variant(f"hf:{deployed.save('llama', tmp_path / 'writer', 'causal')}", name="writer")
+    asked = [Run(v, kit.Quality(task)) for v in (variant, other, writer)]
+    plan = Study("planned", asked, variant).plan()
     reasons = dict(zip(plan.variant, plan.reason, strict=True))
+    minutes = dict(zip(plan.variant, plan.minutes, strict=True))
+    assert minutes["mine"] > 0 == minutes["other"] == minutes["writer"], "what fails takes none"
+    assert f"{task.name} asks for a classifier; the model gives tokens" in reasons["writer"]
     assert "texts are cut at 48 tokens" in reasons["mine"]
     assert reasons["other"].startswith("will fail: other has the labels A, B;")
 
