@@ -147,7 +147,7 @@ def tried(task: Ref | None) -> list[Any]:
         return [" ".join(MADE_UP[k % 4] for k in range(size)) for size in (1, 3, 9, 40, 700)]
     data = tasks.load(task)
     split = next((s for s in ("test", "validation") if len(data.data[s])), "train")
-    examples = data.examples(data.split(split))
+    examples = data.read(data.split(split))
     if data.kind == "language" or data.modality == "image":
         return examples[: TRIED // 2]
     order = sorted(range(len(examples)), key=lambda k: (_size(examples[k]), k))

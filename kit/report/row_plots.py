@@ -109,6 +109,6 @@ def _drawn(
     axes.set_ylim(len(names) - 0.4, -0.6)
     axes.tick_params(axis="y", length=0)
     if len(variants) > 1:
-        figure.legend(loc="outside right upper")
+        figure.legend(loc="outside right center")
     label_below(figure, axes, axis(metric, unit))
     return figure

@@ -89,6 +89,16 @@ class Task:
             return list(contents)
         return [put(self.template, each).context for each in self.questions(rows, contents)]
 
+    def read(self, rows: datasets.Dataset) -> list[Any]:
+        """Returns what models read of some rows: of questions with the first answer on offer.
+
+        A question alone may be nothing, where the answers are whole sentences.
+        """
+        if self.template is None:
+            return self.examples(rows)
+        asked = (put(self.template, each) for each in self.questions(rows, self.contents(rows)))
+        return [context + said[0] for context, said in asked]
+
     def questions(self, rows: datasets.Dataset, contents: Sequence[Any]) -> list[Question]:
         """Returns the items of a task of choices or of generation, with contents as given.
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import deployed
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from helpers import restored
@@ -152,6 +153,14 @@ def test_outputs_that_differ_are_found(
     monkeypatch.setattr(Runner, "forward", lambda self, inputs: real(self, inputs)[:, ::-1])
     with pytest.raises(Undefined, match=r"outputs differ by .* of the largest"):
         verify(Variant(f"hf:{folder}", name="mine"), task)
+
+
+def test_of_questions_the_first_answer_is_tried_too() -> None:
+    rows = [{"question": f"{k}?", "choices": [f"all {k}", "some"], "answer": 0} for k in range(30)]
+    quiz = kit.choices_from_frame("sentences", pd.DataFrame(rows), template="{question}")
+    for text in tried(quiz):
+        asked, _, said = text.partition("? ")
+        assert said == f"all {asked}"
 
 
 def test_what_is_tried_holds_the_longest_and_the_shortest(task: Ref) -> None:
