@@ -34,7 +34,7 @@ def by_task(table: pd.DataFrame, metric: str = "acc", *, title: str = "") -> Fig
     changed = split_name(metric)[1] == "change"
     what = words(split_name(metric)[0])
     question = title or (
-        f"How much {what} does each version lose or gain, task by task?"
+        f"What does each version lose or gain, task by task? ({what})"
         if changed
         else f"How good is each version, task by task, and how far from guessing? ({what})"
     )
