@@ -38,7 +38,11 @@ def good(world: Path) -> Path:
 
     folder = world / "a/b/project/cache/good"
     config = BertConfig(
-        vocab_size=4, hidden_size=8, num_hidden_layers=1, num_attention_heads=2, intermediate_size=8
+        vocab_size=16,  # the tokenizer adds special tokens
+        hidden_size=8,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        intermediate_size=8,
     )
     BertForSequenceClassification(config).save_pretrained(folder)
     vocabulary = {"[UNK]": 0, "a": 1, "b": 2, "c": 3}

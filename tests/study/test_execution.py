@@ -61,10 +61,10 @@ def threads(monkeypatch: pytest.MonkeyPatch) -> tuple[Opened, dict[int, Any]]:
         def __init__(self, target: Any) -> None:
             self._target = target
 
-        def call(self, method: str, run: Any) -> Any:
+        def call(self, method: str, run: Any, *more: Any) -> Any:
             if method == "measure":
                 behaviour.get(run.measurement.args.get("number"), lambda: None)()
-            return self._target.call(method, run)
+            return self._target.call(method, run, *more)
 
     @contextlib.contextmanager
     def worker(factory: Any, *args: Any, **options: Any) -> Iterator[Acting]:

@@ -13,7 +13,7 @@ from typing import Any
 import pandas as pd
 import pytest
 import torch
-from helpers import toy_frame, toy_texts
+from helpers import restored, toy_frame, toy_texts
 from torch import nn
 
 import kit
@@ -48,7 +48,7 @@ def small_study() -> kit.Study:
 @pytest.fixture(scope="module")
 def once(tmp_path_factory: pytest.TempPathFactory) -> Iterator[pd.DataFrame]:
     """The table of a study that nothing disturbed."""
-    with pytest.MonkeyPatch.context() as patch:
+    with pytest.MonkeyPatch.context() as patch, restored():
         patch.setenv("KIT_STORE", str(tmp_path_factory.mktemp("once")))
         yield small_study().run(executor="inline", on_error="raise")
 
