@@ -79,7 +79,7 @@ def test_an_interrupted_task_goes_on_where_it_was(
         done()
     assert not store.has(run.id) and store.parts(run.id)
     again = done()
-    assert steps > 7 and kept[0] - 5 <= steps - 4, "little is done twice"
+    assert steps > 5 and kept[0] - 5 <= steps - 4, "little is done twice"
     assert not store.parts(run.id)
     for column, values in whole.columns.items():
         if column == "seconds":
