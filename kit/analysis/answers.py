@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from kit.analysis.metrics.classification import decided
+from kit.analysis.metrics.generations import exact_match
 from kit.analysis.statistics.clusters import Array
 from kit.spec.checking import SpecError
 from kit.spec.probabilities import log_softmax
@@ -47,6 +48,8 @@ def answers(artifact: Artifact, labels: Names) -> Answers:
     Raises:
         SpecError: it has no labels, as a regression.
     """
+    if artifact.kind == "generations":
+        return _written(artifact.columns)
     if artifact.kind == "choices":
         return _picked(artifact.columns, labels if isinstance(labels, Mapping) else {})
     if not {"logits", "label"} <= artifact.columns.keys():
@@ -65,6 +68,13 @@ def answers(artifact: Artifact, labels: Names) -> Answers:
         return Answers(names[chosen], names[label], right, sure)
     sure = np.exp(-np.logaddexp(0, -np.abs(logits.astype(np.float64))).sum(axis=1))
     return Answers(_joined(said, names), _joined(there, names), right, sure)
+
+
+def _written(columns: Mapping[str, Array]) -> Answers:
+    """Returns what a model wrote, right where it is one of the right answers, normalized."""
+    wanted = np.array([" / ".join(each for each in row if each) for row in columns["answers"]])
+    right = exact_match(columns["text"], columns["answers"])
+    return Answers(columns["text"], wanted, right, np.full(len(right), np.nan))
 
 
 def _picked(columns: Mapping[str, Array], offers: Mapping[str, Sequence[str]]) -> Answers:

@@ -98,7 +98,7 @@ def generate(
     about = {
         "protocol": asked.protocol | {name: value for name, value in told.items() if value},
         "written": {"rows": by.rows, "state_bytes": written_bytes(runner, given, how, room, by)},
-        "notes": [note for note in (by.note, _endless(runner, how), _cut(cut)) if note],
+        "notes": [n for n in (by.note, _endless(runner, how), _cut(cut), _empty(found)) if n],
     }
     return Raw("generations", _items(asked, cut, draws) | _columns(found), about)
 
@@ -151,6 +151,11 @@ def _endless(runner: Runner, how: Template) -> str:
         "the tokenizer has no end token and the task no stop text: every answer is "
         f"{how.longest} tokens long"
     )
+
+
+def _empty(found: Sequence[Written]) -> str:
+    count = sum(not each.text.strip() for each in found)
+    return f"{count} of {len(found)} answers are empty" if count else ""
 
 
 def _cut(cut: np.ndarray) -> str:

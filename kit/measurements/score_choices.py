@@ -22,6 +22,8 @@ from kit.tasks.templates import OWN, Prompt, Question, put
 if TYPE_CHECKING:
     from kit.architectures.tokenizers import Tokenizer
 
+FAVOURITE, FEWEST = 0.9, 20
+"""Share of questions, and how many, from which on the same place is no answer."""
 LEAK = 0.25
 """Share of questions by which the right answer may stand in them more often than others."""
 
@@ -81,7 +83,10 @@ def score_choices(
             "computed": scores.computed,
             "bytes": needed,
         },
-        "notes": _leaks([put(found.how, item) for item in items], items),
+        "notes": [
+            *_leaks([put(found.how, item) for item in items], items),
+            *_favourite(columns["loglikelihood"], columns["choices"]),
+        ],
     }
     return Raw("choices", columns, about)
 
@@ -114,6 +119,16 @@ def placed(count: np.ndarray, values: np.ndarray) -> np.ndarray:
     made = np.zeros(there.shape, values.dtype)
     made[there] = values
     return made
+
+
+def _favourite(loglikelihood: np.ndarray, choices: np.ndarray) -> list[str]:
+    """Returns a warning where the model says one place, whatever is asked."""
+    there = np.arange(loglikelihood.shape[1]) < choices[:, None]
+    counts = np.bincount(np.where(there, loglikelihood, -np.inf).argmax(axis=1))
+    share = float(counts.max() / counts.sum())
+    if share < FAVOURITE or counts.sum() < FEWEST:
+        return []
+    return [f"it says answer {counts.argmax() + 1} to {share:.0%} of the questions: a place"]
 
 
 def _leaks(prompts: Sequence[Prompt], items: Sequence[Question]) -> list[str]:

@@ -131,7 +131,7 @@ def lm_eval() -> Columns:
     derived={"choice_probabilities": _choice_probabilities},
     metrics=(
         *("acc", "acc_norm", "acc_mutual_info", "choice_margin", "choice_brier", "choice_ece"),
-        *("chance", "texts_cut", *MEASURED),
+        *("chance", "favourite_place", "texts_cut", *MEASURED),
     ),
     group_metrics=("acc",),
     shifted_metrics=("acc", "acc_norm"),

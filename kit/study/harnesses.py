@@ -104,6 +104,7 @@ def evaluate_shift(
             left_out[f"{ref.name} of {task.name}"] = reason
         else:
             runs += [predict(variant, task, "test", corruption=ref) for variant in compared]
+    templates = [templates] if isinstance(templates, str) else templates
     for task, template in itertools.product(refs, templates):
         if "template" not in Quality(task).args:
             left_out[f"{template} of {task.name}"] = f"{task.name} has no questions to put"

@@ -49,7 +49,8 @@ def plan(study: Study) -> Plan:
         shift = shifted_by(run.measurement).values()
         split = " ".join(map(str, filter(None, [data(run.measurement).get("split"), *shift])))
         reason = reason or _short_training(run.variant) or _reading(run)
-        minutes = 0.0 if reason.startswith(FAILS) else minutes
+        if reason.startswith(FAILS):
+            status, minutes = "cannot", 0.0
         rows.append(_plan_row(run.variant, run.measurement.name, split, status, minutes, reason))
     for name, reason in study.left_out.items():
         rows.append(_plan_row(name, "", "", "left out", 0.0, reason))
@@ -156,12 +157,13 @@ def _reading(run: Run) -> str:
         return ""
     limit = run.measurement.args.get("limit")
     version = registry.tasks.get(task.name).version
-    key = content_hash(
-        "reading", run.measurement.name, run.variant.architecture, task, version, split, limit
-    )
+    key = content_hash("reading", run.variant.architecture, run.measurement, version)
 
     def read() -> str:
         loaded = tasks.load(task)
+        shots, there = run.measurement.args.get("shots") or 0, len(loaded.data["train"])
+        if shots > there:
+            raise SpecError(f"shots={shots}: the training part of {task.name} has {there} items")
         model = shell(run.variant.architecture, loaded)
         if (
             model.kind == "causal"

@@ -109,7 +109,8 @@ class Readings:
             split: which split.
             seed: of the variant; its lowest where not given.
             task: which task, where the study has several with such a split.
-            **shift: of items that were shifted, such as `corruption=Ref("typos", severity=3)`.
+            **shift: of items that were shifted, such as `corruption=Ref("typos", severity=3)`, and
+                other arguments that tell runs apart, such as `temperature=0.8`.
 
         Raises:
             SpecError: no such variant or split, no such predictions are done, or those of several
@@ -130,8 +131,10 @@ class Readings:
         done: dict[Any, Run] = {}
         for run in sorted(runs, key=lambda run: run.variant.seed):
             ask, axes = run.measurement, roles(run.measurement, Axis)
-            wanted = {n: axes[n].read(value) if n in axes else value for n, value in shift.items()}
+            wanted = {n: axes[n].read(value) for n, value in shift.items() if n in axes}
+            plain = {n: value for n, value in shift.items() if n not in axes}
             asked = data(ask).get("split") == split and shifted_by(ask) == wanted
+            asked = asked and plain.items() <= dict(ask.args).items()
             right = asked and seed in (None, run.variant.seed)
             right = right and wanted_task in (None, data(ask).get("task"))
             if right and saves(run.measurement) in kinds and store.has(run.id):

@@ -20,7 +20,7 @@ from kit.spec.checking import SpecError, check_name, checked, shown, unboxed
 from kit.spec.fields import Count
 from kit.spec.ref import Ref, content_hash
 from kit.tasks.content import clean
-from kit.tasks.harness_config import Config, own_modules, read_config, told
+from kit.tasks.harness_config import READERS, Config, own_modules, read_config, told
 from kit.tasks.own import registered
 from kit.tasks.prepare import Prepared
 
@@ -115,11 +115,16 @@ def build(config: Config) -> Any:
             count = len(task.eval_docs)
     except Exception as error:  # of the hub, of its reader of data, of a template
         why = f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"
+        advice = (
+            "without a network give them as files, data_files={'test': 'documents.jsonl'}, or in "
+            "a YAML file of your own with `dataset_path: json` and "
+            "`dataset_kwargs: {data_files: ...}`"
+        )
+        if source in READERS.values():  # they are files already
+            advice = "look at the files, and at the fields that doc_to_text and its like name"
         raise SpecError(
             f"lm-evaluation-harness cannot make the task {name}, whose documents are "
-            f"{shown(source)} ({why}); without a network give them as files, "
-            f"data_files={{'test': 'documents.jsonl'}}, or in a YAML file of your own with "
-            "`dataset_path: json` and `dataset_kwargs: {data_files: ...}`"
+            f"{shown(source)} ({why}); {advice}"
         ) from error
     for module in own_modules():  # functions of it go to workers with the task
         cloudpickle.register_pickle_by_value(module)

@@ -233,6 +233,8 @@ def test_the_plan_says_what_is_cut_and_what_will_fail(
     plan = Study("planned", asked, variant).plan()
     reasons = dict(zip(plan.variant, plan.reason, strict=True))
     minutes = dict(zip(plan.variant, plan.minutes, strict=True))
+    states = dict(zip(plan.variant, plan.status, strict=True))
+    assert states["mine"] == "to do" and states["other"] == states["writer"] == "cannot"
     assert minutes["mine"] > 0 == minutes["other"] == minutes["writer"], "what fails takes none"
     assert f"{task.name} asks for a classifier; the model gives tokens" in reasons["writer"]
     assert "texts are cut at 48 tokens" in reasons["mine"]

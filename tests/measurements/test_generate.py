@@ -182,6 +182,21 @@ def test_the_run_says_how_it_was_written(monkeypatch: pytest.MonkeyPatch) -> Non
     ]
 
 
+def test_what_was_written_is_read_from_the_study() -> None:
+    base = Variant(Ref("llama", **SIZES["llama"]), name="base")
+    other = base.replace(schemes=["w2"], name="other")
+    asks = [Generate(asked(), limit=8), Generate(asked(), limit=8, temperature=1.0, draws=2)]
+    study = kit.Study("read", [kit.Run(v, a) for v in (base, other) for a in asks], base)
+    table = study.run(executor="inline", on_error="raise")
+    greedy, drawn = study.predictions("base"), study.predictions("base", temperature=1.0)
+    assert len(greedy.columns["text"]) == 8 and len(drawn.columns["text"]) == 16
+    with pytest.raises(SpecError, match="no predictions of 'base' on 'test' with 0.5"):
+        study.predictions("base", temperature=0.5)
+    flips = study.flips("other")
+    counted = table[table.metric.isin(["flips_lost", "flips_gained"]) & (table.condition == "")]
+    assert len(flips) == counted.value.sum()
+
+
 def test_a_study_of_written_answers() -> None:
     base = Variant(Ref("llama", **SIZES["llama"]), name="base")
     other = base.replace(schemes=["w2"])

@@ -12,7 +12,7 @@ import torch
 import kit
 from kit import tasks
 from kit.build.runner import Runner
-from kit.measurements import ScoreChoices
+from kit.measurements import ScoreChoices, score_choices
 from kit.measurements.prompts import examples_before
 from kit.measurements.score_choices import requests
 from kit.spec import registry
@@ -109,6 +109,25 @@ def test_a_template_that_gives_the_answer_away_is_noted(sums: Ref) -> None:
     told = kit.choices_from_frame("told", pd.DataFrame(rows))
     (note,) = measured(ScoreChoices(told, limit=8)).info["notes"]
     assert note == "what is right stands in 100% of the questions, other answers in 0%"
+
+
+def test_a_model_that_says_a_place_whatever_is_asked_is_noted(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    rows = [{"question": f"Say {k}", "choices": ["same", f"{k}x"], "answer": "same"}
+            for k in range(60)]  # fmt: skip
+    quiz = kit.choices_from_frame("same", pd.DataFrame(rows))
+    found = score_choices.score
+
+    def placed(runner: Any, asked: Any, *more: Any) -> Any:
+        scores = found(runner, asked, *more)
+        scores.loglikelihood[:] = np.arange(len(asked)) % 2
+        return scores
+
+    monkeypatch.setattr(score_choices, "score", placed)
+    told = "it says answer 2 to 100% of the questions: a place"
+    assert told in measured(ScoreChoices(quiz, limit=20)).info["notes"]
+    assert told not in measured(ScoreChoices(quiz, limit=8)).info["notes"], "too few to tell"
 
 
 def test_a_context_beyond_the_window_loses_its_beginning() -> None:

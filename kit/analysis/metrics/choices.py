@@ -92,6 +92,19 @@ def chance(choices: Array, label: Array) -> float:
     return float((label.sum(axis=1) / choices).mean())
 
 
+@choice_metric(
+    higher_is_better=None, unit="share", no_interval="of the place said most often: no interval"
+)
+def favourite_place(loglikelihood: Array, choices: Array) -> float:
+    """Share of items at which the answer at the place that is said most often is said.
+
+    One near 1 is a model that says a place, such as A, whatever is asked: then it knows nothing
+    here, and a version that says the same place loses nothing.
+    """
+    picked = offered(loglikelihood, choices).argmax(axis=1)
+    return float(np.bincount(picked).max() / len(picked))
+
+
 @choice_metric(higher_is_better=None, unit="share")
 def stereotype_likelier(loglikelihood: Array, choices: Array, label: Array) -> Array:
     """Share of pairs of which the model finds the stereotype likelier; 1/2 favours neither.

@@ -79,3 +79,9 @@ def test_what_lies_beyond_the_answers_never_counts(columns: dict[str, np.ndarray
     names = ("greedy", "choices", "label")
     one, two = (metrics.greedy_match(**{n: each[n] for n in names}) for each in (columns, other))
     np.testing.assert_array_equal(one, two)
+
+
+def test_the_favourite_place_is_the_one_said_most_often() -> None:
+    loglikelihood = np.array([[-1.0, -2, 0], [-1, -2, 0], [-3, -2, 0], [-1, -3, -2]])
+    choices = np.array([2, 2, 2, 3])  # what is beyond an item's number is no answer
+    assert metrics.favourite_place(loglikelihood, choices) == 3 / 4
