@@ -17,7 +17,8 @@ from kit.spec import registry
 from kit.store.meaning import split_name
 
 HEADLINES = (
-    *("accuracy", "accuracy_change", "bits_per_byte", "bits_per_byte_change"),
+    *("accuracy", "accuracy_change", "acc", "acc_norm", "acc_change", "acc_norm_change", "chance"),
+    *("exact_match", "exact_match_change", "bits_per_byte", "bits_per_byte_change"),
     *("kl", "top1_agreement"),
     *("speedup", "latency", "cold_start_seconds"),
     *("peak_bytes", "disk_bytes", "weight_bytes", "bits_per_weight"),
