@@ -7,15 +7,15 @@ folders with the same files are one model, a changed file makes another.
 from __future__ import annotations
 
 import functools
-import hashlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from kit.assets import assets
+from kit.assets import assets, gguf_to_safetensors
 from kit.spec.checking import SpecError, read_object, reason, shown
 from kit.spec.ref import Located, content_hash
-from kit.store import built, store
+from kit.store import built
+from kit.store.digests import digest
 
 READ = ("*.json", "*.safetensors", "*.txt", "*.model", "*.tiktoken", "*_model*.bin")
 """Files of a model: weights, configuration, tokenizer, adapter."""
@@ -35,13 +35,10 @@ TOKENIZER_FILES = (
 """Any of which a saved tokenizer has."""
 ADAPTER = "adapter_config.json"
 GGUF = ".gguf"
-BLOCK = 1 << 24
 
 
 class ModelFolder(Located):
-    """A folder that `save_pretrained` wrote, a GGUF file, `organization/name[@revision]` on the
-    hub, or the name of a bundled language model, such as `smollm2`.
-    """
+    """A saved model's folder, a GGUF file, `organization/name[@revision]`, or a bundled model."""
 
     __slots__ = ()
 
@@ -57,12 +54,12 @@ class ModelFolder(Located):
         """Returns the hash of what transformers reads of the folder and of an adapter's base."""
         file = local(self)
         if file is not None and file.is_file():
-            return content_hash({"gguf": _digest(file)})
+            return content_hash({"gguf": digest(file)})
         try:
             folder = locate(self)
         except FileNotFoundError:
             return ""
-        held = {file.name: _digest(file) for file in files(folder)}
+        held = {file.name: digest(file) for file in files(folder)}
         if (folder / ADAPTER).is_file() and (base := adapter_base(folder)) != folder:
             held["base"] = ModelFolder(base).content()
         return content_hash(held)
@@ -114,11 +111,11 @@ def _unpacked(file: Path) -> Path:
     def make(folder: Path) -> None:
         print(f"reading {file.name}, once: up to a minute", flush=True)
         try:
-            assets.gguf_to_safetensors(file, folder)
+            gguf_to_safetensors(file, folder)
         except Exception as error:  # whatever a library meets in a broken file
             raise SpecError(f"{file} could not be read as GGUF: {reason(error)}") from error
 
-    return built.once({"gguf": _digest(file), "format": 1}, make)
+    return built.once({"gguf": digest(file), "format": 1}, make)
 
 
 @functools.cache
@@ -167,32 +164,6 @@ def weight_files(folder: Path) -> list[Path]:
             break
     adapters = (folder / f"adapter_model.{end}" for end in ("safetensors", "bin"))
     return found + [file for file in adapters if file.is_file()][:1]
-
-
-def _digest(file: Path) -> str:
-    """Returns the hash of a file, kept while its size, time and inode stay."""
-    about = file.stat()
-    return _kept_digest(file, (about.st_size, about.st_mtime_ns, about.st_ino))
-
-
-@functools.cache
-def _kept_digest(file: Path, about: tuple[int, ...]) -> str:
-    key = content_hash("file", str(file.resolve()), about)
-    return str(store.memo(key, lambda: _hashed(file)))
-
-
-def _hashed(file: Path) -> str:
-    """Returns the SHA-256 of a file's blocks' SHA-256s: blocks can be hashed side by side."""
-    from concurrent.futures import ThreadPoolExecutor
-
-    def block(start: int) -> bytes:
-        with file.open("rb") as stream:
-            stream.seek(start)
-            return hashlib.sha256(stream.read(BLOCK)).digest()
-
-    starts = range(0, file.stat().st_size, BLOCK)
-    with ThreadPoolExecutor() as pool:
-        return hashlib.sha256(b"".join(pool.map(block, starts))).hexdigest()[:32]
 
 
 def adapter_base(folder: Path) -> Path:

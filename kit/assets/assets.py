@@ -16,15 +16,13 @@ import math
 import shutil
 import tempfile
 import tomllib
-import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from kit.assets.packages import Recipe, download, join, unpack
+from kit.assets.packages import Recipe, download, gguf_to_safetensors, join, unpack
 from kit.machine.environment import cache_root
-from kit.machine.quiet import import_quietly
 from kit.spec.checking import SpecError, suggest
 from kit.spec.ref import content_hash
 from kit.store import disk
@@ -160,32 +158,6 @@ def fetch(name: str) -> Path:
                     folder.rename(Path(staging) / "damaged")
                 made.rename(folder)
     return folder
-
-
-def gguf_to_safetensors(gguf: Path, folder: Path) -> None:
-    """Writes a GGUF language model as fp32 safetensors with its configuration and tokenizer.
-
-    Reading GGUF takes transformers 20 to 60 s, safetensors a second: so it is done once.
-
-    Args:
-        gguf: the file.
-        folder: gets model.safetensors, config.json, tokenizer.json and their like.
-    """
-    import_quietly()
-    import torch
-    from transformers import AutoModelForCausalLM, AutoTokenizer
-
-    source = {"pretrained_model_name_or_path": str(gguf.parent), "gguf_file": gguf.name}
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        model = AutoModelForCausalLM.from_pretrained(**source, dtype=torch.float32)
-        tokenizer = AutoTokenizer.from_pretrained(**source)
-        # transformers still takes the dequantized model for a quantized one, and will not save it
-        if hasattr(model.config, "quantization_config"):
-            del model.config.quantization_config
-        model.hf_quantizer = None  # type: ignore[assignment]
-        model.save_pretrained(folder)
-        tokenizer.save_pretrained(folder)
 
 
 def _asset(name: str) -> tuple[Card, Recipe]:

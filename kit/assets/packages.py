@@ -17,9 +17,12 @@ import subprocess
 import sys
 import tarfile
 import tempfile
+import warnings
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
+
+from kit.machine.quiet import import_quietly
 
 _BLOCK = 2**20
 _PIP = """
@@ -143,3 +146,29 @@ def join(parts: list[Path], whole: Path) -> None:
             with part.open("rb") as source:
                 shutil.copyfileobj(source, sink, _BLOCK)
             part.unlink()
+
+
+def gguf_to_safetensors(gguf: Path, folder: Path) -> None:
+    """Writes a GGUF language model as fp32 safetensors with its configuration and tokenizer.
+
+    Reading GGUF takes transformers 20 to 60 s, safetensors a second: so it is done once.
+
+    Args:
+        gguf: the file.
+        folder: gets model.safetensors, config.json, tokenizer.json and their like.
+    """
+    import_quietly()
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    source = {"pretrained_model_name_or_path": str(gguf.parent), "gguf_file": gguf.name}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        model = AutoModelForCausalLM.from_pretrained(**source, dtype=torch.float32)
+        tokenizer = AutoTokenizer.from_pretrained(**source)
+        # transformers still takes the dequantized model for a quantized one, and will not save it
+        if hasattr(model.config, "quantization_config"):
+            del model.config.quantization_config
+        model.hf_quantizer = None  # type: ignore[assignment]
+        model.save_pretrained(folder)
+        tokenizer.save_pretrained(folder)

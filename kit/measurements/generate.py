@@ -11,7 +11,7 @@ from pydantic import AfterValidator, Field, ValidationInfo
 from kit.build.runner import Runner
 from kit.corruptions import CorruptionRef
 from kit.measurements.footprint import written_bytes
-from kit.measurements.going_on import way
+from kit.measurements.going_on import known_way
 from kit.measurements.interface import Positive, Raw, Split, item_columns, of_kind
 from kit.measurements.prompts import Examples, Questions, Shots, WhichTemplate, questions_of
 from kit.measurements.sampling import chooser
@@ -90,8 +90,7 @@ def generate(
     given, ids = fitted(runner, whole, how), asked.rows["id"]
     seeds = [content_hash(item, seed, draw) for item in ids for draw in range(draws)]
     choose = [chooser(temperature, each, top_p) for each in seeds]
-    by = runner.once(f"way to write {rows}", lambda: way(runner, rows))
-    room = Room(rows, tokens)
+    by, room = known_way(runner, rows), Room(rows, tokens)
     found = write(runner, [each for each in given for _ in range(draws)], how, choose, room, by)
     cut = np.array([len(each) < len(before) for each, before in zip(given, whole, strict=True)])
     told = {"temperature": temperature, "top_p": top_p if top_p < 1 else 0}

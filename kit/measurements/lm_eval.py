@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from kit.build.runner import Runner
 from kit.measurements.sampling import chooser
-from kit.measurements.scoring import Request, score, way
+from kit.measurements.scoring import Request, known_way, score
 from kit.measurements.writing import write
 from kit.spec.checking import SpecError
 from kit.spec.ref import Ref
@@ -72,8 +72,7 @@ class KitLM(TemplateLM):  # type: ignore[misc]
         self._tokenizer: Any = self.runner.model.tokenizer
         self.tokenizer = getattr(self._tokenizer, "library", None)
         self._window = self.runner.model.window or 2048
-        self._way = way(self.runner)
-        self.way = self._way.name
+        self.way = known_way(self.runner).name
         self.read: dict[tuple[str, ...], Read] = {}
         self.asked = self.computed = 0
 
@@ -107,7 +106,7 @@ class KitLM(TemplateLM):  # type: ignore[misc]
             if texts is not None:
                 self.read[texts] = Read(len(continuation), len(context) > most)
             made.append(Request(tuple(context[-most:]), tuple(continuation)))
-        found = score(self.runner, made, self._most, self._way)
+        found = score(self.runner, made, self._most)
         self.asked, self.computed = self.asked + found.asked, self.computed + found.computed
         answers = [*zip(found.loglikelihood.tolist(), found.greedy.tolist(), strict=True)]
         for request, answer in zip(requests, answers, strict=True):

@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import numpy as np
 
+from kit.analysis.metrics.choices import favourite_place, offered
 from kit.build.runner import Runner
 from kit.corruptions import CorruptionRef
 from kit.measurements.footprint import bytes_needed
 from kit.measurements.interface import Positive, Raw, Split, item_columns, of_kind
 from kit.measurements.prompts import Examples, Shots, WhichTemplate, questions_of
-from kit.measurements.scoring import Request, Scores, score, way
+from kit.measurements.scoring import Request, Scores, known_way, score
 from kit.spec.checking import SpecError, shown
 from kit.spec.presets import Preset
 from kit.spec.register_measures import register_measurement
@@ -68,7 +69,7 @@ def score_choices(
     asked, cut = requests(runner, prompts)
     bare = [Prompt("", said) for _, said in prompts] if unconditional else []
     more, _ = requests(runner, bare)
-    by = runner.once("way to score", lambda: way(runner))
+    by = known_way(runner)
     needed = bytes_needed(runner, [*asked, *more], tokens, by)
     scores = score(runner, [*asked, *more], tokens, by)
     known = {**item_columns(found.data, found.rows), "cut": cut}
@@ -123,12 +124,11 @@ def placed(count: np.ndarray, values: np.ndarray) -> np.ndarray:
 
 def _favourite(loglikelihood: np.ndarray, choices: np.ndarray) -> list[str]:
     """Returns a warning where the model says one place, whatever is asked."""
-    there = np.arange(loglikelihood.shape[1]) < choices[:, None]
-    counts = np.bincount(np.where(there, loglikelihood, -np.inf).argmax(axis=1))
-    share = float(counts.max() / counts.sum())
-    if share < FAVOURITE or counts.sum() < FEWEST:
+    share = favourite_place(loglikelihood, choices)
+    if share < FAVOURITE or len(choices) < FEWEST:
         return []
-    return [f"it says answer {counts.argmax() + 1} to {share:.0%} of the questions: a place"]
+    place = np.bincount(offered(loglikelihood, choices).argmax(axis=1)).argmax()
+    return [f"it says answer {place + 1} to {share:.0%} of the questions: a place"]
 
 
 def _leaks(prompts: Sequence[Prompt], items: Sequence[Question]) -> list[str]:

@@ -63,13 +63,13 @@ def score(
         runner: of a causal model.
         requests: what to score.
         most: tokens computed at once; memory goes with it: `most` times the vocabulary numbers.
-        by: the way, where it was found out before.
+        by: the way; where not given the quickest, tried once a model.
 
     Raises:
         ValueError: the model gives NaN or infinite logits.
     """
     trie = tree_of(requests)
-    walk = (by or way(runner))(runner, trie, most)
+    walk = (by or known_way(runner))(runner, trie, most)
     walk.run(runner.unfinished)
     likelihood, greedy = np.zeros(len(requests)), np.zeros(len(requests), bool)
     for k, (request, last) in enumerate(zip(requests, trie.last, strict=True)):
@@ -85,6 +85,12 @@ def tree_of(requests: Sequence[Request]) -> Trie:
     """Returns the tree of what requests ask for."""
     sequences = [(*each.context, *each.continuation) for each in requests]
     return grow(sequences, [len(each.context) for each in requests])
+
+
+def known_way(runner: Runner) -> type[Walk]:
+    """Returns what `way` found out of a model, tried on the first call: it takes seconds."""
+    found: type[Walk] = runner.once("way to score", lambda: way(runner))
+    return found
 
 
 def way(runner: Runner) -> type[Walk]:

@@ -11,7 +11,7 @@ import numpy as np
 
 from kit.build.runner import Runner
 from kit.machine.progress import report
-from kit.measurements.going_on import Again, Kept, Way, shared, way
+from kit.measurements.going_on import Again, Kept, Way, known_way, shared
 from kit.spec.checking import Undefined
 from kit.spec.ref import content_hash
 from kit.tasks.templates import Template
@@ -136,7 +136,7 @@ def each_written(
 ) -> Iterator[tuple[int, Written]]:
     """Yields the place of each prompt with what came of it, as the answers end: see `write`."""
     room = room or Room()
-    by = by or way(runner, room.rows)
+    by = by or known_way(runner, room.rows)
     room = room._replace(rows=by.rows)
     given = fitted(runner, prompts, how)
     # The longest come first, which need most memory; those of one length begin together.

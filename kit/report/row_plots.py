@@ -79,9 +79,7 @@ def _drawn(
 ) -> Figure:
     """Draws values with their intervals, by `_row` and variant."""
     metric = rows["metric"].iloc[0]
-    before = float(rows["value"].iloc[0])
     rows, unit = tables.scaled(rows)
-    scale = float(rows["value"].iloc[0]) / before if before else 1.0
     names, variants = list(rows["_row"].unique()), list(rows["variant"].unique())
     over = " or ".join(filter(None, rows["interval"].unique()))
     about = [f"Bars: 95% intervals over {over}."] if over else []
@@ -101,8 +99,8 @@ def _drawn(
         )
     for name in names:
         if name in chances:
-            at = chances[name] * scale, names.index(name)
-            axes.vlines(at[0], at[1] - 0.45, at[1] + 0.45, color=GREY, linewidth=1.4, zorder=1)
+            y = names.index(name)
+            axes.vlines(chances[name], y - 0.45, y + 0.45, color=GREY, linewidth=1.4, zorder=1)
     if split_name(metric)[1] == "change":
         axes.axvline(0, color="black", linewidth=1, zorder=1)
     axes.set_yticks(range(len(names)), [name.replace("_", " ") for name in names])

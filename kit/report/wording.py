@@ -7,8 +7,8 @@ import math
 from kit.store.meaning import split_name
 
 _WORDS = {
-    "acc": "right answers (acc)",
-    "acc_norm": "right answers (acc_norm)",
+    "acc": "right answers",
+    "acc_norm": "right answers by likelihood a byte",
     "cold_start_seconds": "cold start",
     "bits_per_byte": "bits per byte",
     "disk_bytes": "size on disk",

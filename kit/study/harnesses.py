@@ -10,9 +10,9 @@ from typing import Any
 
 from kit.build import build
 from kit.build.traits import kind_of
-from kit.corruptions import graded, mismatch
+from kit.corruptions import graded
 from kit.measurements import Cost, Latency, Memory, Quality
-from kit.spec import presets, registry
+from kit.spec import presets
 from kit.spec.ref import Ref
 from kit.spec.spec import Budget, Run, Training, Variant
 from kit.study.study import Study
@@ -24,12 +24,12 @@ from kit.study.variants import (
     each_seed,
     is_simulated,
     of_size,
+    shifted_copies,
     tasks_of,
     variant_of,
     ways_again,
 )
 from kit.tasks import chosen_splits, splits_of
-from kit.tasks.templates import template_of
 
 USUAL: Mapping[str, Any] = MappingProxyType({})
 """Arguments of a measurement: what it has by default."""
@@ -97,21 +97,9 @@ def evaluate_shift(
         for seeded in each_seed(compared, seeds)
         for split in [*asked[task], *(splits_of(task, "validation") if validation else ())]
     ]
-    left_out: dict[str, str] = {}
-    for task, ref in itertools.product(refs, graded(corruptions, severities)):
-        fixed = "" if "corruption" in Quality(task).args else f"{task.name} has prompts of its own"
-        if reason := mismatch(ref, task) or fixed:
-            left_out[f"{ref.name} of {task.name}"] = reason
-        else:
-            runs += [predict(variant, task, "test", corruption=ref) for variant in compared]
-    templates = [templates] if isinstance(templates, str) else templates
-    for task, template in itertools.product(refs, templates):
-        if "template" not in Quality(task).args:
-            left_out[f"{template} of {task.name}"] = f"{task.name} has no questions to put"
-            continue
-        own = registry.tasks.get(task.name).traits["template"]
-        if template_of(template, own) != own:  # else the task asks so already
-            runs += [predict(variant, task, "test", template=template) for variant in compared]
+    copies, left_out = shifted_copies(refs, graded(corruptions, severities), templates)
+    for task, how in copies:
+        runs += [predict(variant, task, "test", **how) for variant in compared]
     real = [v for v in compared if kind_of(v) not in NULL_MODEL_KINDS]
     for task in refs if noise_floor else ():
         for variant, how in ways_again(task, base, real, batches({1}, measurements)):

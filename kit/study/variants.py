@@ -9,6 +9,7 @@ from typing import Any
 
 from kit.build import build
 from kit.build.traits import is_trained
+from kit.corruptions import mismatch
 from kit.measurements import Quality
 from kit.spec import presets, registry
 from kit.spec.checking import SpecError, shown
@@ -16,6 +17,7 @@ from kit.spec.ref import Ref
 from kit.spec.roles import repeats
 from kit.spec.spec import Budget, Training, Variant
 from kit.tasks import modality
+from kit.tasks.templates import template_of
 
 Named = str | Ref
 SCHEMES = ("bf16", "w8", "w4", "w4g32", "w3", "w2", "torchao_int8", "dynamic_int8")
@@ -119,6 +121,35 @@ def combinations(
 def is_simulated(variant: Variant) -> bool:
     """Says whether one of its schemes computes in fp32 with rounded weights."""
     return any(registry.schemes.get(ref.name).traits["simulated"] for ref in variant.schemes)
+
+
+def shifted_copies(
+    tasks: Sequence[Ref], corruptions: Iterable[Ref], templates: str | Sequence[str]
+) -> tuple[list[tuple[Ref, dict[str, Any]]], dict[str, str]]:
+    """Returns each task with the arguments that make its shifted copies, and what is left out.
+
+    Args:
+        tasks: of a study.
+        corruptions: with their severities.
+        templates: names of other ways to put questions; a task's own is no copy.
+    """
+    copies: list[tuple[Ref, dict[str, Any]]] = []
+    left_out: dict[str, str] = {}
+    for task, corruption in itertools.product(tasks, corruptions):
+        fixed = "" if "corruption" in Quality(task).args else f"{task.name} has prompts of its own"
+        if reason := mismatch(corruption, task) or fixed:
+            left_out[f"{corruption.name} of {task.name}"] = reason
+        else:
+            copies.append((task, {"corruption": corruption}))
+    names = [templates] if isinstance(templates, str) else templates
+    for task, name in itertools.product(tasks, names):
+        if "template" not in Quality(task).args:
+            left_out[f"{name} of {task.name}"] = f"{task.name} has no questions to put"
+            continue
+        own = registry.tasks.get(task.name).traits["template"]
+        if template_of(name, own) != own:
+            copies.append((task, {"template": name}))
+    return copies, left_out
 
 
 def ways_again(

@@ -9,10 +9,10 @@ import pytest
 
 from kit.architectures import folder as folders
 from kit.architectures.folder import ModelFolder, locate
-from kit.assets import assets
 from kit.spec.checking import SpecError
 from kit.spec.ref import Ref, content_hash, to_json
 from kit.spec.spec import Run, Variant, from_json
+from kit.store import digests
 
 
 @pytest.fixture
@@ -55,12 +55,12 @@ def test_a_file_is_hashed_again_only_where_it_changed(
     model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     hashed: list[str] = []
-    real = folders._hashed
-    monkeypatch.setattr(folders, "_hashed", lambda file: (hashed.append(file.name), real(file))[1])
+    real = digests._hashed
+    monkeypatch.setattr(digests, "_hashed", lambda file: (hashed.append(file.name), real(file))[1])
     ModelFolder(model).content()
     ModelFolder(model).content()
     assert sorted(hashed) == ["config.json", "model.safetensors", "tokenizer.json"]
-    folders._kept_digest.cache_clear()  # as in another process
+    digests._kept_digest.cache_clear()  # as in another process
     ModelFolder(model).content()
     assert len(hashed) == 3
     about = (model / "config.json").stat()
@@ -74,15 +74,15 @@ def test_a_file_is_hashed_again_only_where_it_changed(
 def test_the_hash_of_a_file_sees_every_block(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, blocks: int
 ) -> None:
-    monkeypatch.setattr(folders, "BLOCK", 8)
+    monkeypatch.setattr(digests, "BLOCK", 8)
     file = tmp_path / "weights"
     content = bytearray(range(8 * blocks + 3))
     file.write_bytes(content)
-    seen = {folders._hashed(file)}
+    seen = {digests._hashed(file)}
     for place in range(len(content)):
         content[place] ^= 1
         file.write_bytes(content)
-        seen.add(folders._hashed(file))
+        seen.add(digests._hashed(file))
         content[place] ^= 1
     assert len(seen) == len(content) + 1
 
@@ -130,7 +130,7 @@ def test_a_gguf_file_is_turned_into_a_folder_once(
         made.append(gguf)
         shutil.copytree(model, folder, dirs_exist_ok=True)
 
-    monkeypatch.setattr(assets, "gguf_to_safetensors", turned)
+    monkeypatch.setattr(folders, "gguf_to_safetensors", turned)
     file, copy = tmp_path / "small.Q4_1.gguf", tmp_path / "same.gguf"
     file.write_bytes(b"weights")
     shutil.copy(file, copy)

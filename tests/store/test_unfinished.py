@@ -31,7 +31,8 @@ def test_what_is_kept_is_found_under_its_run_alone(monkeypatch: pytest.MonkeyPat
 
 
 def test_it_is_not_kept_again_before_its_time() -> None:
-    Unfinished("run1").keep("part-1", lambda: pytest.fail("too early"))
+    Unfinished("early").keep("part-1", lambda: pytest.fail("too early"))
+    assert Unfinished("early").find("part-1") is None
 
 
 def quiz() -> Ref:
