@@ -55,6 +55,11 @@ class Stopping:
             ]
         return min(max(needed, self._first), self._most)
 
+    @property
+    def first_stage(self) -> int | None:
+        """Launches of the first of two stages; None where their number is fixed."""
+        return None if self._until is None else self._first
+
     @staticmethod
     def lost(columns: Mapping[str, Array]) -> int:
         """Returns the launches that do not count in some condition: the machine was busy."""

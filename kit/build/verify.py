@@ -107,14 +107,18 @@ def _as_deployed(variant: Variant, found: Finding, padded: bool) -> float:
 
 def _as_eager(variant: Variant, found: Finding) -> float:
     """Returns the difference from eager's outputs where rounding and the schemes explain it."""
-    traits = [registry.schemes.get(ref.name).traits for ref in variant.schemes]
-    tolerance = max([TOLERANCE, *(each["tolerance"] for each in traits)])
-    if not found.difference <= tolerance:
+    if not found.difference <= (allowed := tolerance(variant)):
         raise Undefined(
             f"{variant.name} differs from eager by {found.difference:.3g} of the largest logit "
-            f"(allowed: {tolerance:g}), so neither its quality nor its time is counted"
+            f"(allowed: {allowed:g}), so neither its quality nor its time is counted"
         )
     return found.difference
+
+
+def tolerance(variant: Variant) -> float:
+    """Returns the share of the largest output that rounding and the schemes may change."""
+    schemes = (registry.schemes.get(ref.name).traits["tolerance"] for ref in variant.schemes)
+    return float(max([TOLERANCE, *schemes]))
 
 
 def _kept(

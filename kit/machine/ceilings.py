@@ -18,6 +18,8 @@ _SLOWER = 2.0  # a dtype whose matmul takes more than twice fp32's time is calle
 
 
 _STEP_SECONDS = 0.3  # a matmul expected to take longer than this is not started
+READ_BYTES = 2**29
+"""Read to measure the bandwidth: several times what the largest caches hold."""
 
 
 @dataclass(frozen=True)
@@ -28,6 +30,7 @@ class Ceilings:
     fp32: float  # matmul rate, GFLOP/s
     bf16: float | None  # the same; None where the machine refuses it
     int8: float | None  # int8 x int8 -> int32 (`torch._int_mm`), GOP/s; None where refused
+    bandwidth: float  # bytes read from memory, GB/s: large vectors, each number once
 
 
 def matmul_rate(multiply: Callable[[int], Callable[[], object]]) -> float:
@@ -49,6 +52,17 @@ def matmul_rate(multiply: Callable[[int], Callable[[], object]]) -> float:
         size *= 2
         if size > 2048 or 8 * seconds > _STEP_SECONDS:
             return best
+
+
+def read_rate() -> float:
+    """Best rate of reading numbers that no cache of the processor holds, GB/s."""
+    import torch
+
+    values = torch.ones(READ_BYTES // 4)
+    readings: tuple[Callable[[], object], ...] = (values.max, lambda: torch.dot(values, values))
+    for call in readings:
+        call()
+    return READ_BYTES / min(min(repeat(call, number=1, repeat=5)) for call in readings) / 1e9
 
 
 def _measure(threads: int) -> Ceilings:
@@ -79,9 +93,10 @@ def _measure(threads: int) -> Ceilings:
         with torch.inference_mode():
             fp32 = matmul_rate(floats(torch.float32))
             bf16, int8 = rate(floats(torch.bfloat16)), rate(bytes_)
+            bandwidth = read_rate()
     finally:
         torch.set_num_threads(before)
-    return Ceilings(threads, fp32, bf16, int8)
+    return Ceilings(threads, fp32, bf16, int8, bandwidth)
 
 
 def _read_ceilings(path: Path) -> Ceilings | None:

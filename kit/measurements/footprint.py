@@ -135,7 +135,7 @@ def written_bytes(
     """
     few = []
     for length in (1, 2):
-        going = by.kind(runner)
+        going = by.start(runner)
         going.begin([[0] * length])
         few.append(going.bytes())
     a_token, fixed = few[1] - few[0], 2 * few[0] - few[1]

@@ -1,8 +1,7 @@
-"""Ways to go on with several texts at once, token by token, each row as if it were alone.
+"""Going on with several texts at once, token by token, each row as if it were alone.
 
-- `Kept`: by what a session keeps of the tokens so far. Rows of different lengths share a state
-  where the session can merge them; else one row at a time.
-- `Again`: everything is computed anew for each token, for what goes forward alone.
+By what a session keeps of the tokens so far. Rows of different lengths share a state where the
+session can merge them; else it is one row at a time.
 """
 
 from __future__ import annotations
@@ -12,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from kit.build.runner import Runner
+from kit.runtimes.recomputing import Recomputing
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -27,45 +27,6 @@ ALONE = "answers are written one by one: beside others the model would say somet
 Ids = Sequence[int]
 
 
-class Again:
-    """Computes the whole of each row again.
-
-    Args:
-        runner: of a causal model.
-        shared: tokens that all rows will begin with.
-    """
-
-    def __init__(self, runner: Runner, shared: Ids = ()) -> None:
-        self.runner, self.shared = runner, [*shared]
-        self.rows: list[list[int]] = []
-
-    def begin(self, prompts: Sequence[Ids]) -> Tensor:
-        """Adds rows; returns the logits [b, v] of the token after each."""
-        fresh = [[*each] for each in prompts]
-        self.rows += fresh
-        return self._forward(fresh)
-
-    def keep(self, places: Sequence[int]) -> None:
-        """Keeps some rows, in this order."""
-        self.rows = [self.rows[place] for place in places]
-
-    def step(self, tokens: Ids) -> Tensor:
-        """Adds a token to each row; returns the logits [b, v] after it."""
-        self.rows = [[*row, token] for row, token in zip(self.rows, tokens, strict=True)]
-        return self._forward(self.rows)
-
-    def bytes(self) -> int:
-        """Returns what is kept of the rows."""
-        return 0
-
-    def _forward(self, rows: Sequence[Ids]) -> Tensor:
-        import torch
-
-        inputs = self.runner.model.preprocessor.collate([[*each] for each in rows])
-        found = torch.as_tensor(self.runner.session.forward(inputs))
-        return found[torch.arange(len(rows)), torch.tensor([len(each) - 1 for each in rows])]
-
-
 class State(NamedTuple):
     """A session's state of a number of rows."""
 
@@ -73,13 +34,18 @@ class State(NamedTuple):
     rows: int
 
 
-class Kept:
-    """Keeps a session's state; what all rows begin with is computed once."""
+class Going:
+    """Rows that are gone on with.
 
-    def __init__(self, runner: Runner, shared: Ids = ()) -> None:
+    Args:
+        session: that decodes.
+        shared: tokens that all rows will begin with, which are computed once.
+    """
+
+    def __init__(self, session: Any, shared: Ids = ()) -> None:
         import torch
 
-        self.session: Any = runner.session
+        self.session = session
         self.shared = len(shared)
         self._before = self.session.prefill(torch.tensor([[*shared]]))[1] if shared else None
         self._live: list[tuple[State, int]] = []
@@ -134,14 +100,28 @@ class Way(NamedTuple):
     """How a model's texts are gone on with.
 
     Attributes:
-        kind: what does it.
         rows: at once at most.
+        recomputes: whether the whole text is read again for each token.
         note: what a reader should know of it; '' where it is the usual way.
     """
 
-    kind: type[Again] | type[Kept]
     rows: int
+    recomputes: bool = False
     note: str = ""
+
+    def start(self, runner: Runner, shared: Ids = ()) -> Going:
+        """Returns no rows yet, all of which will begin with the tokens `shared`."""
+        return Going(recomputing(runner) if self.recomputes else runner.session, shared)
+
+
+def recomputing(runner: Runner) -> Recomputing:
+    """Returns what decodes by reading the whole text again, whatever the session can."""
+    return Recomputing(runner.session, runner.model.preprocessor.collate)
+
+
+def decoder(runner: Runner) -> Any:
+    """Returns what decodes: the session where it keeps a state, else by recomputation."""
+    return runner.session if hasattr(runner.session, "step") else recomputing(runner)
 
 
 def known_way(runner: Runner, rows: int) -> Way:
@@ -172,20 +152,21 @@ def way(runner: Runner, rows: int) -> Way:
     for candidate in _ways(runner, rows):
         tried = _alone if candidate.rows == 1 else _together
         try:
-            found = torch.cat([*tried(runner, candidate.kind, texts, tokens)])
+            found = torch.cat([*tried(runner, candidate, texts, tokens)])
         except Exception:  # whatever a model raises that cannot do what others of its kind can
             continue
         if torch.allclose(found, plain, rtol=0, atol=close, equal_nan=True):
             return candidate
-    return Way(Again, 1, f"each token is written from the whole text, and {ALONE}")
+    return Way(1, True, f"each token is written from the whole text, and {ALONE}")
 
 
 def _ways(runner: Runner, rows: int) -> Iterator[Way]:
-    keeps = hasattr(runner.session, "step")
-    if keeps and rows > 1 and hasattr(runner.session, "merge"):
-        yield Way(Kept, rows)
-    alone = Way(Kept, 1, ALONE if rows > 1 else "")
-    yield alone if keeps else Way(Again, rows, AGAIN)
+    if not hasattr(runner.session, "step"):
+        yield Way(rows, True, AGAIN)
+        return
+    if rows > 1 and hasattr(runner.session, "merge"):
+        yield Way(rows)
+    yield Way(1, note=ALONE if rows > 1 else "")
 
 
 def _plain(runner: Runner, texts: Sequence[Ids], tokens: Sequence[Ids]) -> Iterator[Tensor]:
@@ -200,22 +181,22 @@ def _plain(runner: Runner, texts: Sequence[Ids], tokens: Sequence[Ids]) -> Itera
 
 
 def _alone(
-    runner: Runner, kind: type[Again] | type[Kept], texts: Sequence[Ids], tokens: Sequence[Ids]
+    runner: Runner, by: Way, texts: Sequence[Ids], tokens: Sequence[Ids]
 ) -> Iterator[Tensor]:
     """Yields the same, of one row after the other."""
     for row, text in enumerate(texts):
-        going = kind(runner)
+        going = by.start(runner)
         yield _scores(going.begin([text]))
         for each in tokens:
             yield _scores(going.step([each[row]]))
 
 
 def _together(
-    runner: Runner, kind: type[Again] | type[Kept], texts: Sequence[Ids], tokens: Sequence[Ids]
+    runner: Runner, by: Way, texts: Sequence[Ids], tokens: Sequence[Ids]
 ) -> Iterator[Tensor]:
     """Yields the same, of rows that share a batch; the last joins late and stays longest."""
     *first, late = range(len(texts))
-    going, live = kind(runner, texts[0][: len(PREFIX)]), first
+    going, live = by.start(runner, texts[0][: len(PREFIX)]), first
     found: dict[int, list[Tensor]] = {row: [] for row in range(len(texts))}
     for row, each in zip(first, going.begin([texts[row] for row in first]), strict=True):
         found[row].append(each)

@@ -120,9 +120,10 @@ class Bench:
         """Builds the weights and graphs of a variant."""
         prepare(variant)
 
-    def verify(self, variant: Variant, task: Ref, threads: int, batch_size: int) -> float:
-        """Returns how far a variant's outputs are from those it has to give: `kit.build.verify`."""
-        return verify(variant, task, threads, batch_size)
+    def find(self, function: Callable[..., Any], *args: Any) -> Any:
+        """Returns what a function says of a variant that it loads here."""
+        self._runner = self._held = None
+        return function(*args)
 
     def measure(self, run: Run, run_id: str | None = None) -> Raw:
         """Measures one run; the runner is kept for the next run of the same variant.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -51,6 +51,13 @@ def _planned(most: int, info: ValidationInfo) -> int:
     return most
 
 
+Launches = Annotated[Positive, Preset(smoke=1, default=4, full=8)]
+Seconds = Annotated[float, Field(gt=0), Preset(smoke=0.3, default=2.5, full=3.0)]
+Until = Annotated[float, Field(gt=0, lt=1)] | None
+Most = Annotated[int, Field(ge=3), AfterValidator(_planned)]
+Against = SkipValidation[Variant] | None
+
+
 def _guess(args: Mapping[str, Any]) -> float:
     """Returns about how many seconds a latency run takes."""
     timed = 2.4 * len(args["batch_sizes"]) * len(args["lengths"]) * args["seconds"]
@@ -66,12 +73,12 @@ def latency(
     batch_sizes: pairs.BatchSizes,
     lengths: Lengths,
     threads: Annotated[Positive, AllCores()],
-    launches: Annotated[Positive, Preset(smoke=1, default=4, full=8)],
-    seconds: Annotated[float, Field(gt=0), Preset(smoke=0.3, default=2.5, full=3.0)],
+    launches: Launches,
+    seconds: Seconds,
     wait: pairs.Wait,
-    until: Annotated[float, Field(gt=0, lt=1)] | None = None,
-    most: Annotated[int, Field(ge=3), AfterValidator(_planned)] = 32,
-    against: SkipValidation[Variant] | None = None,
+    until: Until = None,
+    most: Most = 32,
+    against: Against = None,
 ) -> Raw:
     """Seconds a call of a variant and of its baseline, taking turns in several launches.
 
@@ -94,40 +101,59 @@ def latency(
         SpecError: no other side.
         Undefined: the variant answers wrongly, or asks for more threads than there are.
     """
+    calls = [Call(*kind) for kind in itertools.product(batch_sizes, lengths)]
+    pairing = paired(
+        driver, against, task, split, calls,
+        threads=threads, seconds=seconds, wait=wait,
+        stopping=driver.stopping(*(launches,) if until is None else (launches, until, most)),
+    )  # fmt: skip
+    return timed(driver, pairing, "timing", verified(driver, pairing, max(batch_sizes)))
+
+
+def paired(
+    driver: Driver,
+    against: Variant | None,
+    task: Ref,
+    split: str,
+    calls: Sequence[Any],
+    **how: Any,
+) -> pairs.Pairing:
+    """Returns what launches of a variant and its baseline do: see `kit.measurements.pairs.Pairing`.
+
+    Raises:
+        SpecError: no other side.
+        Undefined: more threads than there are.
+    """
     if against is None:
         raise SpecError("a timing is a pair: give Latency(against=...) or a study's baseline")
     data = tasks.load(task)
-    pairing = pairs.Pairing(
-        {"variant": driver.variant, "baseline": against},
-        task,
-        data.examples(data.split(split, POOL)),
-        [Call(*kind) for kind in itertools.product(batch_sizes, lengths)],
-        threads=threads,
-        seconds=seconds,
-        wait=wait,
-        stopping=driver.stopping(*(launches,) if until is None else (launches, until, most)),
-    )
-    notes = _verified(driver, against, task, threads, max(batch_sizes))
+    sides = {"variant": driver.variant, "baseline": against}
+    return pairs.Pairing(sides, task, data.examples(data.split(split, POOL)), calls, **how)
+
+
+def timed(driver: Driver, pairing: pairs.Pairing, kind: str, notes: Sequence[str]) -> Raw:
+    """Does the launches; returns their calls as an artifact of a kind."""
     columns, more = pairs.launches(driver, pairing)
-    notes += [*pairing.stopping.notes, *more]
-    info: dict[str, Any] = {"notes": notes, "spent": pairs.spent(columns)}
-    info |= {BUSY: True} if pairing.stopping.lost(columns) else {}
-    return Raw("timing", columns, info if until is None else {**info, "first_launches": launches})
+    stopping = pairing.stopping
+    said = [*notes, *stopping.notes, *more]
+    info: dict[str, Any] = {"notes": said, "spent": pairs.spent(columns)}
+    info |= {BUSY: True} if stopping.lost(columns) else {}
+    first = stopping.first_stage
+    return Raw(kind, columns, info if first is None else {**info, "first_launches": first})
 
 
-def _verified(
-    driver: Driver, against: Variant, task: Ref, threads: int, batch_size: int
-) -> list[str]:
+def verified(driver: Driver, pairing: pairs.Pairing, batch_size: int) -> list[str]:
     """Returns a note of how far outputs are from eager's; raises where one answers wrongly."""
     found = {}
-    for side in (driver.variant, against):
+    for side in pairing.sides.values():
         if side.runtime.name == "eager" and kind_of(side) != "pretrained":
             continue
         try:
-            found[side.name] = verify(side, task, threads, batch_size, anew=False)
+            found[side.name] = verify(side, pairing.task, pairing.threads, batch_size, anew=False)
         except LookupError:
-            with driver.worker(Bench, threads=threads) as worker:
-                found[side.name] = worker.call("verify", side, task, threads, batch_size)
+            with driver.worker(Bench, threads=pairing.threads) as worker:
+                args = side, pairing.task, pairing.threads, batch_size
+                found[side.name] = worker.call("find", verify, *args)
     difference = found.get(driver.variant.name)
     if not difference or driver.variant.runtime.name == "eager":
         return []

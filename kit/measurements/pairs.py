@@ -85,10 +85,7 @@ class Pairing:
         """Returns the condition of each call, as rows have it."""
         return [
             results.condition(
-                batch_size=call.batch_size,
-                length=call.length,
-                threads=self.threads,
-                busy_cores=self.busy_cores or None,
+                **call.condition(), threads=self.threads, busy_cores=self.busy_cores or None
             )
             for call in self.calls
         ]

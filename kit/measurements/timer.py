@@ -26,11 +26,39 @@ POOL = 64
 """Examples that the calls of a condition go through, in turn."""
 
 
+class Ready(NamedTuple):
+    """Calls of one kind, ready to be made.
+
+    Attributes:
+        calls: gone through in turn; preparing them is not timed.
+        begin, end: called before and after each turn, untimed.
+    """
+
+    calls: Sequence[Callable[[], Any]]
+    begin: Callable[[], Any] = tuple
+    end: Callable[[], Any] = tuple
+
+
 class Call(NamedTuple):
-    """One kind of call that is timed: examples a call, and `"task"` or the tokens of each."""
+    """Answering examples: so many a call, `"task"` or the tokens of each.
+
+    Each kind of call says its `condition` and makes itself `ready`.
+    """
 
     batch_size: int
     length: int | str
+
+    def condition(self) -> dict[str, Any]:
+        """Returns what tells it from the other calls of a launch, as rows have it."""
+        return {"batch_size": self.batch_size, "length": self.length}
+
+    def ready(self, runner: Runner, examples: Sequence[Any]) -> Ready:
+        """Returns calls over the pool of examples, `batch_size` at a time."""
+        size = self.batch_size
+        pool = list(itertools.islice(itertools.cycle(examples), max(POOL, size)))
+        batches = [pool[i : i + size] for i in range(0, len(pool) - size + 1, size)]
+        tokens = None if self.length == "task" else int(self.length)
+        return Ready([runner.timed(runner.inputs(batch, tokens)) for batch in batches])
 
 
 class Turn(NamedTuple):
@@ -62,15 +90,7 @@ class Timer:
     ) -> None:
         self._began = time.perf_counter()
         self._runner = Runner(variant, threads, task)
-        self._calls = [(call, self._cycle(call, examples)) for call in calls]
-
-    def _cycle(self, call: Call, examples: Sequence[Any]) -> list[Callable[[], Any]]:
-        """Returns calls over the pool of examples, `batch_size` at a time."""
-        size = call.batch_size
-        pool = list(itertools.islice(itertools.cycle(examples), max(POOL, size)))
-        batches = [pool[i : i + size] for i in range(0, len(pool) - size + 1, size)]
-        tokens = None if call.length == "task" else int(call.length)
-        return [self._runner.timed(self._runner.inputs(batch, tokens)) for batch in batches]
+        self._ready = [call.ready(self._runner, examples) for call in calls]
 
     def warm_up(self) -> tuple[float, dict[str, float], list[tuple[float, float]]]:
         """Runs every call once, or as many as fit the warm-up.
@@ -84,23 +104,26 @@ class Timer:
         phases = {"import": self._runner.import_seconds, "load": self._runner.load_seconds}
         runtime = registry.runtimes.get(self._runner.variant.runtime.name)
         warm = []
-        for _, calls in self._calls:
+        for calls, begin, end in self._ready:
+            begin()
             first = _seconds(calls[0])
             if "first_call" not in phases:
                 phases["first_call"] = first
                 if runtime.traits.get("compiles"):
                     phases["first_call"] = min(first, median(_seconds(calls[0]) for _ in "abc"))
                     phases["compile"] = first - phases["first_call"]
-            others, spent = calls[1:], 0.0
+            others, spent = list(calls[1:]), 0.0
             while others and spent < WARM_SECONDS:
                 spent += _seconds(others.pop(0))
             warm.append((first, spent))
-        self._cycles = [itertools.cycle(calls) for _, calls in self._calls]
+            end()
+        self._cycles = [itertools.cycle(ready.calls) for ready in self._ready]
         return self._began, phases, warm
 
     def turn(self, number: int) -> Turn:
         """Makes the calls of one turn, at whose end this side has come to rest."""
         cycle = self._cycles[number]
+        self._ready[number].begin()
         seconds: list[float] = []
         lost, foreign = _switches(), ForeignLoad(alone=True)
         start = now = time.perf_counter()
@@ -110,6 +133,7 @@ class Timer:
             now = time.perf_counter()
             seconds.append(now - before)
         load, lost = foreign.load(), _switches() - lost
+        self._ready[number].end()
         time.sleep(REST_SECONDS)
         if len(seconds) > 1 and min(seconds) < SHORT_CALL_SECONDS:
             seconds = seconds[1:]

@@ -11,7 +11,7 @@ import numpy as np
 
 from kit.build.runner import Runner
 from kit.machine.progress import report
-from kit.measurements.going_on import Again, Kept, Way, known_way, shared
+from kit.measurements.going_on import Going, Way, known_way, shared
 from kit.spec.checking import Undefined
 from kit.spec.ref import content_hash
 from kit.tasks.templates import Template
@@ -143,7 +143,7 @@ def each_written(
     order = sorted(range(len(given)), key=lambda k: (-len(given[k]), given[k]))
     queue = [_Row(place, given[place], choose[place]) for place in order]
     common = shared(given)
-    going = by.kind(runner, given[0][:common] if common >= LONG else ())
+    going = by.start(runner, given[0][:common] if common >= LONG else ())
     live: list[_Row] = []
     logits: list[Tensor] = []
     ended = 0
@@ -180,7 +180,7 @@ def _next(queue: list[_Row], live: Sequence[_Row], how: Template, room: Room) ->
     return fresh
 
 
-def _on(going: Again | Kept, live: Sequence[_Row]) -> list[Tensor]:
+def _on(going: Going, live: Sequence[_Row]) -> list[Tensor]:
     """Returns what comes after the last token of each row."""
     if not live:
         return []
@@ -190,7 +190,7 @@ def _on(going: Again | Kept, live: Sequence[_Row]) -> list[Tensor]:
     return found
 
 
-def _begun(going: Again | Kept, fresh: Sequence[_Row]) -> list[Tensor]:
+def _begun(going: Going, fresh: Sequence[_Row]) -> list[Tensor]:
     """Returns what comes after each prompt."""
     if not fresh:
         return []

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 import numpy as np
 
+from kit.spec import timing_kinds  # noqa: F401 (registers those of timings)
 from kit.spec.kinds import Columns, register_artifact
 from kit.spec.probabilities import CLASSES, LABELS, log_softmax
 
@@ -19,8 +17,6 @@ def quantities() -> Columns:
 
 
 ITEMS = 40
-CALLS = 2000
-"""Of a timing, so that it has samples enough for a 99th percentile."""
 
 
 def _items() -> Columns:
@@ -192,46 +188,3 @@ def tokens() -> Columns:
     rng, size = np.random.default_rng(0), 3 + np.arange(ITEMS) % 9
     counts = {"tokens": size, "bytes": 5 * size, "words": size - 1}
     return {**_items(), "nll": rng.random(ITEMS) * 9, **counts}
-
-
-_CALLS: Mapping[str, Any] = {
-    "record": "call",
-    "columns": ("side", "condition", "turn", "phase", "seconds", "foreign"),
-    "optional": ("stolen", "switches"),
-}
-
-
-@register_artifact(
-    **_CALLS,
-    metrics=(
-        *("speedup", "latency", "throughput", "latency_p90", "latency_p99", "first_call_seconds"),
-        *("cold_start_seconds", "cold_start_phase_seconds", "cold_start_speedup"),
-        *("foreign_load", "stolen_load", "context_switches"),
-    ),
-)
-def timing() -> Columns:
-    """Seconds of each call of a variant and the baseline beside it, and of what comes before."""
-    rng, count = np.random.default_rng(0), np.arange(CALLS)
-    return {
-        "launch": count % 4,
-        "side": np.where(count // 4 % 2, "baseline", "variant"),
-        "condition": np.full(CALLS, "batch_size=2;length=8;threads=1"),
-        "turn": count // 8,
-        "phase": np.full(CALLS, "call"),
-        "seconds": 0.01 + rng.random(CALLS) / 100,
-        "foreign": 0.01 * (count % 4),
-        "stolen": 0.001 * (count % 4),
-        "switches": 10.0 * (count % 4),
-    }
-
-
-@register_artifact(
-    **_CALLS,
-    metrics=(
-        *("false_alarm_rate", "detection_rate", "launch_spread", "call_spread", "busy_launches"),
-        "launches_needed",
-    ),
-)
-def selftest() -> Columns:
-    """A timing of many launches of a variant against itself."""
-    return timing()

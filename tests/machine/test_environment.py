@@ -19,7 +19,9 @@ def cache(monkeypatch, tmp_path):
 
 
 def pretend(monkeypatch, **rates):
-    found = Ceilings(**{"threads": 2, "fp32": 173.0, "bf16": 1.0, "int8": None, **rates})
+    found = Ceilings(
+        **{"threads": 2, "fp32": 173.0, "bf16": 1.0, "int8": None, "bandwidth": 20.0, **rates}
+    )
     monkeypatch.setattr(ceilings, "_measure", lambda threads: found)
     return found
 
@@ -127,7 +129,7 @@ def test_ceilings_are_measured_soon_and_kept(cache, monkeypatch):
     start = time.perf_counter()
     found = ceilings.ceilings(threads=1)
     assert time.perf_counter() - start < 12  # torch's import included
-    assert found.threads == 1 and found.fp32 > 0.1
+    assert found.threads == 1 and found.fp32 > 0.1 and found.bandwidth > 0.1
     ceilings._ceilings.cache_clear()
     monkeypatch.setattr(ceilings, "_measure", pytest.fail)
     assert ceilings.ceilings(threads=1) == found

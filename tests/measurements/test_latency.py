@@ -126,9 +126,12 @@ def test_texts_are_filled_to_a_length(toys: Ref) -> None:
     base = toy_variant(toys)
     texts = ["super 1", "awful 2 3 4 5 6 7 8 9 10"]
     side = Timer(base, toys, 1, [Call(2, 24), Call(1, "task")], texts)
-    assert [call.args[0]["input_ids"].shape[1] for call in side._calls[0][1]] == [24] * 32
-    assert all(int(call.args[0]["attention_mask"].min()) == 1 for call in side._calls[0][1])
-    assert [call.args[0]["input_ids"].shape for call in side._calls[1][1]][:2] == [(1, 7), (1, 24)]
+    assert [call.args[0]["input_ids"].shape[1] for call in side._ready[0].calls] == [24] * 32
+    assert all(int(call.args[0]["attention_mask"].min()) == 1 for call in side._ready[0].calls)
+    assert [call.args[0]["input_ids"].shape for call in side._ready[1].calls][:2] == [
+        (1, 7),
+        (1, 24),
+    ]
 
 
 def test_a_side_has_come_to_rest_when_its_turn_ends(

@@ -12,7 +12,7 @@ from test_scoring import FAMILIES, saved
 
 from kit.build.runner import Runner
 from kit.measurements.footprint import written_bytes
-from kit.measurements.going_on import Again, Kept, Way, way
+from kit.measurements.going_on import Going, Way, way
 from kit.measurements.sampling import chooser
 from kit.measurements.writing import Room, each_written, write
 from kit.spec.checking import Undefined
@@ -56,7 +56,7 @@ def test_every_family_writes_as_transformers_does(kind: str, shared: int, tmp_pa
     runner = Runner(saved(tmp_path / kind, kind, **FAMILIES[kind][0]), 1)
     tokenizer: Any = runner.model.tokenizer
     given = prompts(80, shared=shared)
-    assert way(runner, 4) == Way(Kept, 4)
+    assert way(runner, 4) == Way(4)
     for (text, count, finish), ids in zip(together(runner, given, 4), given, strict=True):
         expected = by_transformers(runner, ids, 12)
         ends = [k for k, token in enumerate(expected) if token in tokenizer.ends]
@@ -77,7 +77,7 @@ def test_the_kits_own_models_write_as_one_by_one(name: str, rows: int, toys: Ref
         runner.model.module.fit(given)
     found = together(runner, given, rows, how)
     assert way(runner, rows).rows == rows
-    alone = write(runner, given, how, [chooser()] * len(given), by=Way(Again, 1))
+    alone = write(runner, given, how, [chooser()] * len(given), by=Way(1, True))
     assert found == [(each.text, each.tokens, each.finish) for each in alone]
     assert len({each.text for each in alone}) > 3
 
@@ -87,16 +87,16 @@ def test_a_batch_is_filled_up_as_answers_end_within_its_room(
 ) -> None:
     runner = Runner(saved(tmp_path / "llama", "llama"), 1)
     given, steps, held = prompts(80, 30), [], []
-    step = Kept.step
+    step = Going.step
 
-    def noted(self: Kept, tokens: Any) -> Any:
+    def noted(self: Going, tokens: Any) -> Any:
         found = step(self, tokens)
         steps.append(len(tokens))
         held.append(self.bytes())
         return found
 
-    monkeypatch.setattr(Kept, "step", noted)
-    room, by = Room(4), Way(Kept, 4)
+    monkeypatch.setattr(Going, "step", noted)
+    room, by = Room(4), Way(4)
     found = write(runner, given, HOW, [chooser()] * len(given), room, by)
     assert {each.finish for each in found} == {"stop", "length"}
     asked = sum(each.tokens - 1 for each in found)  # the first comes from the prompt
@@ -113,7 +113,7 @@ def test_a_batch_is_filled_up_as_answers_end_within_its_room(
 def test_what_is_finished_comes_at_once(tmp_path: Path) -> None:
     runner = Runner(saved(tmp_path / "llama", "llama"), 1)
     given = prompts(80, 20)
-    found = each_written(runner, given, HOW, [chooser()] * len(given), Room(4), Way(Kept, 4))
+    found = each_written(runner, given, HOW, [chooser()] * len(given), Room(4), Way(4))
     places = [place for place, _ in found]
     assert sorted(places) == [*range(21)] and places != sorted(places)
 
@@ -132,11 +132,11 @@ def test_what_depends_on_its_neighbours_is_written_one_by_one(
 
     monkeypatch.setattr(session, "step", mixed)
     found = way(runner, 4)
-    assert found[:2] == (Kept, 1) and found.note.startswith("answers are written one by one")
+    assert found[:2] == (1, False) and found.note.startswith("answers are written one by one")
     assert together(runner, given, 4) == alone
     monkeypatch.setattr(session, "step", lambda state, ids: torch.zeros(len(ids), 1, 90))
     found = way(runner, 4)
-    assert found[:2] == (Again, 1) and "from the whole text" in found.note
+    assert found[:2] == (1, True) and "from the whole text" in found.note
     assert together(runner, given, 4) == alone
 
 
@@ -153,7 +153,7 @@ def test_a_session_that_merges_nothing_writes_one_by_one(
                 setattr(self, name, getattr(session, name))
 
     monkeypatch.setattr(runner, "session", Plain(runner.session))
-    assert way(runner, 4)[:2] == (Kept, 1)
+    assert way(runner, 4)[:2] == (1, False)
     assert together(runner, given, 4) == expected
 
 

@@ -8,6 +8,7 @@ from kit.analysis.findings import wordings as wordings
 from kit.analysis.metrics import calibration as calibration
 from kit.analysis.metrics import choices as choices
 from kit.analysis.metrics import classification as classification
+from kit.analysis.metrics import decoding as decoding
 from kit.analysis.metrics import generations as generations
 from kit.analysis.metrics import measures as measures
 from kit.analysis.metrics import multi_label as multi_label

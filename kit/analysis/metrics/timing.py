@@ -25,10 +25,11 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _variant_calls = {"phase": "call", "side": "variant"}
-_launches = partial(register_metric, artifact="timing")
+TIMINGS = ("timing", "decoding")
+_launches = partial(register_metric, artifact=TIMINGS)
 _percentile = partial(
     register_metric,
-    artifact="timing",
+    artifact=TIMINGS,
     higher_is_better=False,
     unit="s",
     where=_variant_calls,
