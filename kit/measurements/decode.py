@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Annotated, Any
 
@@ -11,10 +11,10 @@ import numpy as np
 from pydantic import Field
 
 from kit.build.verify import tolerance
-from kit.machine.ceilings import Ceilings, ceilings
+from kit.machine.ceilings import ceilings
 from kit.measurements import pairs
-from kit.measurements.decoding_calls import Prefill, Step
-from kit.measurements.decoding_facts import Cost, Facts, facts
+from kit.measurements.decoding_calls import Cost, Prefill, Step
+from kit.measurements.decoding_facts import Facts, facts
 from kit.measurements.interface import AllCores, Bench, Driver, Positive, Raw, Split
 from kit.measurements.latency import (
     Against,
@@ -93,15 +93,21 @@ def decode(
         threads=threads, seconds=seconds, wait=wait,
         stopping=driver.stopping(*(launches,) if until is None else (launches, until, most)),
     )  # fmt: skip
+    known, notes = found_out(driver, pairing)
+    return beside(timed(driver, pairing, "decoding", notes), pairing, known.costs)
+
+
+def found_out(driver: Driver, pairing: pairs.Pairing) -> tuple[Facts, list[str]]:
+    """Returns what is known of the variant's decoding, and notes of it: is it right?
+
+    Raises:
+        Undefined: a side answers or writes otherwise than it has to.
+    """
     notes = verified(driver, pairing, 1)
-    with driver.worker(Bench, threads=threads) as worker:
-        asked = driver.variant, task, pairing.examples, calls, threads
+    with driver.worker(Bench, threads=pairing.threads) as worker:
+        asked = driver.variant, pairing.task, pairing.examples, pairing.calls, pairing.threads
         known: Facts = worker.call("find", facts, *asked)
-    notes += [*_written(driver, known), *filter(None, [known.note])]
-    raw = timed(driver, pairing, "decoding", notes)
-    costs = dict(zip(pairing.names(), known.costs, strict=True))
-    beside = _beside(raw.columns, dict(zip(costs, calls, strict=True)), costs, ceilings(threads))
-    return replace(raw, columns={**raw.columns, **beside})
+    return known, [*notes, *_written(driver, known), *filter(None, [known.note])]
 
 
 def _written(driver: Driver, known: Facts) -> list[str]:
@@ -125,22 +131,17 @@ def _written(driver: Driver, known: Facts) -> list[str]:
     ]
 
 
-def _beside(
-    columns: Mapping[str, np.ndarray],
-    calls: Mapping[str, Prefill | Step],
-    costs: Mapping[str, Cost],
-    most: Ceilings,
-) -> dict[str, np.ndarray]:
-    """Returns what is known of each record's call, beside what the machine can do at most."""
-    names, ours = columns["condition"], columns["side"] == "variant"
-    found = {name: np.zeros(len(names)) for name in ("moved_bytes", "flops")}
-    found["tokens"], stage = np.ones(len(names)), np.full(len(names), "", dtype="<U7")
-    for name, call in calls.items():
+def beside(raw: Raw, pairing: pairs.Pairing, costs: Sequence[Cost]) -> Raw:
+    """Returns a timing with what each call has to do, and what the machine can do at most."""
+    names, most = raw.columns["condition"], ceilings(pairing.threads)
+    ours = raw.columns["side"] == "variant"
+    found = {name: np.zeros(len(names)) for name in (*Cost._fields, "tokens")}
+    found["writes"] = np.zeros(len(names), bool)
+    for name, call, cost in zip(pairing.names(), pairing.calls, costs, strict=True):
         here = names == name
-        stage[here] = call.condition()["stage"]
-        found["tokens"][here] = call.condition()["batch_size"]
-        for each, value in costs[name]._asdict().items():
+        found["writes"][here], found["tokens"][here] = call.writes, call.tokens
+        for each, value in cost._asdict().items():
             found[each][here & ours] = value
     found["bandwidth"] = np.full(len(names), 1e9 * most.bandwidth)
     found["flop_rate"] = np.full(len(names), 1e9 * most.fp32)
-    return {**found, "stage": stage}
+    return replace(raw, columns={**raw.columns, **found})

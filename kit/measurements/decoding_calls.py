@@ -2,18 +2,42 @@
 
 from __future__ import annotations
 
+import inspect
 import itertools
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
-from kit.build.runner import Runner
+from kit.architectures.budget import flops_per_token
+from kit.architectures.matrices import embeddings
+from kit.build.runner import Runner, TorchRunner
 from kit.measurements.going_on import decoder
 from kit.measurements.timer import Ready
+from kit.spec.checking import Undefined
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 PROMPTS = 4
 """Different prompts that are gone through, so that nothing is remembered of the last one."""
 MOST_STEPS = 128
 """Tokens that are written from one context before it is gone back to."""
+
+
+class Cost(NamedTuple):
+    """What a call has to do at least; 0 where that is not known.
+
+    Attributes:
+        moved_bytes: that it reads: weights once, and states.
+        flops: of its products.
+        guessed: tokens that are guessed ahead.
+        right: of these, those that are right.
+    """
+
+    moved_bytes: float = 0.0
+    flops: float = 0.0
+    guessed: int = 0
+    right: int = 0
 
 
 def prompts(runner: Runner, examples: Sequence[Any], size: int) -> list[list[int]]:
@@ -35,7 +59,8 @@ def _text(example: Any) -> str:
     return example if isinstance(example, str) else " ".join(example)
 
 
-class Prefill(NamedTuple):
+@dataclass(frozen=True)
+class Prefill:
     """Reading a prompt up to its first new token.
 
     Attributes:
@@ -45,6 +70,14 @@ class Prefill(NamedTuple):
 
     context: int
     shared: int = 0
+
+    writes: ClassVar = False
+    tokens: ClassVar = 1
+
+    @property
+    def longest(self) -> int:
+        """Tokens that the model's window has to hold."""
+        return self.context + 1
 
     def condition(self) -> dict[str, Any]:
         """Returns what tells it from the other calls of a launch, as rows have it."""
@@ -69,8 +102,17 @@ class Prefill(NamedTuple):
             calls.append(lambda ids=ids[:, shared:], state=state: call(ids, state))
         return Ready(calls)
 
+    def cost(self, runner: Runner, eager: Runner, examples: Sequence[Any]) -> Cost:
+        """Returns what it has to do at least: operations are counted in the eager module."""
+        import torch
 
-class Step(NamedTuple):
+        ids = torch.tensor([prompts(runner, examples, self.context)[0]])
+        flops = _flops(eager.model.module, ids) * (1 - self.shared / self.context)
+        return Cost(weight_bytes(runner), flops)
+
+
+@dataclass(frozen=True)
+class Step:
     """Writing the next token of several texts at once.
 
     All of them begin with the same context, which is read once, and go on with different tokens.
@@ -82,6 +124,18 @@ class Step(NamedTuple):
 
     context: int
     batch_size: int = 1
+
+    writes: ClassVar = True
+
+    @property
+    def tokens(self) -> int:
+        """Tokens that a call writes."""
+        return self.batch_size
+
+    @property
+    def longest(self) -> int:
+        """Tokens that the model's window has to hold."""
+        return self.context + MOST_STEPS
 
     def condition(self) -> dict[str, Any]:
         """Returns what tells it from the other calls of a launch, as rows have it."""
@@ -107,3 +161,58 @@ class Step(NamedTuple):
             now["ids"] = session.step(now["state"], now["ids"])[:, -1].argmax(-1, keepdim=True)
 
         return Ready([call], begin, now.clear)
+
+    def cost(self, runner: Runner, eager: Runner, examples: Sequence[Any]) -> Cost:
+        """Returns what it has to do at least.
+
+        Raises:
+            Undefined: the states of the batch, and a copy of one, do not fit into memory.
+        """
+        import torch
+
+        del eager
+        session = decoder(runner)
+        text = prompts(runner, examples, self.context)[0]
+        state = session.bytes(session.prefill(torch.tensor([text]))[1])
+        _check_memory(runner, self, state)
+        return Cost(weight_bytes(runner) + self.batch_size * state)
+
+
+def _check_memory(runner: Runner, call: Step, state: int) -> None:
+    import psutil
+
+    free = psutil.virtual_memory().available
+    fits = free // state - 1 if state else call.batch_size
+    if call.batch_size > fits:
+        raise Undefined(
+            f"batch_size={call.batch_size} at a context of {call.context:,} tokens holds "
+            f"{call.batch_size * state / 2**30:.1f} GiB of state beside {runner.variant.name}, and "
+            f"{free / 2**30:.1f} GiB are free; expected at most {fits}"
+        )
+
+
+def weight_bytes(runner: Runner) -> float:
+    """Returns the bytes of weights that a token reads: all but embeddings that are looked up alone.
+
+    Of a mixture of experts a token reads fewer.
+    """
+    total = runner.stored().nominal_bytes
+    if not isinstance(runner, TorchRunner):
+        return total
+    module: Any = runner.model.module
+    output = module.get_output_embeddings() if hasattr(module, "get_output_embeddings") else None
+    read = {id(each) for each in output.parameters()} if output is not None else set()
+    return total - sum(each.nbytes for key, each in embeddings(module).items() if key not in read)
+
+
+def _flops(module: Any, ids: Tensor) -> float:
+    """Returns the operations of reading a prompt [1, t], with the logits of its last token alone.
+
+    Of an architecture that always gives all logits, those of all.
+    """
+    takes = inspect.signature(module.forward).parameters
+    last = {"logits_to_keep": 1} if "logits_to_keep" in takes else {}
+    try:
+        return flops_per_token(module, {"input_ids": ids, **last}) * ids.shape[1]
+    except Undefined:
+        return 0.0

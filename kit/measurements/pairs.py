@@ -23,7 +23,7 @@ from pydantic import Field
 from kit.machine import environment
 from kit.machine.load import BUSY_SHARE, MIN_ROUNDS, ForeignLoad, busy
 from kit.measurements.interface import Columns, Driver, Positive
-from kit.measurements.timer import Call, Timer, Turn
+from kit.measurements.timer import Timer, Turn
 from kit.spec.checking import Undefined
 from kit.spec.presets import Preset
 from kit.spec.ref import Ref
@@ -56,6 +56,7 @@ class Pairing:
         task: whose examples are timed.
         examples: at most `POOL` of them.
         calls: what is timed, all in one launch.
+        baseline_calls: what the baseline does in their place; the same where not given.
         threads: of each process.
         seconds: timed a launch, call and side, in at least `MIN_ROUNDS` quiet rounds.
         wait: seconds that a launch waits for a quiet machine.
@@ -66,12 +67,13 @@ class Pairing:
     sides: Mapping[str, Variant]
     task: Ref
     examples: Sequence[Any]
-    calls: Sequence[Call]
+    calls: Sequence[Any]
     threads: int
     seconds: float
     wait: float
     stopping: Stopping
     busy_cores: int = 0
+    baseline_calls: Sequence[Any] = ()
 
     def __post_init__(self) -> None:
         """Refuses (Undefined) more threads than a process may use CPUs."""
@@ -159,13 +161,14 @@ def _one_launch(driver: Driver, pairing: Pairing, number: int) -> dict[str, np.n
         stack.enter_context(busy(pairing.busy_cores))
         workers = {}
         for side in sides:
+            theirs = pairing.baseline_calls if side == "baseline" else ()
             workers[side] = stack.enter_context(
                 driver.worker(
                     Timer,
                     pairing.sides[side],
                     pairing.task,
                     pairing.threads,
-                    pairing.calls,
+                    theirs or pairing.calls,
                     pairing.examples,
                     threads=pairing.threads,
                     freed="process",

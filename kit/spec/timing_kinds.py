@@ -11,8 +11,8 @@ from kit.spec.kinds import Columns, register_artifact
 
 CALLS = 2000
 """Of a timing, so that it has samples enough for a 99th percentile."""
-COSTS = ("moved_bytes", "flops", "bandwidth", "flop_rate")
 COLUMNS = ("side", "condition", "turn", "phase", "seconds", "foreign")
+DECODED = (*COLUMNS, "writes", "tokens", "moved_bytes", "flops", "bandwidth", "flop_rate")
 _CALLS: Mapping[str, Any] = {
     "record": "call",
     "columns": COLUMNS,
@@ -45,7 +45,7 @@ def timing() -> Columns:
 
 
 @register_artifact(
-    **{**_CALLS, "columns": (*COLUMNS, "stage", "tokens", *COSTS)},
+    **{**_CALLS, "columns": DECODED},
     metrics=(
         *("speedup", "time_to_first_token", "time_per_output_token", "tokens_per_second"),
         *("bandwidth_utilisation", "flops_utilisation", "cold_start_seconds"),
@@ -53,18 +53,26 @@ def timing() -> Columns:
     ),
 )
 def decoding() -> Columns:
-    """A timing of calls that read a prompt (`stage` is `prefill`) or write a token (`step`).
+    """A timing of calls of which each reads a prompt, or writes a token of some texts (`writes`).
 
     Of each the tokens it gives, and of the variant's the bytes it reads (`moved_bytes`) and its
     operations (`flops`) at least, beside what the machine does at most in a second.
     """
-    found = timing()
-    step = np.arange(CALLS) % 16 < 8
-    context = np.where(step, "batch_size=2;context=8;stage=step", "context=8;stage=prefill")
+    writes = np.arange(CALLS) % 16 < 8
     known = {"moved_bytes": 1e6, "flops": 2e6, "bandwidth": 1e9, "flop_rate": 1e9, "tokens": 2.0}
     beside = {name: np.full(CALLS, value) for name, value in known.items()}
-    stage = np.where(step, "step", "prefill")
-    return {**found, **beside, "condition": context, "stage": stage}
+    condition = np.where(writes, "batch_size=2;context=8;stage=step", "context=8;stage=prefill")
+    return {**timing(), **beside, "condition": condition, "writes": writes}
+
+
+@register_artifact(
+    **{**_CALLS, "columns": (*DECODED, "guessed", "right")},
+    metrics=("speedup", "tokens_per_second", "guesses_right", "foreign_load"),
+)
+def writing() -> Columns:
+    """A timing of calls that write whole texts, and how many of the guessed tokens are right."""
+    known = {"guessed": np.full(CALLS, 8.0), "right": np.full(CALLS, 6.0)}
+    return {**decoding(), **known, "writes": np.full(CALLS, True)}
 
 
 @register_artifact(

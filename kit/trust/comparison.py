@@ -29,7 +29,9 @@ VERDICTS = ("contradicted", "gone", "new", "moved", "not judged", "does not appl
 """Of a key, worst first. `moved`: another value that contradicts nothing."""
 _NOT_OF_THE_CLASS = ("commit", "memory_gb", "cores")
 _OF_UNITS = {"bytes": "bytes", "ratio": "ratio", "s": "time", "items/s": "time"}
-_TIMED = frozenset(("timing", "decoding", "selftest"))  # kinds of artifact that belong to the hour
+_TIMED = frozenset(
+    ("timing", "decoding", "writing", "selftest")
+)  # kinds of artifact that belong to the hour
 _PLURALS = {"bytes": "bytes", "ratio": "ratios of time", "time": "times", "quality": "quality"}
 
 

@@ -17,8 +17,7 @@ from kit.architectures.budget import flops_per_token, state_bytes
 from kit.build.runner import Runner
 from kit.machine.workers import inline
 from kit.measurements import Decode, decoding_facts, pairs, timer
-from kit.measurements.decoding_calls import MOST_STEPS, Prefill, Step, prompts
-from kit.measurements.decoding_facts import weight_bytes
+from kit.measurements.decoding_calls import MOST_STEPS, Prefill, Step, prompts, weight_bytes
 from kit.measurements.interface import Driver
 from kit.spec.checking import SpecError, Undefined
 from kit.spec.ref import Ref
@@ -108,7 +107,7 @@ def test_rows_are_times_rates_and_shares_of_what_the_machine_allows(texts: Ref) 
 
 def test_what_keeps_no_state_decodes_by_recomputation(texts: Ref) -> None:
     raw = decoded(NGRAM, texts, against=NGRAM)
-    steps = (raw.columns["stage"] == "step") & (raw.columns["phase"] == "call")
+    steps = (raw.columns["writes"]) & (raw.columns["phase"] == "call")
     assert steps.any() and (raw.columns["seconds"][steps] > 0).all()
     assert "each token is written from the whole text" in raw.info["notes"][1]
 

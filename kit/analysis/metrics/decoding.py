@@ -11,9 +11,10 @@ from kit.analysis.statistics.clusters import Array
 from kit.spec.checking import Undefined
 from kit.spec.register_measures import register_metric
 
-_launches = partial(register_metric, artifact="decoding")
-_prefill = partial(_launches, where={"phase": "call", "stage": "prefill"})
-_step = partial(_launches, where={"phase": "call", "stage": "step"})
+_calls = {"phase": "call", "writes": True}
+_prefill = partial(register_metric, artifact="decoding", where={**_calls, "writes": False})
+_step = partial(register_metric, artifact="decoding", where=_calls)
+_writes = partial(register_metric, artifact=("decoding", "writing"), where=_calls)
 
 
 @_prefill(higher_is_better=False, unit="s")
@@ -32,7 +33,7 @@ def time_per_output_token(
     return latency(launch, side, seconds, turn, foreign)
 
 
-@_step(higher_is_better=True, unit="tokens/s")
+@_writes(higher_is_better=True, unit="tokens/s")
 def tokens_per_second(
     launch: Array, side: Array, seconds: Array, turn: Array, foreign: Array, tokens: Array
 ) -> Array:
@@ -82,3 +83,17 @@ def _share(work: Array, rate: Array, side: Array, seconds: Array) -> Array:
     if not ours.any():
         raise Undefined("what the call has to do is not known")
     return np.asarray(ours[0] / rate[0] / seconds)
+
+
+@register_metric(
+    artifact="writing",
+    higher_is_better=None,
+    unit="share",
+    where={**_calls, "side": "variant"},
+    no_interval="the same tokens are guessed in every launch",
+)
+def guesses_right(guessed: Array, right: Array) -> float:
+    """Share of the tokens guessed ahead that greedy decoding writes (the acceptance rate)."""
+    if not guessed.any():
+        raise Undefined("nothing is guessed ahead")
+    return float(right[0] / guessed[0])

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _variant_calls = {"phase": "call", "side": "variant"}
-TIMINGS = ("timing", "decoding")
+TIMINGS = ("timing", "decoding", "writing")
 _launches = partial(register_metric, artifact=TIMINGS)
 _percentile = partial(
     register_metric,
