@@ -44,6 +44,7 @@ _HOMES = {
     "kit.measurements": (
         "Classify",
         "Cost",
+        "Decode",
         "Generate",
         "Latency",
         "Memory",
@@ -52,6 +53,7 @@ _HOMES = {
         "ScoreLmEval",
         "ScoreText",
         "SelfTest",
+        "Write",
     ),
     "kit.spec.presets": ("Preset",),
     "kit.study.study": ("Study",),
