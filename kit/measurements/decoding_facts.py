@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from kit.build.runner import Runner
-from kit.build.traits import on_eager
+from kit.build.traits import on_eager, reads_task
 from kit.machine import environment
 from kit.measurements.decoding_calls import Cost, prompts
 from kit.measurements.going_on import AGAIN, decoder
@@ -57,21 +57,24 @@ def facts(
     asked = [[type(call).__name__, *vars(call).values()] for call in calls]
     about = VERSION, variant, uses(variant), task, asked, environment.machine_key()
     key = content_hash("decoding", *about)
-    found = Facts(*store.memo(key, lambda: _find(variant, examples, calls, threads)))
+    found = Facts(*store.memo(key, lambda: _find(variant, task, examples, calls, threads)))
     return found._replace(
         partings=[Parting(*each) for each in found.partings],
         costs=[Cost(*each) for each in found.costs],
     )
 
 
-def _find(variant: Variant, examples: Sequence[Any], calls: Sequence[Any], threads: int) -> Facts:
-    runner = Runner(variant, threads)
+def _find(
+    variant: Variant, task: Ref, examples: Sequence[Any], calls: Sequence[Any], threads: int
+) -> Facts:
+    read = task if reads_task(variant) else None
+    runner = Runner(variant, threads, read)
     if runner.model.kind != "causal":
         raise Undefined(f"{variant.name} is no language model: it writes nothing")
     _check_window(runner, calls)
     given = prompts(runner, examples, PROMPT)
     plain = on_eager(variant)
-    eager = runner if plain == variant else Runner(plain, threads, reference=True)
+    eager = runner if plain == variant else Runner(plain, threads, read, reference=True)
     partings = (
         [Parting(TOKENS, 0.0)] * len(given)
         if plain == variant
