@@ -85,8 +85,9 @@ def ceilings(table: pd.DataFrame, *, at: str = "batch_size=1", title: str = "") 
     rates = fitting(tables.select(table, "tokens_per_second"), "", at)
     condition = rates["condition"].iloc[0]
     rates = tables.pooled(rates[rates["condition"] == condition]).sort_values("value")
-    shares = tables.select(table, "bandwidth_utilisation")
-    shares = tables.pooled(shares[shares["condition"] == condition]).set_index("variant")["value"]
+    reached = tables.select(table, "bandwidth_utilisation")
+    reached = tables.pooled(reached[reached["condition"] == condition])
+    shares = dict(zip(reached["variant"], reached["value"], strict=True))
     names = list(rates["variant"])
     told = condition.replace(";", ", ")
     notes = [
@@ -116,8 +117,13 @@ def _against_limit(axes: Axes, y: int, value: float, share: float | None) -> Non
     limit = value / share
     axes.hlines(y, 0, limit, color=GREY, linewidth=0.8, linestyle=":", zorder=1)
     axes.plot(limit, y, "|", color=GREY, markersize=14, markeredgewidth=1.6, zorder=2)
-    where = {"textcoords": "offset points", "ha": "left", "va": "center", "fontsize": 9}
-    axes.annotate(f"{share:.0%}", (max(limit, value), y), (7, 0), color=GREY, **where)
+    axes.annotate(
+        *(f"{share:.0%}", (max(limit, value), y), (7, 0)),
+        textcoords="offset points",
+        va="center",
+        fontsize=9,
+        color=GREY,
+    )
 
 
 def fitting(rows: pd.DataFrame, x: str, at: str) -> pd.DataFrame:
