@@ -49,6 +49,7 @@ _HOMES = {
         "Memory",
         "Quality",
         "ScoreChoices",
+        "ScoreLast",
         "ScoreLmEval",
         "ScoreText",
         "SelfTest",

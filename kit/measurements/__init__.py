@@ -10,6 +10,7 @@ from kit.measurements.memory import memory as Memory  # noqa: N812
 from kit.measurements.quality import Quality
 from kit.measurements.quality import classify as Classify  # noqa: N812
 from kit.measurements.score_choices import score_choices as ScoreChoices  # noqa: N812
+from kit.measurements.score_last import score_last as ScoreLast  # noqa: N812
 from kit.measurements.score_lm_eval import score_lm_eval as ScoreLmEval  # noqa: N812
 from kit.measurements.score_text import score_text as ScoreText  # noqa: N812
 from kit.measurements.selftest import self_test as SelfTest  # noqa: N812
@@ -22,6 +23,7 @@ __all__ = [
     "Memory",
     "Quality",
     "ScoreChoices",
+    "ScoreLast",
     "ScoreLmEval",
     "ScoreText",
     "SelfTest",
