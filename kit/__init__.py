@@ -44,6 +44,7 @@ _HOMES = {
     "kit.measurements": (
         "Classify",
         "Cost",
+        "FindNeedles",
         "Generate",
         "Latency",
         "Memory",

@@ -4,6 +4,7 @@ Each name asks for one: called with arguments it gives a Ref.
 """
 
 from kit.measurements.cost import cost as Cost  # noqa: N812
+from kit.measurements.find_needles import find_needles as FindNeedles  # noqa: N812
 from kit.measurements.generate import generate as Generate  # noqa: N812
 from kit.measurements.latency import latency as Latency  # noqa: N812
 from kit.measurements.memory import memory as Memory  # noqa: N812
@@ -18,6 +19,7 @@ from kit.measurements.selftest import self_test as SelfTest  # noqa: N812
 __all__ = [
     "Classify",
     "Cost",
+    "FindNeedles",
     "Generate",
     "Latency",
     "Memory",

@@ -25,9 +25,7 @@ BETWEEN = "\n\n"
 """Stands between texts that are joined."""
 
 
-@register_measurement(
-    where="worker", artifacts=("tokens",), needs=("decode",), version=1, seconds=60.0
-)
+@register_measurement(where="worker", artifacts=("tokens",), version=1, seconds=60.0)
 def score_last(
     runner: Runner,
     *,
@@ -120,7 +118,7 @@ def _tails(
     runner: Runner, texts: Sequence[str], count: int, context: int, last: int
 ) -> Iterator[_Tail]:
     """Yields the end of each of the first `count` texts, with what stands before it."""
-    tokenizer, window = runner.model.tokenizer, runner.model.window
+    tokenizer = runner.model.tokenizer
     assert tokenizer is not None
     for place in range(count):
         head, text = parted(texts[place], last)
@@ -129,7 +127,7 @@ def _tails(
         whole, before = before + text, before.rstrip()
         ids = tokenizer.encode([before])[0]
         scored = tokenizer.encode([whole])[0][len(ids) :]
-        within_window(runner, context, len(scored), window)
+        within_window(runner, context, len(scored))
         if len(ids) < context - 1:
             raise Undefined(
                 f"context={context}: the split holds {len(ids) + 1} tokens of context; expected a "
@@ -139,8 +137,9 @@ def _tails(
         yield _Tail([tokenizer.separator_id, *kept], scored, whole[len(before) :])
 
 
-def within_window(runner: Runner, context: int, more: int, window: int | None) -> None:
+def within_window(runner: Runner, context: int, more: int) -> None:
     """Raises Undefined where a context, and the tokens after it, are beyond a model's window."""
+    window = runner.model.window
     if window is not None and context + more > window:
         raise Undefined(
             f"context={context} and the {more} tokens after it are more than the {window} that "
