@@ -12,9 +12,9 @@ from helpers import measure, toy_texts
 from looking import runner_of
 
 import kit
+from kit.architectures.tokenizers import ByteTokenizer
 from kit.build.runner import Runner
 from kit.measurements.score_last import joined, parted
-from kit.architectures.tokenizers import ByteTokenizer
 from kit.spec.checking import SpecError, Undefined
 from kit.spec.ref import Ref
 from kit.spec.spec import Variant
