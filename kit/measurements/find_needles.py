@@ -102,7 +102,7 @@ def find_needles(
     numbers = [f"{name}#{number}" for name in known["item"] for number in range(count)]
     known = {"item": np.array(numbers), "cluster": np.repeat(known["item"], count)}
     known["group:depth"] = np.array([f"{depth:.0%}" for each in made for depth in each.depths])
-    protocol = {"context": context, "facts": count, **({"told": told} if told != "text" else {})}
+    protocol = {"context": context, "facts": count, "told": told}
     return Raw("choices", {**known, **columns}, {"protocol": protocol, "scored": about})
 
 

@@ -15,6 +15,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 from kit.analysis.rows import records
 from kit.report import tables
+from kit.report.context_plots import by_context, needles
 from kit.report.curve_plots import reliability, roc
 from kit.report.dots import changes, quality
 from kit.report.heat_map import heat
@@ -36,12 +37,14 @@ from kit.store.meaning import PLACES, higher_is_better
 
 __all__ = [
     "bits",
+    "by_context",
     "by_task",
     "by_wording",
     "changes",
     "curves",
     "groups",
     "heat",
+    "needles",
     "on_the_line",
     "quality",
     "reliability",
