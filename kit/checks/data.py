@@ -47,6 +47,8 @@ SMALL: Mapping[str, Any] = {
     "requests": (2,),
     "launches": 1,
     "seconds": 0.01,
+    "depths": (0.5,),
+    "facts": 1,
     "wait": 0.0,
 }
 """Arguments of a measurement that make it quick, where it has them and they are not given."""

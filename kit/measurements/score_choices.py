@@ -73,7 +73,7 @@ def score_choices(
     needed = bytes_needed(runner, [*asked, *more], tokens, by)
     scores = score(runner, [*asked, *more], tokens, by)
     known = {**item_columns(found.data, found.rows), "cut": cut}
-    columns = known | _columns(items, prompts, asked, scores)
+    columns = known | answers_of(items, prompts, asked, scores)
     if unconditional:
         columns["unconditional"] = placed(columns["choices"], scores.loglikelihood[len(asked) :])
     about = {
@@ -92,7 +92,7 @@ def score_choices(
     return Raw("choices", columns, about)
 
 
-def _columns(
+def answers_of(
     items: Sequence[Question], prompts: Sequence[Prompt], asked: Sequence[Request], found: Scores
 ) -> dict[str, np.ndarray]:
     """Returns what is saved of each answer, [n, most]."""

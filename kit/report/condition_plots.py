@@ -13,8 +13,11 @@ from kit.analysis.rows import records
 from kit.report import tables
 from kit.report.style import COLOURS, GREY, MARKERS, Figure, axis, dot, empty, shortened, styled
 from kit.report.wording import words
+from kit.store.meaning import split_name
 from kit.store.results import parse_condition
 
+RATES = ("s", "tokens/s", "bytes", "ratio")
+"""Units whose axis is logarithmic: twice as much is as far everywhere."""
 PLAIN = {"context": "context (tokens)", "batch_size": "texts written at once"}
 
 
@@ -27,7 +30,9 @@ def growth(
     at: str = "",
     title: str = "",
 ) -> Figure:
-    """Draws a metric against a part of its condition, a line a variant, both axes logarithmic.
+    """Draws a metric against a part of its condition, a line a variant.
+
+    The axis of `x` is logarithmic, and so is that of times, rates and bytes.
 
     Args:
         table: rows.
@@ -40,18 +45,10 @@ def growth(
     Raises:
         ValueError: no condition fits, or conditions differ in more than `x`.
     """
-    rows, unit = tables.scaled(tables.pooled(fitting(tables.select(table, metric), x, at)))
-    parts = [parse_condition(text) for text in rows["condition"]]
-    rows = rows.assign(_x=[part[x] for part in parts]).sort_values("_x", kind="stable")
-    same = {tuple(sorted({**part, x: ""}.items())) for part in parts}
-    if len(same) > 1:
-        left = sorted(
-            {key for one in same for key, _ in one if len({dict(o).get(key) for o in same}) > 1}
-        )
-        raise ValueError(f"rows differ in {', '.join(left)} too; choose with at='{left[0]}=...'")
+    rows, unit = tables.scaled(along(tables.pooled(tables.select(table, metric)), x, at))
     over = " or ".join(filter(None, rows["interval"].unique()))
     notes = [f"Bars: 95% intervals over {over}."] if over else []
-    question = title or f"How does {words(metric)} grow with the {x.replace('_', ' ')}?"
+    question = title or f"How does {words(metric)} change with the {x.replace('_', ' ')}?"
     figure, (axes,) = empty(question, 7.5, 4.4, notes + tables.unmeasured(table, [metric]))
     for turn, variant in enumerate(rows["variant"].unique()):
         mine = rows[rows["variant"] == variant]
@@ -62,8 +59,11 @@ def growth(
         axes.plot(mine["_x"], mine["value"], dashes, marker=mark, color=colour, label=label)
     plainly = FuncFormatter(lambda value, _: f"{value:,g}")
     axes.set_xscale("log", base=2)
-    axes.set_yscale("log", base=2)
     axes.set_xticks(sorted(rows["_x"].unique()))
+    if split_name(metric)[1] == "change":
+        axes.axhline(0, color="black", linewidth=1, zorder=1)
+    elif rows["unit"].iloc[0] in RATES:
+        axes.set_yscale("log", base=2)
     for scale in (axes.xaxis, axes.yaxis):
         scale.set_major_formatter(plainly)
         scale.set_minor_locator(NullLocator())
@@ -124,6 +124,31 @@ def _against_limit(axes: Axes, y: int, value: float, share: float | None) -> Non
         fontsize=9,
         color=GREY,
     )
+
+
+def along(rows: pd.DataFrame, x: str, at: str) -> pd.DataFrame:
+    """Returns rows of one task in the order of a part of their condition, which becomes `_x`.
+
+    Args:
+        rows: of one metric.
+        x: the part, a number.
+        at: other parts that the condition has.
+
+    Raises:
+        ValueError: no condition fits, or they differ in more than `x`.
+    """
+    rows = fitting(rows, x, at)
+    parts = [parse_condition(text) for text in rows["condition"]]
+    left = sorted({key for one in parts for key in one if key != x})
+    open_ = [key for key in left if len({str(one.get(key)) for one in parts}) > 1]
+    open_ += ["task"] if rows["task"].nunique() > 1 else []
+    if open_:
+        raise ValueError(
+            f"rows differ in {', '.join(open_)} beside {x}; choose by at='{open_[0]}=...', or take "
+            "rows of one task"
+        )
+    rows = rows.assign(_x=[part[x] for part in parts])
+    return rows.sort_values("_x", kind="stable")
 
 
 def fitting(rows: pd.DataFrame, x: str, at: str) -> pd.DataFrame:

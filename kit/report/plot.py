@@ -16,6 +16,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 from kit.analysis.rows import records
 from kit.report import tables
 from kit.report.condition_plots import ceilings, growth
+from kit.report.context_plots import needles
 from kit.report.curve_plots import reliability, roc
 from kit.report.dots import changes, quality
 from kit.report.heat_map import heat
@@ -37,7 +38,7 @@ from kit.store.meaning import PLACES, higher_is_better
 
 __all__ = [
     "bits", "by_task", "by_wording", "ceilings", "changes", "curves", "groups", "growth", "heat",
-    "on_the_line", "quality", "reliability", "roc", "shares", "tradeoff"
+    "needles", "on_the_line", "quality", "reliability", "roc", "shares", "tradeoff"
 ]  # fmt: skip
 _BARS = "Bars: intervals, each seed's where nothing else is given."
 

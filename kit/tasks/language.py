@@ -1,4 +1,4 @@
-"""Running text for language models: Wikipedia, and shifted to news and to law."""
+"""Running text for language models: Wikipedia, shifted to news and to law; long documents."""
 
 from __future__ import annotations
 
@@ -45,6 +45,27 @@ def wikipedia() -> Prepared:
         "privacy": pd.DataFrame({"text": _read(folder, "Privacy-Policy/test.jsonl", "context")}),
     }
     return prepare(frames, validation=0.08, test=0.12, shift_validation=0.25)
+
+
+LONG = 5000
+"""Characters from which on a case is long: about a thousand tokens."""
+
+
+@register_task(kind="language", version=1, assets=("benchmarks",))
+def court_cases() -> Prepared:
+    """Long summaries of civil rights cases in US courts (Multi-LexSum, Shen et al. 2022).
+
+    Each tells one case from complaint to outcome, in a thousand tokens and more: parties, judges
+    and claims named at the beginning come back at its end. For what long contexts do; no part of it
+    is meant to be trained on.
+    """
+    import pandas as pd
+
+    from kit.assets import assets
+
+    cases = _read(assets.path("benchmarks"), "MultiLexSum/test.jsonl", "document")
+    frame = pd.DataFrame({"text": [case for case in cases if len(case) >= LONG]})
+    return prepare({"court_cases": frame}, validation=0.15, test=0.85)
 
 
 def _titled(passage: str) -> tuple[str, str]:

@@ -64,7 +64,9 @@ def test_the_batch_may_grow_instead(table: pd.DataFrame) -> None:
 
 
 def test_what_is_left_open_is_told(table: pd.DataFrame) -> None:
-    with pytest.raises(ValueError, match=r"rows differ in batch_size too; choose with at='batch_s"):
+    with pytest.raises(
+        ValueError, match=r"rows differ in batch_size beside context; choose by at='batch_s"
+    ):
         plot.growth(table)
     with pytest.raises(ValueError, match=r"no row has the condition context batch_size=3: there"):
         plot.growth(table, at="batch_size=3")

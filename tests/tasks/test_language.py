@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from kit.tasks.language import _titled
+from kit.spec.ref import Ref
+from kit.tasks.language import LONG, _titled
 from kit.tasks.prepared import describe
-from kit.tasks.task import Task
+from kit.tasks.task import Task, load
 
 
 def test_sizes(wikipedia: Task) -> None:
@@ -34,3 +35,11 @@ def test_the_title_is_the_cluster_and_not_the_text(wikipedia: Task) -> None:
     assert len(set(rows["cluster"])) < len(rows)
     assert _titled("Turn on red -- Rules -- and signs") == ("Turn on red", "Rules -- and signs")
     assert _titled("no title") == ("no title", "no title")
+
+
+def test_cases_are_long_and_never_meant_for_training() -> None:
+    cases = load(Ref("court_cases"))
+    sizes = {name: len(rows) for name, rows in cases.data.items()}
+    assert sizes["train"] == 0 and sizes["validation"] >= 20 and sizes["test"] >= 150
+    assert min(len(text) for text in cases.data["test"]["text"]) >= 0.9 * LONG
+    assert sum(len(text) for text in cases.data["test"]["text"]) > 800_000
