@@ -14,6 +14,8 @@ from kit.measurements.score_choices import score_choices as ScoreChoices  # noqa
 from kit.measurements.score_lm_eval import score_lm_eval as ScoreLmEval  # noqa: N812
 from kit.measurements.score_text import score_text as ScoreText  # noqa: N812
 from kit.measurements.selftest import self_test as SelfTest  # noqa: N812
+from kit.measurements.state import state as State  # noqa: N812
+from kit.measurements.state import users as Users  # noqa: N812
 
 __all__ = [
     "Classify",
@@ -27,4 +29,6 @@ __all__ = [
     "ScoreLmEval",
     "ScoreText",
     "SelfTest",
+    "State",
+    "Users",
 ]
