@@ -7,8 +7,7 @@ that a function cannot build raises ValueError; the solver passes over it.
 from __future__ import annotations
 
 import logging
-from functools import partial
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
 
@@ -64,7 +63,7 @@ def llama(
         eos_token_id=None,
         use_cache=False,
     )
-    return with_state_bytes(LlamaForCausalLM(config))
+    return LlamaForCausalLM(config)
 
 
 @register_architecture(kind="causal", version=1)
@@ -114,7 +113,7 @@ def lfm2(
         tie_word_embeddings=False,
         use_cache=False,
     )
-    return with_state_bytes(Lfm2ForCausalLM(config))
+    return Lfm2ForCausalLM(config)
 
 
 @register_architecture(kind="causal", version=1)
@@ -165,42 +164,3 @@ def _check_heads(width: int, heads: int, key_value_heads: int) -> None:
             f"width={width} is no multiple of {2 * heads}: each of {heads} heads needs an even "
             "size for rotary positions"
         )
-
-
-def with_state_bytes(module: Any) -> nn.Module:
-    """Gives a `transformers` model the method `state_bytes(context, itemsize=4)`."""
-    module.state_bytes = partial(cache_bytes, module.config)
-    model: nn.Module = module
-    return model
-
-
-def cache_bytes(config: Any, context: int, itemsize: int = 4) -> int:
-    """Returns the bytes of the decoding state of one sequence, read from a model's configuration.
-
-    Attention keeps a key and a value for each position and key-value head (a sliding window keeps
-    no more than the window), a short convolution its last inputs.
-
-    Args:
-        config: of `transformers`.
-        context: number of tokens seen.
-        itemsize: bytes a number.
-
-    Raises:
-        Undefined: a kind of layer whose state the kit does not know.
-    """
-    from kit.spec.checking import Undefined
-
-    heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
-    size = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
-    layers = getattr(config, "layer_types", None) or ["full_attention"] * config.num_hidden_layers
-    numbers = 0
-    for layer in layers:
-        if layer == "full_attention":
-            numbers += 2 * heads * size * context
-        elif layer == "sliding_attention":
-            numbers += 2 * heads * size * min(context, config.sliding_window)
-        elif layer == "conv":
-            numbers += config.hidden_size * config.conv_L_cache
-        else:
-            raise Undefined(f"the state of a {layer!r} layer is not known to the kit")
-    return numbers * itemsize

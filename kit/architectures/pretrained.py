@@ -87,10 +87,7 @@ def pretrained(
     check_folder(folder)
     module = _merged(folder) if (folder / ADAPTER).is_file() else _loaded(folder, kind_of(source))
     if kind_of(source) == "causal":
-        from kit.architectures.causal import with_state_bytes
-
         module.config.use_cache = False
-        module = with_state_bytes(module)
     model: nn.Module = module
     return model
 

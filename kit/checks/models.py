@@ -22,7 +22,7 @@ from kit.checks.tiny import (
     outputs,
 )
 from kit.spec.arguments import positional
-from kit.spec.checking import SpecError
+from kit.spec.checking import SpecError, Undefined
 from kit.spec.entry import Entry
 from kit.spec.ref import Ref
 
@@ -194,9 +194,10 @@ def _round_trip(model: Model, make: Callable[..., Model]) -> None:
 def _state(model: Model) -> str:
     from kit.architectures.budget import state_bytes
 
-    if not hasattr(model.module, "state_bytes"):
-        return "skipped: without a method state_bytes(context) its state is not known"
-    sizes = [state_bytes(model.module, context) for context in (1, 64, 128)]
+    try:
+        sizes = [state_bytes(model.module, context) for context in (1, 64, 128)]
+    except Undefined as error:
+        return f"skipped: {error}"
     expect(0 <= sizes[0] <= sizes[1] <= sizes[2], f"bytes at contexts 1, 64, 128: {sizes}")
     return f"{sizes[2]:,} bytes at a context of 128"
 

@@ -16,6 +16,8 @@ from kit.measurements.score_last import score_last as ScoreLast  # noqa: N812
 from kit.measurements.score_lm_eval import score_lm_eval as ScoreLmEval  # noqa: N812
 from kit.measurements.score_text import score_text as ScoreText  # noqa: N812
 from kit.measurements.selftest import self_test as SelfTest  # noqa: N812
+from kit.measurements.state import state as State  # noqa: N812
+from kit.measurements.state import users as Users  # noqa: N812
 from kit.measurements.write import write as Write  # noqa: N812
 
 __all__ = [
@@ -32,5 +34,7 @@ __all__ = [
     "ScoreLmEval",
     "ScoreText",
     "SelfTest",
+    "State",
+    "Users",
     "Write",
 ]

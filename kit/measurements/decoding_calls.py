@@ -12,6 +12,7 @@ from kit.architectures.budget import flops_per_token
 from kit.architectures.matrices import embeddings
 from kit.build.runner import Runner, TorchRunner
 from kit.measurements.going_on import decoder
+from kit.measurements.state import check_fits
 from kit.measurements.timer import Ready
 from kit.spec.checking import Undefined
 
@@ -174,21 +175,8 @@ class Step:
         session = decoder(runner)
         text = prompts(runner, examples, self.context)[0]
         state = session.bytes(session.prefill(torch.tensor([text]))[1])
-        _check_memory(runner, self, state)
+        check_fits(runner, self.batch_size + 1, self.context, state)
         return Cost(weight_bytes(runner) + self.batch_size * state)
-
-
-def _check_memory(runner: Runner, call: Step, state: int) -> None:
-    import psutil
-
-    free = psutil.virtual_memory().available
-    fits = free // state - 1 if state else call.batch_size
-    if call.batch_size > fits:
-        raise Undefined(
-            f"batch_size={call.batch_size} at a context of {call.context:,} tokens holds "
-            f"{call.batch_size * state / 2**30:.1f} GiB of state beside {runner.variant.name}, and "
-            f"{free / 2**30:.1f} GiB are free; expected at most {fits}"
-        )
 
 
 def weight_bytes(runner: Runner) -> float:

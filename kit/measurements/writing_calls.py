@@ -109,7 +109,7 @@ class Writing:
             return None
         if self.draft is None:
             return Lookup
-        draft = Runner(self.draft, runner.threads)
+        draft = Runner(self.draft, runner.threads, runner.task)
         sample = "Who reads this, and in how many tokens?"
         ours, theirs = runner.model.tokenizer, draft.model.tokenizer
         if ours is None or theirs is None or ours.encode([sample]) != theirs.encode([sample]):

@@ -17,7 +17,11 @@ _WORDS = {
     "nll": "negative log-likelihood",
     "peak_bytes": "peak memory",
     "resident_bytes": "resident memory",
+    "allocated_state_bytes": "decoding state, allocated",
+    "expected_state_bytes": "decoding state, by formula",
+    "held_bytes": "memory with users",
     "state_bytes": "decoding state",
+    "users": "users that fit",
     "top1_agreement": "same likeliest token",
     "weight_bytes": "size of weights",
 }

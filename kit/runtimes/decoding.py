@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from kit.architectures.outputs import logits
-from kit.runtimes.rows import held, merged, padding, together
+from kit.runtimes.rows import allocated, compact, held, merged, padding, together
 from kit.runtimes.session import Inputs
 
 if TYPE_CHECKING:
@@ -109,7 +109,10 @@ class CacheSession(ModuleSession):
         with torch.inference_mode():
             more |= padding(state, ids, placed=self._placed)
             given = {"input_ids": ids, self._cache: state, "use_cache": True}
-            return logits(self.model(**given, **more))
+            found = logits(self.model(**given, **more))
+            if ids.shape[1] > 1:
+                compact(state)
+            return found
 
     def fork(self, state: Any, n: int) -> Any:
         """Returns a new state with every row n times."""
@@ -122,7 +125,7 @@ class CacheSession(ModuleSession):
 
     def bytes(self, state: Any) -> int:
         """Returns what a state takes in memory."""
-        return sum(tensor.nbytes for tensor in held(state))
+        return allocated(state)
 
 
 class TreeSession(CacheSession):
@@ -201,6 +204,14 @@ class TreeSession(CacheSession):
         return {kind: additive(masks[kind]) for kind in kinds}
 
 
+class CropSession(TreeSession):
+    """Also goes back: a model none of whose layers forgets."""
+
+    def crop(self, state: Any, n: int) -> None:
+        """Forgets the last n tokens of every row of a state, in place."""
+        state.crop(-n)
+
+
 def _window(config: Any) -> int | None:
     """Returns how many tokens back the sliding layers of a model look; None where none slides."""
     kinds = getattr(config, "layer_types", None)
@@ -227,4 +238,6 @@ def session_of(model: nn.Module) -> ModuleSession:
     kinds = getattr(config, "layer_types", None)
     recurrent = getattr(model, "_is_stateful", False)
     attention = not recurrent if kinds is None else set(kinds) <= ATTENTION
-    return TreeSession(model) if attention else CacheSession(model)
+    if not attention:
+        return CacheSession(model)
+    return CropSession(model) if _window(config) is None else TreeSession(model)

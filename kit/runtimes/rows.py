@@ -6,6 +6,8 @@ import copy
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from kit.architectures.states import held_by, tensors_of
+
 if TYPE_CHECKING:
     from torch import Tensor
 
@@ -29,16 +31,20 @@ def together(parts: Parts) -> Any:
 
 def held(cache: Any) -> list[Tensor]:
     """Returns the tensors of a cache of transformers, each with a row of the batch first."""
-    layers = [vars(layer).values() for layer in cache.layers]
-    return [each for values in layers for value in values for each in _tensors(value)]
+    return [each for layer in cache.layers for each in held_by(layer)]
 
 
-def _tensors(value: Any) -> list[Tensor]:
-    import torch
+def allocated(cache: Any) -> int:
+    """Returns the bytes that a cache keeps in memory: a view keeps all of what it looks at."""
+    stores = (each.untyped_storage() for each in held(cache))
+    return sum({store.data_ptr(): store.nbytes() for store in stores}.values())
 
-    if isinstance(value, dict):
-        return [each for inner in value.values() for each in _tensors(inner)]
-    return [value] if isinstance(value, torch.Tensor) and value.ndim > 1 else []
+
+def compact(cache: Any) -> None:
+    """Lets go of what the sliding layers of a cache only look past: all of a long prompt."""
+    for layer in cache.layers:
+        if getattr(layer, "is_sliding", False) and layer.is_initialized:
+            layer.keys, layer.values = layer.keys.clone(), layer.values.clone()
 
 
 def merged(cache: Any, parts: Parts) -> Any:
@@ -87,7 +93,7 @@ def _layer(layers: Sequence[Any], rows: Sequence[Sequence[int]], longest: int) -
 def _joined(parts: Parts) -> Any:
     """Returns a layer's value of the wanted rows; what is no tensor of rows is alike in all."""
     first = parts[0][0]
-    return together(parts) if _tensors(first) else first
+    return together(parts) if tensors_of(first) else first
 
 
 def _ends(value: Tensor, width: int, rows: Sequence[int]) -> Tensor:

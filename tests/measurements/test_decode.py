@@ -175,10 +175,10 @@ def test_what_cannot_be_decoded_says_why(
     monkeypatch.setattr(decoding_facts, "VERSION", -1)
 
     class Little:
-        available = 3 * state_bytes(Runner(LLAMA, 1).model.module, 8)
+        available = 3.5 * state_bytes(Runner(LLAMA, 1).model.module, 8)
 
     monkeypatch.setattr("psutil.virtual_memory", Little)
-    with pytest.raises(Undefined, match=r"batch_size=3 at a context of 8 .* expected at most 2"):
+    with pytest.raises(Undefined, match=r"batch_size=4 at a context of 8 .* expected at most 3"):
         decoded(LLAMA, texts)
     with pytest.raises(SpecError, match="timing is a pair"):
         decoded(LLAMA, texts, against=None)

@@ -13,6 +13,7 @@ from helpers import toy_variant
 from torch import Tensor, nn
 
 import kit
+from kit.architectures.budget import state_bytes
 from kit.build import build
 from kit.build.runner import Runner
 from kit.checks import check
@@ -121,7 +122,7 @@ def test_a_fork_goes_its_own_way(decoding: None, ids: Tensor) -> None:
     np.testing.assert_allclose(scores, expected[::3, 5], rtol=1e-4, atol=1e-5)
     assert session.bytes(state) == before
     assert session.bytes(branch) == 3 * before // 6 * 9
-    assert before == 2 * runner.model.module.state_bytes(6)  # of each of two rows
+    assert before == 2 * state_bytes(runner.model.module, 6)  # of each of two rows
 
 
 def test_a_runtime_that_decodes_keeps_its_contract(decoding: None) -> None:
