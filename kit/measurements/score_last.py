@@ -141,9 +141,10 @@ def within_window(runner: Runner, context: int, more: int) -> None:
     """Raises Undefined where a context, and the tokens after it, are beyond a model's window."""
     window = runner.model.window
     if window is not None and context + more > window:
+        after = f" and the {more} tokens after it are" if more else " is"
         raise Undefined(
-            f"context={context} and the {more} tokens after it are more than the {window} that "
-            f"{runner.variant.name} reads at once; expected at most context={window - more}"
+            f"context={context}{after} more than the {window} tokens that {runner.variant.name} "
+            f"reads at once; expected at most context={window - more}"
         )
 
 

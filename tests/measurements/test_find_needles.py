@@ -119,7 +119,7 @@ def test_what_cannot_be_asked(stories: str, tmp_path: Path) -> None:
         with pytest.raises(SpecError, match=next(iter(wrong))):
             kit.FindNeedles(stories, **wrong)
     each = Runner(saved(tmp_path / "llama", "llama", max_position_embeddings=64), 1)
-    with pytest.raises(Undefined, match="more than the 64 that llama reads at once"):
+    with pytest.raises(Undefined, match="more than the 64 tokens that llama reads at once"):
         measure(each, kit.FindNeedles(stories, limit=1, context=512))
     with pytest.raises(Undefined, match="keeps nothing of the tokens so far"):
         measure(Runner(Variant(Ref("ngram")), 1), kit.FindNeedles(stories, limit=1))
