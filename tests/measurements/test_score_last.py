@@ -118,9 +118,7 @@ def test_beyond_the_window(tmp_path: Path) -> None:
 
     each = Runner(saved(tmp_path / "llama", "llama", max_position_embeddings=64), 1)
     task = toy_texts("short_prose")
-    with pytest.raises(
-        Undefined, match="more than the 64 tokens that llama reads at once"
-    ):
+    with pytest.raises(Undefined, match="more than the 64 tokens that llama reads at once"):
         measure(each, kit.ScoreLast(task, limit=2, context=64, last=30))
     raw = measure(each, kit.ScoreLast(task, limit=2, context=32, last=30))
     assert (raw.columns["nll"] > 0).all()
