@@ -83,7 +83,8 @@ def find_needles(
     texts, known = documents(runner, task, split, limit)
     tokenizer = runner.model.tokenizer
     assert tokenizer is not None
-    within_window(runner, context, 1)
+    answer = max(map(len, tokenizer.encode([f" {word}" for word in WORDS])))
+    within_window(runner, context, answer - 1)  # what comes after an answer is read nowhere
     made = [
         haystack(
             tokenizer,
@@ -102,6 +103,9 @@ def find_needles(
     numbers = [f"{name}#{number}" for name in known["item"] for number in range(count)]
     known = {"item": np.array(numbers), "cluster": np.repeat(known["item"], count)}
     known["group:depth"] = np.array([f"{depth:.0%}" for each in made for depth in each.depths])
+    items = [item for each in made for item in each.items]
+    known["question"] = np.array([item.question.strip() for item in items])
+    known["offered"] = np.array([item.choices for item in items])
     protocol = {"context": context, "facts": count, "told": told}
     return Raw("choices", {**known, **columns}, {"protocol": protocol, "scored": about})
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import numpy as np
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 BETWEEN = "\n\n"
 """Stands between texts that are joined."""
+NAME = "documents"
+"""Of what an interrupted run had scored."""
 
 
 @register_measurement(where="worker", artifacts=("tokens",), version=1, seconds=60.0)
@@ -65,23 +67,21 @@ def score_last(
         Undefined: what it keeps does not answer as a plain forward does; the context is beyond its
             window; or the split has not so much text.
     """
-    texts, about = documents(runner, task, split, limit)
-    session: Any = runner.session
-    found: dict[str, list[float]] = {name: [] for name in ("nll", "tokens", "bytes", "words")}
-    held = 0
-    for number, tail in enumerate(_tails(runner, texts, len(about["item"]), context, last)):
-        report(f"{number} of {len(about['item'])} documents")
-        loss, state = _loss(session, tail, chunk)
-        held = max(held, session.bytes(state))
-        found["nll"].append(loss)
-        found["tokens"].append(len(tail.scored))
-        found["bytes"].append(len(tail.text.encode()))
-        found["words"].append(len(re.split(r"\s+", tail.text.strip())))
+    texts, known = documents(runner, task, split, limit)
+    had = runner.unfinished.find(NAME) or {}
+    found = {name: [*had.get(name, ())] for name in ("nll", "tokens", "bytes", "words", "held")}
+    left, count = range(len(found["nll"]), len(known["item"])), len(known["item"])
+    for number, tail in zip(left, _tails(runner, texts, left, context, last), strict=True):
+        report(f"{number} of {count} documents")
+        for name, value in zip(found, _scored(runner.session, tail, chunk), strict=True):
+            found[name].append(value)
+        runner.unfinished.keep(NAME, lambda: {name: np.array(each) for name, each in found.items()})
     if not np.isfinite(found["nll"]).all():
         raise ValueError(f"{runner.variant.name} gave NaN or infinite logits")
+    held = int(max(found.pop("held")))
     columns = {name: np.array(values) for name, values in found.items()}
     protocol = {"context": context, "last": last, "chunk": chunk}
-    return Raw("tokens", {**about, **columns}, {"protocol": protocol, "state_bytes": held})
+    return Raw("tokens", {**known, **columns}, {"protocol": protocol, "state_bytes": held})
 
 
 def documents(
@@ -115,12 +115,12 @@ class _Tail(NamedTuple):
 
 
 def _tails(
-    runner: Runner, texts: Sequence[str], count: int, context: int, last: int
+    runner: Runner, texts: Sequence[str], places: Iterable[int], context: int, last: int
 ) -> Iterator[_Tail]:
-    """Yields the end of each of the first `count` texts, with what stands before it."""
+    """Yields the end of each text at some places, with what stands before it."""
     tokenizer = runner.model.tokenizer
     assert tokenizer is not None
-    for place in range(count):
+    for place in places:
         head, text = parted(texts[place], last)
         others = (texts[(place + k) % len(texts)] for k in range(1, len(texts)))
         before = joined(tokenizer, head, others, context)
@@ -141,9 +141,10 @@ def within_window(runner: Runner, context: int, more: int) -> None:
     """Raises Undefined where a context, and the tokens after it, are beyond a model's window."""
     window = runner.model.window
     if window is not None and context + more > window:
+        after = f" and the {more} tokens after it are" if more else " is"
         raise Undefined(
-            f"context={context} and the {more} tokens after it are more than the {window} that "
-            f"{runner.variant.name} reads at once; expected at most context={window - more}"
+            f"context={context}{after} more than the {window} tokens that {runner.variant.name} "
+            f"reads at once; expected at most context={window - more}"
         )
 
 
@@ -169,18 +170,19 @@ def joined(tokenizer: Tokenizer, head: str, others: Iterator[str], tokens: int) 
     return head
 
 
-def _loss(session: Any, tail: _Tail, chunk: int) -> tuple[float, Any]:
-    """Returns the negative log-likelihood of a tail in nats, and the state after it."""
+def _scored(session: Any, tail: _Tail, chunk: int) -> tuple[float, int, int, int, int]:
+    """Returns of a tail its loss in nats, tokens, bytes and words, and the bytes of the state."""
     import torch
 
     scored = torch.tensor(tail.scored)
     logits, state = session.prefill(torch.tensor([tail.context]))
     loss = _nll(logits, scored[:1])
     for start in range(0, len(scored) - 1, chunk):
-        given = scored[start : start + chunk][: len(scored) - 1 - start]
+        given = scored[start : min(start + chunk, len(scored) - 1)]
         logits = session.step(state, given[None])[0]
         loss += _nll(logits, scored[start + 1 : start + 1 + len(given)])
-    return loss, state
+    words = len(re.split(r"\s+", tail.text.strip()))
+    return loss, len(scored), len(tail.text.encode()), words, session.bytes(state)
 
 
 def _nll(logits: Any, targets: Any) -> float:

@@ -50,13 +50,15 @@ def growth(
     notes = [f"Bars: 95% intervals over {over}."] if over else []
     question = title or f"How does {words(metric)} change with the {x.replace('_', ' ')}?"
     figure, (axes,) = empty(question, 7.5, 4.4, notes + tables.unmeasured(table, [metric]))
-    for turn, variant in enumerate(rows["variant"].unique()):
+    variants = list(rows["variant"].unique())
+    for turn, variant in enumerate(variants):
         mine = rows[rows["variant"] == variant]
         colour, mark = COLOURS[turn % len(COLOURS)], MARKERS[turn % len(MARKERS)]
         dashes = ("-", "--", ":", "-.")[turn // len(COLOURS) % 4]
-        axes.vlines(mine["_x"], mine["ci_low"], mine["ci_high"], color=colour, linewidth=1.3)
+        beside = mine["_x"] * 1.012 ** (turn - (len(variants) - 1) / 2)
+        axes.vlines(beside, mine["ci_low"], mine["ci_high"], color=colour, linewidth=1.3)
         label = shortened(variant)
-        axes.plot(mine["_x"], mine["value"], dashes, marker=mark, color=colour, label=label)
+        axes.plot(beside, mine["value"], dashes, marker=mark, color=colour, label=label)
     plainly = FuncFormatter(lambda value, _: f"{value:,g}")
     axes.set_xscale("log", base=2)
     axes.set_xticks(sorted(rows["_x"].unique()))

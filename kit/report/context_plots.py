@@ -48,16 +48,18 @@ def needles(table: pd.DataFrame, metric: str = "acc", *, at: str = "", title: st
     ]
     notes += [] if math.isnan(low) else [f"Darkest: no more than guessing, {low:.0%}."]
     notes += tables.unmeasured(table, [metric])
-    wide = 1.2 + len(variants) * max(0.62 * len(contexts), 1.3)
+    wide = max(0.62 * len(contexts), 1.6)
     question = title or "Which facts of a long text are found, with which cache?"
     height = 1.6 + 0.36 * len(depths)
-    figure, grid = empty(question, max(wide, 5.5), height, notes, len(variants))
+    figure, grid = empty(
+        question, max(1.2 + wide * len(variants), 5.5), height, notes, len(variants)
+    )
     for axes, variant in zip(grid, variants, strict=True):
         part = rows[(rows["variant"] == variant) & (rows["seed"] != "all")]
         cells = part.pivot_table(index="depth", columns="_x", values="value")
         cells = cells.reindex(index=depths, columns=contexts)
         _map(axes, cells, 0.0 if math.isnan(low) else low)
-        axes.set_title(shortened(variant, 8 * len(contexts)), fontsize=9.5)
+        axes.set_title(shortened(variant, int(11 * wide)), fontsize=9.5)
         axes.set_xticks(range(len(contexts)), [f"{context:,}" for context in contexts])
     grid[0].set_yticks(range(len(depths)), depths)
     grid[0].set_ylabel("depth")

@@ -123,7 +123,7 @@ def lm_eval() -> Columns:
 @register_artifact(
     record="item",
     columns=("label", "loglikelihood", "choices", "tokens", "bytes", "greedy"),
-    optional=("unconditional", "cut", *MEASURES),
+    optional=("unconditional", "cut", "question", "offered", *MEASURES),
     derived={"choice_probabilities": _choice_probabilities},
     metrics=(
         *("acc", "acc_norm", "acc_mutual_info", "choice_margin", "choice_brier", "choice_ece"),
@@ -135,6 +135,8 @@ def lm_eval() -> Columns:
 def choices() -> Columns:
     """Of each answer on offer [n, most] whether it is right, its log-likelihood (a sum, in nats),
     tokens, bytes, and whether the model would have said it; `choices` of them count in an item.
+
+    Where the task does not hold what was asked, its text (`question`) and the answers (`offered`).
     """
     rng, most = np.random.default_rng(0), 4
     count = 2 + np.arange(ITEMS) % (most - 1)
@@ -143,6 +145,10 @@ def choices() -> Columns:
     found |= {"bytes": 4 * size, "greedy": rng.random((ITEMS, most)) < 0.2, "choices": count}
     label = (np.arange(most) == (np.arange(ITEMS) % count)[:, None]) + 0
     found |= {"unconditional": -2.0 * size, **_measures()}
+    found |= {
+        "question": np.char.mod("which is %d?", np.arange(ITEMS)),
+        "offered": size.astype(str),
+    }
     return {**_predictions(), "label": label, **found}
 
 

@@ -88,6 +88,11 @@ class Readings:
         rows = loaded.split(split)
         offers = "choices" in rows.column_names
         names = dict(zip(rows["id"], rows["choices"], strict=True)) if offers else loaded.labels
+        if "offered" in (asked := ours.columns):  # the measurement's own questions
+            texts, names = (
+                dict(zip(asked["item"].tolist(), asked[column].tolist(), strict=True))
+                for column in ("question", "offered")
+            )
         return flips(theirs, ours, texts, names)
 
     def predictions(

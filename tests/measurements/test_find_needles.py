@@ -14,7 +14,7 @@ from looking import looking, runner_of
 
 import kit
 from kit.build.runner import Runner
-from kit.measurements.haystack import TELLINGS, haystack
+from kit.measurements.haystack import TELLINGS, WORDS, haystack
 from kit.measurements.scoring import way
 from kit.measurements.sharing import StateWalk
 from kit.runtimes.decoding import StateSession
@@ -104,6 +104,10 @@ def test_rows_by_depth_are_paired_with_the_whole_cache(stories: str, fresh_store
     assert change["depth=80%"] == 0 and change["depth=20%"] < -0.4
     assert cells["lossy", "flips_lost", ""] == -40 * change[""]
     assert cells["whole", "greedy_match", ""] == 1
+    read = study.flips("lossy", context=900)
+    assert len(read) == cells["lossy", "flips_lost", ""] and set(read["change"]) == {"lost"}
+    assert read["text"].str.contains("What is the secret word of").all()
+    assert read["label"].isin(WORDS).all() and (read["label"] == read["baseline"]).all()
 
 
 def test_what_cannot_be_asked(stories: str, tmp_path: Path) -> None:
@@ -115,7 +119,7 @@ def test_what_cannot_be_asked(stories: str, tmp_path: Path) -> None:
         with pytest.raises(SpecError, match=next(iter(wrong))):
             kit.FindNeedles(stories, **wrong)
     each = Runner(saved(tmp_path / "llama", "llama", max_position_embeddings=64), 1)
-    with pytest.raises(Undefined, match="more than the 64 that llama reads at once"):
+    with pytest.raises(Undefined, match="more than the 64 tokens that llama reads at once"):
         measure(each, kit.FindNeedles(stories, limit=1, context=512))
     with pytest.raises(Undefined, match="keeps nothing of the tokens so far"):
         measure(Runner(Variant(Ref("ngram")), 1), kit.FindNeedles(stories, limit=1))

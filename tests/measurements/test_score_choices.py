@@ -8,6 +8,8 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from helpers import measure
+from looking import runner_of
 
 import kit
 from kit import tasks
@@ -226,3 +228,30 @@ def test_what_a_hurried_user_writes(sums: Ref) -> None:
     for given, says in (({"schemes": "w4"}, "schemes='w4'; expected a list"), ({}, "no task is")):
         with pytest.raises(SpecError, match=says):
             kit.sweep_quantization(SMALL, [sums] if given else [], **given)
+
+
+def test_examples_before_all_questions_go_through_a_lossy_state(sums: Ref) -> None:
+    ask = ScoreChoices(sums, limit=6, shots=9)
+    runner = Runner(SMALL, 1)
+    runner.session.lossy = True  # type: ignore[attr-defined]
+    kept, plain = measure(runner, ask), measured(ask)
+    assert plain.info["scored"]["way"] == "tree" and kept.info["scored"]["way"] != "tree"
+    np.testing.assert_allclose(
+        kept.columns["loglikelihood"], plain.columns["loglikelihood"], atol=1e-3
+    )
+    assert kept.info["scored"]["computed"] < kept.info["scored"]["asked"] / 4
+
+
+def test_what_a_state_forgot_of_the_examples_no_answer_knows() -> None:
+    rng = np.random.default_rng(0)
+    clues = [" ".join(map(str, rng.integers(0, 10**6, 5))) for _ in range(40)]
+    rows = [
+        {"question": f"{clue}; what is it", "choices": ["a bird", "a fish"], "answer": 0}
+        for clue in clues
+    ]
+    birds = kit.choices_from_frame("birds", pd.DataFrame(rows), test=0.5)
+    ask = ScoreChoices(birds, limit=4, shots=8)
+    whole = measure(runner_of(), ask).columns["loglikelihood"]
+    lost = measure(runner_of(keep=20), ask).columns["loglikelihood"]
+    assert (whole[:, 0] > -0.1).all() and (whole[:, 1] < -5).all()
+    np.testing.assert_allclose(lost, -np.log(256) * len(" a bird"), rtol=1e-4)

@@ -82,12 +82,43 @@ def test_what_a_cache_forgot_is_missing(toys: Ref, registries: None) -> None:
     np.testing.assert_allclose(longer["nll"], whole["nll"], rtol=1e-6)
 
 
+class Kept:
+    """What was kept of an interrupted run: it is interrupted after so many documents."""
+
+    def __init__(self, most: int) -> None:
+        self.most, self.columns = most, {}
+
+    def find(self, name: str) -> Any:
+        return self.columns.get(name)
+
+    def keep(self, name: str, columns: Any) -> None:
+        self.columns[name] = columns()
+        if len(self.columns[name]["nll"]) == self.most:
+            raise KeyboardInterrupt
+
+
+def test_an_interrupted_run_goes_on(toys: Ref) -> None:
+    ask = kit.ScoreLast(toy_texts(), limit=4, context=64, last=30)
+    whole = measure(runner("lstm"), ask)
+    again, kept = runner("lstm"), Kept(3)
+    again.unfinished = kept  # type: ignore[assignment]
+    with pytest.raises(KeyboardInterrupt):
+        measure(again, ask)
+    steps, kept.most = [], 99
+    prefill = again.session.prefill
+    again.session.prefill = lambda ids: steps.append(1) or prefill(ids)  # type: ignore
+    rest = measure(again, ask)
+    assert rest.info == whole.info and len(steps) == 1
+    for name, values in whole.columns.items():
+        assert (rest.columns[name] == values).all()
+
+
 def test_beyond_the_window(tmp_path: Path) -> None:
     from test_scoring import saved
 
     each = Runner(saved(tmp_path / "llama", "llama", max_position_embeddings=64), 1)
     task = toy_texts("short_prose")
-    with pytest.raises(Undefined, match=r"more than the 64 that llama reads at once; .* context="):
+    with pytest.raises(Undefined, match="more than the 64 tokens that llama reads at once"):
         measure(each, kit.ScoreLast(task, limit=2, context=64, last=30))
     raw = measure(each, kit.ScoreLast(task, limit=2, context=32, last=30))
     assert (raw.columns["nll"] > 0).all()
