@@ -29,6 +29,7 @@ from kit.spec.register_measures import register_measurement
         "training_tokens": Quantity("count", None),
         "rate": Quantity("1", None),
     },
+    decodes=True,
     version=2,
     seconds=3.0,
 )
