@@ -191,8 +191,7 @@ class TorchRunner(Runner):
     def _load(self) -> None:
         _set_threads(self.threads)
         self.model = steps(self.variant)[-1].load(self.task)
-        module = self.model.module
-        given = {"model": module, "threads": self.threads, "kept": self.model.kept}
+        given = {"model": self.model.module, "threads": self.threads, "kept": self.model.kept}
         self.session = open_session(self.variant.runtime, **given)
 
     def stored(self) -> Stored:

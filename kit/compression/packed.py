@@ -58,12 +58,10 @@ class Grid(NamedTuple):
 
     def _blocks(self, numbers: Tensor, *, keys: bool) -> Tensor:
         """Returns a view [b, heads, groups, group, size], of values [..., groups, size]."""
-        tokens = numbers.unflatten(2, (-1, self.group))
-        if keys:
-            return tokens
-        size = numbers.shape[-1]
+        rows, heads, _, size = numbers.shape
         channels = math.gcd(size, self.group)
-        return tokens.unflatten(4, (size // channels, channels))
+        grouped = (size,) if keys else (size // channels, channels)
+        return numbers.view(rows, heads, -1, self.group, *grouped)
 
     def decode(self, into: Tensor, step: Tensor, least: Tensor, *, keys: bool) -> None:
         """Turns whole numbers into what they stand for, in place.
@@ -91,7 +89,7 @@ class Grid(NamedTuple):
 
     def unpack(self, packed: Tensor, into: Tensor) -> None:
         """Writes the whole numbers of packed ones to [b, heads, tokens, size]."""
-        blocks = into.unflatten(2, (-1, self.group))
+        blocks = self._blocks(into, keys=True)
         last = 8 // self.bits - 1
         for place, part in enumerate(blocks.chunk(last + 1, 3)):
             codes = packed >> (self.bits * place) if place else packed
@@ -112,7 +110,7 @@ class Grid(NamedTuple):
         return read
 
 
-class PackedLayer(DynamicLayer):
+class PackedLayer(DynamicLayer):  # type: ignore[no-untyped-call]
     """A layer of a cache that packs what is older than its latest tokens.
 
     What a call adds is attended to exactly; it is rounded once, when it is packed.
@@ -124,9 +122,11 @@ class PackedLayer(DynamicLayer):
     """
 
     is_croppable = False
+    keys: Tensor
+    values: Tensor
 
     def __init__(self, grid: Grid) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.grid = grid
         self.packed: dict[str, Tensor] = {}
         self.cumulative_length = 0

@@ -90,7 +90,7 @@ def observed_attention(
     budget: Budget = 256,
     recent: Annotated[float, Field(ge=0, le=1)] = 0.5,
 ) -> Tensor:
-    """Keeps the tokens that received most attention so far, and the latest (H2O, Zhang et al. 2023).
+    """Keeps the tokens that received most attention, and the latest (H2O, Zhang et al. 2023).
 
     Args:
         keys: [b, heads, t, size].
