@@ -14,7 +14,9 @@ from torch import Tensor
 
 from kit.compression.packed import Grid, PackedLayer
 
-GRIDS = st.builds(Grid, st.sampled_from([2, 4, 8]), st.sampled_from([8, 16, 32]), st.integers(0, 40))
+GRIDS = st.builds(
+    Grid, st.sampled_from([2, 4, 8]), st.sampled_from([8, 16, 32]), st.integers(0, 40)
+)
 
 
 def numbers(seed: int, tokens: int, size: int, away: float = 0.0) -> Tensor:
@@ -24,9 +26,7 @@ def numbers(seed: int, tokens: int, size: int, away: float = 0.0) -> Tensor:
 
 
 @settings(max_examples=20, deadline=None)
-@given(
-    GRIDS, st.integers(0, 999), st.integers(1, 100), st.sampled_from([8, 20, 64]), st.booleans()
-)
+@given(GRIDS, st.integers(0, 999), st.integers(1, 100), st.sampled_from([8, 20, 64]), st.booleans())
 def test_an_error_is_half_a_step_at_most(
     grid: Grid, seed: int, tokens: int, size: int, keys: bool
 ) -> None:
@@ -65,9 +65,9 @@ def test_a_packed_layer_reads_what_the_grid_says_whatever_the_calls(
     for count in calls:
         now = slice(there, there + count)
         read = layer.update(keys[:, :, now], values[:, :, now])
-        for found, given, is_keys in zip(read, (keys, values), (True, False), strict=True):
-            before = grid.rounded(given[:, :, :there], keys=is_keys)
-            assert torch.allclose(found, torch.cat([before, given[:, :, now]], 2), atol=1e-6)
+        for found, whole, is_keys in zip(read, (keys, values), (True, False), strict=True):
+            before = grid.rounded(whole[:, :, :there], keys=is_keys)
+            assert torch.allclose(found, torch.cat([before, whole[:, :, now]], 2), atol=1e-6)
         there += count
     assert layer.get_seq_length() == there
     assert layer.touched == (grid.rounds(there) > 0)

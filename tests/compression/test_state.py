@@ -100,9 +100,7 @@ def naive(model: Any, row: Tensor, read: Read | None = None, keep: Keep | None =
             x = x + attention.o_proj(torch.cat(outputs, -1))[None]
             x = x + layer.mlp(layer.post_attention_layernorm(x))
             received[:, : held.received.shape[1]] += held.received
-            now = Held(
-                torch.cat([held.keys, k[0]], 1), torch.cat([held.values, v[0]], 1), received
-            )
+            now = Held(torch.cat([held.keys, k[0]], 1), torch.cat([held.values, v[0]], 1), received)
             if keep is not None:
                 chosen = torch.tensor([sorted(keep(now, head)) for head in range(HEADS)])
                 heads = torch.arange(HEADS)[:, None]

@@ -176,7 +176,9 @@ def test_continuations_read_what_was_kept_of_their_context_shared_or_not() -> No
             logits = session.step(state, torch.tensor([[token]]))[:, -1]
         assert likelihood == pytest.approx(expected, abs=1e-4)
     plain = score(Runner(LLAMA, 1), requests).loglikelihood
-    changed = abs(found.loglikelihood - plain) > 5e-4  # the first token is read by the prompt's call
+    changed = (
+        abs(found.loglikelihood - plain) > 5e-4
+    )  # the first token is read by the prompt's call
     assert changed.tolist() == [True, True, False, True]
 
 
