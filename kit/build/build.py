@@ -58,6 +58,7 @@ def conflict(variant: Variant, measurement: Ref | None = None) -> str | None:
 
 def _conflicts(variant: Variant, measurement: Ref | None) -> Iterator[str | None]:
     name, training = variant.architecture.name, variant.training
+    short = registry.schemes.short
     if variant.schemes or variant.runtime.name != "eager":
         if kind_of(variant) == "predictor":
             yield f"{name} is a predictor: it takes no scheme and no runtime"
@@ -67,7 +68,7 @@ def _conflicts(variant: Variant, measurement: Ref | None) -> Iterator[str | None
         yield _scheme_conflict(variant, ref)
     if variant.schemes:
         yield _no_way(variant.schemes[-1], variant.runtime)
-    if kept := [each.name for each in variant.schemes if _form(each) == "state"]:
+    if kept := [short(each) for each in variant.schemes if _form(each) == "state"]:
         yield _stateless(variant, kept, measurement)
     if measurement is not None:
         yield _lack(variant.runtime, measurement)

@@ -169,7 +169,7 @@ class Keeping(Step):
         from kit.runtimes import keeping
 
         model: Model = self.before.load(task)
-        kept = keeping.Keeping(self.entry.function, self.ref)
+        kept = keeping.Keeping(self.entry.function, self.ref, registry.schemes.short(self.ref))
         notes = dict.fromkeys((*model.notes, *kept.notes(model.module)))
         return dataclasses.replace(model, kept=kept, notes=tuple(notes))
 

@@ -38,10 +38,11 @@ class Keeping:
     Args:
         function: as registered.
         ref: its name and arguments.
+        name: what messages call it; by default its own.
     """
 
-    def __init__(self, function: Callable[..., Any], ref: Ref) -> None:
-        self.name = ref.name
+    def __init__(self, function: Callable[..., Any], ref: Ref, name: str = "") -> None:
+        self.name = name or ref.name
         self.asks = frozenset(positional(function))
         self.apply = partial(call, function, ref)
 

@@ -82,11 +82,15 @@ def test_a_predictor_takes_no_scheme_and_no_runtime() -> None:
     [
         ({}, ScoreChoices("piqa"), None),
         ({}, Cost(), None),
-        ({}, ScoreText("wikipedia"), "score_text goes forward alone and would see nothing of kv_i"),
+        (
+            {},
+            ScoreText("wikipedia"),
+            "score_text goes forward alone and would see nothing of kv_int8",
+        ),
         ({}, Memory("sentiment"), "acts on what decoding keeps; use cost or"),
         ({"runtime": "onnx"}, None, "kv_int gives state, which onnx does not run; use eager"),
-        ({"schemes": ["kv_int8", "window"]}, None, "kv_int and streaming_llm both act on what dec"),
-        ({"architecture": "lenet"}, None, "kv_int acts on what decoding keeps; lenet is a classi"),
+        ({"schemes": ["kv_int8", "window"]}, None, "kv_int8 and window both act on what dec"),
+        ({"architecture": "lenet"}, None, "kv_int8 acts on what decoding keeps; lenet is a classi"),
     ],
 )
 def test_schemes_on_the_state_are_refused_where_nothing_would_see_them(
