@@ -6,8 +6,8 @@ which it names what it wants: `keys` and `values` [b, heads, t, size], `attentio
 that share a head) and `positions` [b, heads, t]. All are in full precision and as they came,
 whatever it gave before. It gives what the next call reads in their place, `(keys, values)`: a
 simulation; or the places [b, heads, n] of the tokens kept, as many in every layer: eviction. A call
-itself reads its own tokens as they are. A function of `layer`, the empty cache layer of
-transformers, gives another in its place: for what is packed.
+itself reads its own tokens as they are: logits depend on how a text is cut into calls. A function
+of `layer`, the empty cache layer of transformers, gives another in its place: for what is packed.
 
 Layers that keep a window or a recurrent state hold no more with a longer text, and stay.
 """
@@ -108,6 +108,11 @@ class LossySession(Caching):
         with torch.inference_mode():
             for layer in layers:
                 layer.settle()
+                if layer.cumulative_length > layer.keys.shape[2] and not self._placed:
+                    raise Undefined(  # as with ALiBi, which would count those held alone
+                        f"{self._kept.name} forgets tokens, and {type(self.model).__name__} takes "
+                        "no position_ids: the others would move up"
+                    )
         return found
 
     def bytes(self, state: Any) -> int:

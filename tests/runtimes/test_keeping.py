@@ -105,6 +105,13 @@ def test_attention_that_torch_does_not_compute_is_told() -> None:
         keeping(Ref("observed_attention", budget=8)).session(model).prefill(random_ids(1, 9))
 
 
+def test_positions_that_follow_from_what_is_held_are_told() -> None:
+    model = tiny("bloom")
+    keeping("kv_int8").session(model).prefill(random_ids(1, 80))
+    with pytest.raises(Undefined, match="BloomForCausalLM takes no position_ids"):
+        keeping(FIRST).session(model).prefill(random_ids(1, 80))
+
+
 def test_rows_of_different_lengths_share_no_lossy_state() -> None:
     assert not hasattr(keeping("kv_int8").session(tiny("llama")), "merge")
 
