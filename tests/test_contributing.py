@@ -14,6 +14,7 @@ SNIPPETS = re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), 
 ADDED = (
     "bigram",
     "ternary",
+    "loudest",
     "to_pt2",
     "graphed",
     "parity",

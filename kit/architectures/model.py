@@ -45,6 +45,7 @@ class Model:
         window: tokens at which a pretrained model's texts are cut; None for no limit.
         bits: what schemes say that each matrix takes, see `kit.compression.stored`.
         notes: of its schemes, which stand beside every number of it.
+        kept: the scheme on what decoding keeps, `kit.runtimes.keeping.Keeping`; None for none.
     """
 
     module: Any
@@ -58,6 +59,7 @@ class Model:
     window: int | None = None
     bits: Mapping[str, float | None] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    kept: Any = None
 
     @property
     def preprocessor(self) -> Preprocessor:

@@ -8,7 +8,7 @@ from typing import Any
 from kit import tasks
 from kit.assets import assets
 from kit.build.steps import calibration, steps
-from kit.build.traits import is_trained, kind_of
+from kit.build.traits import is_trained, kind_of, reads_task
 from kit.machine import ceilings
 from kit.spec import registry
 from kit.spec.checking import SpecError
@@ -58,6 +58,7 @@ def conflict(variant: Variant, measurement: Ref | None = None) -> str | None:
 
 def _conflicts(variant: Variant, measurement: Ref | None) -> Iterator[str | None]:
     name, training = variant.architecture.name, variant.training
+    short = registry.schemes.short
     if variant.schemes or variant.runtime.name != "eager":
         if kind_of(variant) == "predictor":
             yield f"{name} is a predictor: it takes no scheme and no runtime"
@@ -67,6 +68,8 @@ def _conflicts(variant: Variant, measurement: Ref | None) -> Iterator[str | None
         yield _scheme_conflict(variant, ref)
     if variant.schemes:
         yield _no_way(variant.schemes[-1], variant.runtime)
+    if kept := [short(each) for each in variant.schemes if _form(each) == "state"]:
+        yield _stateless(variant, kept, measurement)
     if measurement is not None:
         yield _lack(variant.runtime, measurement)
     if training is not None and is_trained(variant):
@@ -89,12 +92,33 @@ def _scheme_conflict(variant: Variant, ref: Ref) -> str | None:
 
 def _no_way(scheme: Ref, runtime: Ref) -> str | None:
     """Returns why nothing leads from a scheme's form to a runtime's."""
-    form = registry.schemes.get(scheme.name).traits["form"]
-    there = registry.routes(form)
-    able = [each.name for each in _runtimes() if each.traits["form"] in there]
+    form = _form(scheme)
+    there = {*registry.routes(form)}
+    able = [each.name for each in _runtimes() if there & {*each.traits["runs"]}]
     if runtime.name in able:
         return None
     return f"{scheme.name} gives {form}, which {runtime.name} does not run; use {_or(able)}"
+
+
+def _form(scheme: Ref) -> str:
+    return str(registry.schemes.get(scheme.name).traits["form"])
+
+
+def _stateless(variant: Variant, kept: list[str], measurement: Ref | None) -> str | None:
+    """Returns why schemes on what decoding keeps change nothing, or nothing that is measured."""
+    what = " and ".join(kept)
+    if len(kept) > 1:
+        return f"{what} both act on what decoding keeps; expected one scheme on the state"
+    if kind_of(variant) not in ("causal", "predictor") and reads_task(variant):
+        return f"{what} acts on what decoding keeps; {variant.architecture.name} is a classifier"
+    known = registry.measurements
+    if measurement is None or known.get(measurement.name).traits["decodes"]:
+        return None
+    able = [name for name in known.names() if known.get(name).traits["decodes"]]
+    return (
+        f"{measurement.name} goes forward alone and would see nothing of {what}, which acts on "
+        f"what decoding keeps; use {_or(able)}"
+    )
 
 
 def _lack(runtime: Ref, measurement: Ref) -> str | None:

@@ -191,8 +191,8 @@ class TorchRunner(Runner):
     def _load(self) -> None:
         _set_threads(self.threads)
         self.model = steps(self.variant)[-1].load(self.task)
-        module = self.model.module
-        self.session = open_session(self.variant.runtime, model=module, threads=self.threads)
+        given = {"model": self.model.module, "threads": self.threads, "kept": self.model.kept}
+        self.session = open_session(self.variant.runtime, **given)
 
     def stored(self) -> Stored:
         """Counts the module; a pretrained one without schemes is on disk what its files are."""

@@ -155,6 +155,29 @@ class Compression(Step):
         return dataclasses.replace(model, module=made.module, bits=bits, notes=notes)
 
 
+class Keeping(Step):
+    """A scheme on what a session keeps while it decodes."""
+
+    kept, form = False, "state"
+
+    def __init__(self, variant: Variant, ref: Ref, before: Step) -> None:
+        self.variant, self.ref, self.before, self.name = variant, ref, before, ref.name
+        self.entry = registry.schemes.get(ref.name)
+        self.spec = [ref, self.entry.version, before.spec]
+
+    def load(self, task: Ref | None = None) -> Model:
+        from kit.runtimes import keeping
+
+        model: Model = self.before.load(task)
+        kept = keeping.Keeping(self.entry.function, self.ref, registry.schemes.short(self.ref))
+        notes = dict.fromkeys((*model.notes, *kept.notes(model.module)))
+        return dataclasses.replace(model, kept=kept, notes=tuple(notes))
+
+
+IN_MEMORY = {"module": Compression, "state": Keeping}
+"""The step of a scheme on a form that lies nowhere on disk."""
+
+
 def calibration(variant: Variant, ref: Ref) -> Ref:
     """Returns the task on whose training split a scheme is fitted: its own, else the variant's."""
     if (given := ref.args["calibration"]) is not None:
@@ -203,8 +226,11 @@ def steps(variant: Variant) -> list[Step]:
     for ref in variant.schemes:
         entry = registry.schemes.get(ref.name)
         export(form := entry.traits["form"])
-        last, module = chain[-1], form == "module"
-        chain.append(Compression(variant, ref, last) if module else Written(entry, ref, form, last))
+        last = chain[-1]
+        if form in IN_MEMORY:
+            chain.append(IN_MEMORY[form](variant, ref, last))
+        else:
+            chain.append(Written(entry, ref, form, last))
     export(registry.runtimes.get(variant.runtime.name).traits["form"])
     return chain
 

@@ -35,6 +35,9 @@ from kit.checks.models import AGREES, SHAPES, relative_gap
 
 def scheme(entry: Entry, ref: Ref) -> Iterator[Test]:
     """Yields the tests of a compression on a tiny model of each kind: not all may refuse it."""
+    if entry.traits["form"] == "state":
+        yield "compresses what a language model keeps", partial(_state_scheme, entry, ref)
+        return
     test = _module_scheme if entry.traits["form"] == "module" else _written_scheme
     models, refused = tiny_models(), list[str]()
     for what, model in models.items():
@@ -80,6 +83,40 @@ def _module_scheme(entry: Entry, ref: Ref, model: Model) -> None:
     expect(
         type(made) is type(module), f"it made a {type(made).__name__} of {type(module).__name__}"
     )
+
+
+LONG = 300
+"""Tokens after which a scheme on the state has something to do, with its usual arguments."""
+
+
+def _state_scheme(entry: Entry, ref: Ref) -> str:
+    """Reads a long text in one call, goes on from it, and looks at the logits and the bytes."""
+    import torch
+
+    from kit.runtimes.keeping import Keeping
+
+    model = tiny_models()["language model"]
+    ids = batch(model, 2, LONG + 8)["input_ids"]
+    session = Keeping(entry.function, ref).session(model.module.eval())
+    first, state = session.prefill(ids[:, :LONG])
+    size, whole = session.bytes(state), outputs(model.module, {"input_ids": ids})
+    gap = relative_gap(as_array(first), whole[:, LONG - 1])
+    expect(gap < AGREES, f"a call does not read its own tokens as they are: {gap:.2g} away")
+    said = 2 * session.state_bytes(LONG)
+    expect(size == said, f"it keeps {size} bytes of {LONG} tokens; of zeros it would be {said}")
+    branches = session.fork(state, 2)
+    steps = [session.step(state, part) for part in torch.split(ids[:, LONG:], 1, 1)]
+    expect(session.bytes(branches) == 2 * size, "going on from a state changed a fork of it")
+    alike = [session.step(branches, part.repeat_interleave(2, 0))[::2]
+             for part in torch.split(ids[:, LONG:], 1, 1)]  # fmt: skip
+    found, forked = torch.cat(steps, 1), torch.cat(alike, 1)
+    expect(found.isfinite().all(), "the logits after it are not all finite numbers")
+    gap = relative_gap(as_array(forked), found)
+    expect(gap < AGREES, f"a fork goes on {gap:.2g} away from the state it was made of")
+    if session.untouched(state):
+        return f"a text of {LONG} tokens is too short for it: nothing was tried"
+    away = relative_gap(as_array(found), whole[:, LONG:])
+    return f"{size:,} bytes of 2 rows of {LONG} tokens; the logits after it are {away:.2g} away"
 
 
 def _written_scheme(entry: Entry, ref: Ref, model: Model) -> None:

@@ -29,6 +29,7 @@ from kit.spec.register_measures import register_measurement
         "training_tokens": Quantity("count", None),
         "rate": Quantity("1", None),
     },
+    decodes=True,
     version=2,
     seconds=3.0,
 )
@@ -56,7 +57,9 @@ def cost(runner: Runner, *, context: Positive = 1024) -> Raw:
             flops = flops_per_token(module, inputs)
             rows.append(("flops_per_token", f"context={positions(inputs)}", flops))
         with contextlib.suppress(Undefined):
-            held = state_bytes(module, context) if runner.model.kind == "causal" else 0
+            causal = runner.model.kind == "causal"
+            own = getattr(runner.session, "state_bytes", None)  # of a session whose scheme says it
+            held = own(context) if own else state_bytes(module, context) if causal else 0
             if held:
                 rows.append(("state_bytes", f"context={context}", held))
     if is_trained(runner.variant):

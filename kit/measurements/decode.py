@@ -41,7 +41,9 @@ def _guess(args: Mapping[str, Any]) -> float:
     return float(args["launches"] * (16 + 3.5 * calls * args["seconds"]))
 
 
-@register_measurement(where="driver", artifacts=("decoding",), version=1, seconds=_guess)
+@register_measurement(
+    where="driver", artifacts=("decoding",), decodes=True, version=1, seconds=_guess
+)
 def decode(
     driver: Driver,
     *,

@@ -33,7 +33,7 @@ def _few_enough(facts: int, info: ValidationInfo) -> int:
 Depths = Annotated[tuple[Annotated[float, Field(ge=0, le=1)], ...], Field(min_length=1)]
 
 
-@register_measurement(where="worker", artifacts=("choices",), version=1, seconds=60.0)
+@register_measurement(where="worker", artifacts=("choices",), decodes=True, version=1, seconds=60.0)
 def find_needles(
     runner: Runner,
     *,

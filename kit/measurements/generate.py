@@ -40,7 +40,9 @@ Drawn = AfterValidator(_drawn)
 """Checks an argument that stands after `temperature`."""
 
 
-@register_measurement(where="worker", artifacts=("generations",), version=2, seconds=120.0)
+@register_measurement(
+    where="worker", artifacts=("generations",), decodes=True, version=2, seconds=120.0
+)
 def generate(
     runner: Runner,
     *,

@@ -29,7 +29,7 @@ LEAK = 0.25
 """Share of questions by which the right answer may stand in them more often than others."""
 
 
-@register_measurement(where="worker", artifacts=("choices",), version=1, seconds=60.0)
+@register_measurement(where="worker", artifacts=("choices",), decodes=True, version=1, seconds=60.0)
 def score_choices(
     runner: Runner,
     *,

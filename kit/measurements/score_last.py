@@ -27,7 +27,7 @@ NAME = "documents"
 """Of what an interrupted run had scored."""
 
 
-@register_measurement(where="worker", artifacts=("tokens",), version=1, seconds=60.0)
+@register_measurement(where="worker", artifacts=("tokens",), decodes=True, version=1, seconds=60.0)
 def score_last(
     runner: Runner,
     *,

@@ -29,7 +29,9 @@ Samples = Mapping[str, Sequence[Mapping[str, Any]]]
 """By filter, what the library logs of each item, in the items' order."""
 
 
-@register_measurement(where="worker", artifacts=("lm_eval", "choices"), version=1, seconds=60.0)
+@register_measurement(
+    where="worker", artifacts=("lm_eval", "choices"), decodes=True, version=1, seconds=60.0
+)
 def score_lm_eval(
     runner: Runner,
     *,

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from kit.build.runner import Runner
-from kit.measurements.sharing import StateWalk, TreeWalk
+from kit.measurements.sharing import KeptWalk, StateWalk, TreeWalk
 from kit.measurements.trie import Trie, grow
 from kit.measurements.walks import AloneWalk, Walk, vocabulary
 
@@ -44,7 +44,7 @@ class Scores:
         greedy: [n], whether each of its tokens was the likeliest.
         asked: tokens that scoring each request by itself would compute.
         computed: tokens that were.
-        way: how: `tree`, `state`, `plain` or `alone`.
+        way: how: `tree`, `state`, `kept`, `plain` or `alone`.
     """
 
     loglikelihood: np.ndarray
@@ -103,7 +103,7 @@ def way(runner: Runner) -> type[Walk]:
     import torch
 
     if getattr(runner.session, "lossy", False):
-        return StateWalk
+        return KeptWalk
     tokens = vocabulary(runner)
     made_up = [tuple(7 * place % tokens for place in each) for each in TRIED]
     trie = grow(made_up, [1] * len(TRIED))

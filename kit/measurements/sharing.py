@@ -3,6 +3,7 @@
 - `tree`: whole branches packed in one row, each token seeing what stands above it alone; a long
   shared prefix is kept and gone on from. For models of attention.
 - `state`: a shared prefix once, then its branches from forks of the state. For recurrent models.
+- `kept`: the same of every sequence, shared or not. For what keeps less than the text.
 """
 
 from __future__ import annotations
@@ -105,8 +106,8 @@ class StateWalk(Walk):
             branch = session.fork(state, len(paths))
         else:
             (path,) = paths  # of several from the beginning no state is wanted
-            wanted = len(self.trie.asked(np.array(path[:-1], np.int64))[0])
-            first = 1 if wanted else min(len(path), self.most)
+            places = self.trie.asked(np.array(path, np.int64))[1]
+            first = min([int(places.min()) + 1 if len(places) else len(path), self.most])
             logits, branch = session.prefill(ids[:, :first])
             self.read(logits, np.array(path[first - 1 : first]))
             del logits  # the last row of many
@@ -114,6 +115,18 @@ class StateWalk(Walk):
             end = start + self.most
             self._read_rows(session.step(branch, ids[:, start:end]), [p[start:end] for p in paths])
         return branch
+
+
+class KeptWalk(StateWalk):
+    """Has all that is asked for read what was kept of its context: for lossy states."""
+
+    name = "kept"
+
+    def _together(self, paths: Sequence[list[int]]) -> Iterator[None]:
+        for path in paths:
+            if self.needed(path):
+                self._go_on(None, [path])
+                yield
 
 
 class TreeWalk(Walk):

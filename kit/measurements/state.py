@@ -40,6 +40,7 @@ Rows = list[tuple[str, str, float]]
         "allocated_state_bytes": Quantity("bytes"),
         "expected_state_bytes": Quantity("bytes"),
     },
+    decodes=True,
     version=1,
     seconds=20.0,
 )
@@ -80,6 +81,7 @@ def state(runner: Runner, *, contexts: Contexts, batch_sizes: Sizes) -> Raw:
         "given_bytes": Quantity("bytes", None),
         "held_bytes": Quantity("bytes"),
     },
+    decodes=True,
     version=1,
     seconds=30.0,
 )

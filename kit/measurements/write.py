@@ -27,7 +27,9 @@ def _guess(args: Mapping[str, Any]) -> float:
     return float(args["launches"] * (16 + 20 * calls))
 
 
-@register_measurement(where="driver", artifacts=("writing",), version=1, seconds=_guess)
+@register_measurement(
+    where="driver", artifacts=("writing",), decodes=True, version=1, seconds=_guess
+)
 def write(
     driver: Driver,
     *,

@@ -78,8 +78,8 @@ def _mapped(state: Any, change: Any) -> Any:
     return tuple(_mapped(each, change) for each in state) if several else change(state)
 
 
-class CacheSession(ModuleSession):
-    """Decodes by the cache of a language model of transformers."""
+class Caching(ModuleSession):
+    """Decodes by the cache of a language model of transformers, rows of one length."""
 
     def __init__(self, model: nn.Module) -> None:
         super().__init__(model)
@@ -116,16 +116,20 @@ class CacheSession(ModuleSession):
 
     def fork(self, state: Any, n: int) -> Any:
         """Returns a new state with every row n times."""
-        rows = len(held(state)[0])
-        return self.merge([(state, [row for row in range(rows) for _ in range(n)])])
-
-    def merge(self, parts: Sequence[tuple[Any, Sequence[int]]]) -> Any:
-        """Returns a new state of some rows of several; shorter rows are filled on their left."""
-        return merged(self.start(), parts)
+        rows = range(len(held(state)[0]))
+        return merged(self.start(), [(state, [row for row in rows for _ in range(n)])])
 
     def bytes(self, state: Any) -> int:
         """Returns what a state takes in memory."""
         return allocated(state)
+
+
+class CacheSession(Caching):
+    """Also puts rows of different lengths into one state."""
+
+    def merge(self, parts: Sequence[tuple[Any, Sequence[int]]]) -> Any:
+        """Returns a new state of some rows of several; shorter rows are filled on their left."""
+        return merged(self.start(), parts)
 
 
 class TreeSession(CacheSession):

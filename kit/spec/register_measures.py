@@ -122,6 +122,7 @@ def register_measurement(
     artifacts: Iterable[str],
     quantities: Mapping[str, Quantity] | None = None,
     needs: Iterable[str] = ("forward",),
+    decodes: bool = False,
     version: int | None = None,
     **traits: Any,
 ) -> Callable[[Callable[..., Any]], Callable[..., Ref]]:
@@ -139,6 +140,8 @@ def register_measurement(
         quantities: those that it may record, of one that gives `quantities`: each is a row, in the
             unit and with the direction said here.
         needs: what the runtime has to give: `forward`, `decode`; a lack is told by `plan()`.
+        decodes: it tells of what a session keeps from token to token. One that does not, nor needs
+            `decode`, would see nothing of a scheme on the state, and `plan()` refuses it.
         version: raise it when results change.
         **traits: `seconds=` a first guess of how long it takes.
     """
@@ -161,6 +164,7 @@ def register_measurement(
             artifacts=kinds,
             quantities=counted,
             needs=needed,
+            decodes=decodes or "decode" in needed,
             **traits,
         )
         return asking(measurements, function)

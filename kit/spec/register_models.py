@@ -66,8 +66,9 @@ def register_scheme(
     """Registers a compression.
 
     Args:
-        form: what it acts on: `module` (`model` in, a new module out), or what an exporter gives,
-            such as `onnx` (`path` of the file in, the file at `output` written).
+        form: what it acts on: `module` (`model` in, a new module out), `state` (what decoding
+            keeps; `kit.runtimes.keeping` says what is supplied and what it gives), or what an
+            exporter gives, such as `onnx` (`path` of the file in, the file at `output` written).
         simulated: computes in fp32 with rounded weights: an error study, never a speed claim.
         version: raise it when results change.
         aliases: short names and their arguments.
@@ -125,13 +126,17 @@ def _takes(form: str, function: F) -> F:
     """Returns a function that takes a model of a form, which has to be known."""
     if form not in (known := routes()):
         raise SpecError(suggest(form, known, "form"))
-    asked = "model" if form == "module" else "path"
-    if asked not in (takes := positional(function)):
+    asked = SUPPLIED.get(form, ("path",))
+    if not {*asked} & {*(takes := positional(function))}:
         raise SpecError(
             f"{function.__name__} takes {', '.join(takes) or 'nothing'}; of the form {form} the "
-            f"kit supplies `{asked}`"
+            f"kit supplies {' or '.join(f'`{each}`' for each in asked)}"
         )
     return function
+
+
+SUPPLIED = {"module": ("model",), "state": ("keys", "values", "layer")}
+"""What the kit supplies of a form, of which a function takes one; of all others the `path`."""
 
 
 @with_traits("compiles")
@@ -152,8 +157,16 @@ def register_runtime(
         gives: what its sessions can do: `forward`, `decode`.
         version: raise it when results change.
         **traits: `compiles=True` (its first call takes long, for it compiles).
+
+    A function that also takes `kept` (`kit.runtimes.keeping.Keeping`, or None) gives sessions
+    whose state schemes may compress: it runs the form `state` too.
     """
     able = abilities(gives)
-    return lambda function: runtimes.register(
-        _takes(form, function), version=version, form=form, gives=able, **traits
-    )
+
+    def register(function: F) -> F:
+        runs = (form, "state") if "kept" in positional(function) else (form,)
+        return runtimes.register(
+            _takes(form, function), version=version, form=form, runs=runs, gives=able, **traits
+        )
+
+    return register

@@ -22,6 +22,8 @@ ROWS = ("rows",)
 """What a derived metric reads, in the place of kinds of artifact."""
 KINDS = ("causal", "encoder", "vision", "predictor", "pretrained")
 MODALITIES = ("text", "image")
+BESIDE = {"module": ("state",)}
+"""Of a form those that no exporter makes: a module's session keeps a state while it decodes."""
 
 __all__ = ["Entry", "Registry", "artifacts"]
 
@@ -33,9 +35,13 @@ architectures = Registry(
     {"hf:": ("pretrained", "source")},
 )
 tasks = Registry("task", "kit.tasks", ())
-schemes = Registry("scheme", "kit.compression", ("model", "path", "output", "fitted"))
+schemes = Registry(
+    "scheme",
+    "kit.compression",
+    ("model", "path", "output", "fitted", "keys", "values", "attention", "positions", "layer"),
+)
 exporters = Registry("exporter", "kit.runtimes", ("model", "inputs", "path", "output"))
-runtimes = Registry("runtime", "kit.runtimes", ("model", "path", "threads"))
+runtimes = Registry("runtime", "kit.runtimes", ("model", "path", "threads", "kept"))
 measurements = Registry("measurement", "kit.measurements", ("runner", "driver"))
 metrics = Registry("metric", "kit.analysis.metrics", None)
 corruptions = Registry("corruption", "kit.corruptions", ("text", "pixels", "rng"))
@@ -95,7 +101,7 @@ def with_traits(*traits: str) -> Callable[[F], F]:
 
 def routes(source: str = "module") -> dict[str, list[Entry]]:
     """Returns each form that a form leads to, itself too, and the exporters on the shortest way."""
-    found: dict[str, list[Entry]] = {source: []}
+    found: dict[str, list[Entry]] = {form: [] for form in (source, *BESIDE.get(source, ()))}
     known = [exporters.get(name) for name in exporters.names()]
     while more := {
         each.traits["target"]: [*found[each.traits["source"]], each]

@@ -17,7 +17,7 @@ from kit.build import build, steps
 from kit.build.runner import GraphRunner, Runner
 from kit.build.verify import verify
 from kit.machine import ceilings
-from kit.measurements import Quality
+from kit.measurements import Cost, Memory, Quality, ScoreChoices, ScoreText
 from kit.spec import registry
 from kit.spec.checking import Undefined
 from kit.spec.ref import Ref
@@ -75,6 +75,38 @@ def test_a_predictor_takes_no_scheme_and_no_runtime() -> None:
     assert build.conflict(Variant(Ref("majority"), schemes=(Ref("w4"),))) == reason
     assert build.conflict(Variant(Ref("majority"), runtime=Ref("onnx"))) == reason
     assert build.conflict(Variant(Ref("majority"))) is None
+
+
+@pytest.mark.parametrize(
+    ("changes", "measurement", "says"),
+    [
+        ({}, ScoreChoices("piqa"), None),
+        ({}, Cost(), None),
+        (
+            {},
+            ScoreText("wikipedia"),
+            "score_text goes forward alone and would see nothing of kv_int8",
+        ),
+        ({}, Memory("sentiment"), "acts on what decoding keeps; use cost or"),
+        ({"runtime": "onnx"}, None, "kv_int gives state, which onnx does not run; use eager"),
+        ({"schemes": ["kv_int8", "window"]}, None, "kv_int8 and window both act on what dec"),
+        ({"architecture": "lenet"}, None, "kv_int8 acts on what decoding keeps; lenet is a classi"),
+    ],
+)
+def test_schemes_on_the_state_are_refused_where_nothing_would_see_them(
+    changes: Any, measurement: Ref | None, says: str | None
+) -> None:
+    variant = Variant(Ref("llama", width=64, depth=1), schemes=["kv_int8"]).replace(**changes)
+    reason = build.conflict(variant, measurement)
+    assert reason is None if says is None else says in str(reason)
+
+
+def test_a_measurement_that_needs_decoding_sees_the_state(registries: None) -> None:
+    def pace(runner: Any) -> Any:
+        """Nothing."""
+
+    ask = kit.register_measurement(where="worker", artifacts=("generations",), needs=("decode",))
+    assert registry.measurements.get(ask(pace)().name).traits["decodes"]
 
 
 def missing(variant: Variant) -> list[str]:

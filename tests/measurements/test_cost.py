@@ -42,6 +42,14 @@ def test_the_state_of_a_language_model_grows_with_its_context(toys: Ref, fresh_s
     assert Cost(context=64) == Ref("cost", context=64)
 
 
+def test_a_scheme_on_the_state_says_its_bytes() -> None:
+    llama = Variant(Ref("llama", width=64, feed_forward=64, depth=2))
+    evicted = llama.replace(schemes=[Ref("window", budget=64)])
+    plain, found = (quantities(Runner(each, 1), context=256) for each in (llama, evicted))
+    assert found["state_bytes"] == plain["state_bytes"] / 4
+    assert found["parameters"] == plain["parameters"]
+
+
 def test_a_predictor_costs_nothing_that_is_counted(toys: Ref) -> None:
     raw = measure(Runner(Variant(Ref("toy_rule")), 1, toys), Cost())
     assert {name: len(values) for name, values in raw.columns.items()} == dict.fromkeys(

@@ -157,6 +157,11 @@ def test_schemes_stand_in_an_order_that_exporters_lead_along() -> None:
         SpecError, match=r"dynamic_int8 \(onnx\), round \(module\); nothing makes module of onnx"
     ):
         check_forms((Ref("dynamic_int8"), Ref("round", bits=4)))
+    check_forms((Ref("round", bits=4), Ref("kv_int", bits=4)))
+    wrong = [("kv_int", "round"), ("dynamic_int8", "kv_int"), ("kv_int", "dynamic_int8")]
+    for before, after in wrong:
+        with pytest.raises(SpecError, match=rf"out of order: {before} \(.*, {after} \("):
+            check_forms((Ref(before), Ref(after)))
 
 
 def test_a_run_names_the_version_of_all_it_uses(toys: Ref) -> None:
