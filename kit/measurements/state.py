@@ -1,4 +1,4 @@
-"""What decoding keeps of its texts: allocated beside what a formula says, and the users that fit."""
+"""What decoding keeps of its texts, allocated beside a formula, and the users that fit."""
 
 from __future__ import annotations
 

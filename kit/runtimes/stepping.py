@@ -94,7 +94,7 @@ class StepSession:
         self, before: list[tuple[Tensor, Tensor]], views: list[tuple[Tensor, Tensor]], ids: Tensor
     ) -> Tensor:
         """Computes several tokens at once, as PyTorch does, and writes what they leave."""
-        cache = DynamicCache(before, config=self._plain.model.config)
+        cache: Any = DynamicCache(before, config=self._plain.model.config)
         found = self._plain.step(cache, ids)
         for (keys, values), layer in zip(views, cache.layers, strict=True):
             fresh = slice(-ids.shape[1], None)
@@ -149,11 +149,14 @@ class RowLinear(nn.Linear):
         return found.reshape(*input.shape[:-1], -1)
 
 
-class Place(DynamicLayer):
+class Place(DynamicLayer):  # type: ignore[no-untyped-call]
     """A layer of a cache whose last place is free for the new token."""
 
+    keys: Tensor
+    values: Tensor
+
     def __init__(self, keys: Tensor, values: Tensor) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.keys, self.values, self.is_initialized = keys, values, True
 
     def update(

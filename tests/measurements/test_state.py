@@ -59,8 +59,11 @@ def test_a_session_that_holds_another_state_says_its_own_formula(registries: Non
         def state_bytes(self, context: int) -> int:
             return EACH * context // 2
 
-    kit.register_runtime(gives=("forward", "decode"), version=1)(lambda model: Halved(model))
-    runner = Runner(LLAMA.replace(runtime="<lambda>"), 1)
+    def halved(model: nn.Module) -> Any:
+        return Halved(model)
+
+    kit.register_runtime(gives=("forward", "decode"), version=1)(halved)
+    runner = Runner(LLAMA.replace(runtime="halved"), 1)
     raw = measure(runner, State(contexts=(6,), batch_sizes=(2,)))
     assert values(raw, "allocated_state_bytes") == values(raw, "expected_state_bytes")
 

@@ -46,10 +46,10 @@ def users_that_fit(
     if states.empty or weights.empty:
         lacking = "states (kit.State)" if states.empty else "weights (kit.Memory)"
         raise SpecError(f"the table has no {lacking}; users are counted from both")
-    parts = states["condition"].map(parse_condition)
-    states = states.assign(context=parts.str["context"], size=parts.str["batch_size"]).sort_values(
-        "size", kind="stable"
-    )
+    parts = [parse_condition(text) for text in states["condition"]]
+    sizes = {"context": [each["context"] for each in parts]}
+    sizes["size"] = [each["batch_size"] for each in parts]
+    states = states.assign(**sizes).sort_values("size", kind="stable")
     last = states.groupby(["variant", "context"], sort=False).last()
     each = (last["value"] / last["size"]).unstack("context")
     each = each.reindex([name for name in weights.index if name in each.index])
