@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from kit.runtimes.failures import cause
 from kit.spec.checking import Undefined
@@ -15,14 +15,27 @@ from kit.store.store import store_root
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
+    from kit.runtimes.session import Inputs
+    from kit.runtimes.stepping import StepSession
+
 
 @register_runtime(version=2, compiles=True)
-def compiled(model: nn.Module) -> Callable[[Mapping[str, Tensor]], Tensor]:
+def compiled(
+    model: nn.Module, *, cache: Literal["static"] | None = None
+) -> Callable[[Mapping[str, Tensor]], Tensor] | StepSession:
     """`torch.compile` with inductor, for any batch and length.
 
     Kernels are kept in the store, so that a second process does not compile them again; tracing is
     repeated, so a batch of one shares the trace of all others (half of the seconds). A call raises
     `Undefined` where the model cannot be compiled.
+
+    Args:
+        model: goes forward.
+        cache: `static` decodes too, by a compiled step for one token (`kit.runtimes.stepping`) that
+            takes as long again to compile, once for one text and once for several.
+
+    Raises:
+        Undefined: a model with another state than the keys and values of every token.
     """
     os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(store_root() / "inductor"))
     import torch
@@ -51,4 +64,16 @@ def compiled(model: nn.Module) -> Callable[[Mapping[str, Tensor]], Tensor]:
             except torch._dynamo.exc.TorchDynamoException as error:
                 raise Undefined(f"torch.compile cannot take this model: {cause(error)}") from error
 
-    return forward
+    return forward if cache is None else _stepping(model, forward)
+
+
+def _stepping(model: nn.Module, forward: Callable[[Inputs], Tensor]) -> StepSession:
+    from kit.runtimes.decoding import CropSession, session_of
+    from kit.runtimes.stepping import StepSession
+
+    if not isinstance(session_of(model), CropSession):
+        raise Undefined(
+            f"compiled(cache='static') decodes models whose layers all keep every token; "
+            f"{type(model).__name__} does not, and decodes on eager"
+        )
+    return StepSession(model, forward)
