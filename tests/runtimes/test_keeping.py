@@ -12,7 +12,7 @@ from transformers import AutoModelForCausalLM
 
 from kit.build.runner import Runner
 from kit.checks import check
-from kit.measurements.going_on import Kept, known_way
+from kit.measurements.going_on import ALONE, known_way
 from kit.measurements.scoring import Request, score
 from kit.runtimes.decoding import session_of
 from kit.runtimes.keeping import Keeping
@@ -191,4 +191,4 @@ def test_continuations_read_what_was_kept_of_their_context_shared_or_not() -> No
 
 def test_texts_are_written_by_the_state_alone() -> None:
     found = known_way(Runner(LLAMA.replace(schemes=[FIRST]), 1), 8)
-    assert (found.kind, found.rows) == (Kept, 1)
+    assert (found.rows, found.note) == (1, ALONE)
