@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from kit.runtimes.failures import cause, quietly
 from kit.runtimes.onnx import TOLERANCE, open_graph
-from kit.runtimes.onnx_session import KEPT, WINDOW, DecoderSession
+from kit.runtimes.onnx_session import INPUTS, KEPT, PAST, WINDOW, DecoderSession
 from kit.spec.checking import Undefined, reason
 from kit.spec.register_models import register_exporter, register_runtime
 
@@ -47,7 +47,6 @@ def to_onnx_decoder(model: nn.Module, inputs: Mapping[str, Tensor], output: Path
             "onnx_decoder needs the model builder of ONNX Runtime GenAI: "
             "pip install onnxruntime-genai"
         )
-    config = getattr(model, "config", None)
     if not (hasattr(model, "generate") and hasattr(model, "save_pretrained")):
         raise Undefined(
             "the model builder of ONNX Runtime GenAI takes language models of transformers, and "
@@ -59,8 +58,8 @@ def to_onnx_decoder(model: nn.Module, inputs: Mapping[str, Tensor], output: Path
         _build(folder, built, output.name, type(model).__name__)
         for file in (output.name, f"{output.name}.data"):
             (built / file).rename(output.parent / file)
-    window = getattr(config.get_text_config(), "max_position_embeddings", None) if config else None
-    _keep_last(output, window)
+        told = json.loads((built / "genai_config.json").read_text(encoding="utf-8"))["model"]
+    _keep_last(output, told["context_length"], told["decoder"]["head_size"])
     _check(model.eval(), inputs["input_ids"], output)
 
 
@@ -113,8 +112,8 @@ def _build(folder: Path, output: Path, name: str, what: str) -> None:
         )
 
 
-def _keep_last(path: Path, window: int | None) -> None:
-    """Gives a graph the input `logits_to_keep`, before its last matrix, and notes its window."""
+def _keep_last(path: Path, window: int, size: int) -> None:
+    """Gives a graph the input `logits_to_keep`, before its last matrix, and notes its sizes."""
     import onnx
     from onnx import TensorProto, helper
 
@@ -140,8 +139,12 @@ def _keep_last(path: Path, window: int | None) -> None:
     for each in [*described, *(out for out in graph.output if out.name == "logits")]:
         each.type.tensor_type.shape.dim[1].Clear()
         each.type.tensor_type.shape.dim[1].dim_param = KEPT
-    if window is not None:
-        loaded.metadata_props.add(key=WINDOW, value=str(window))
+    for each in graph.input:
+        if each.name.startswith(PAST):
+            each.type.tensor_type.shape.dim[3].dim_value = size
+        elif each.name not in INPUTS:
+            raise Undefined(f"its layers keep more than keys and values: {each.name}")
+    loaded.metadata_props.add(key=WINDOW, value=str(window))
     onnx.save(loaded, str(path))
 
 

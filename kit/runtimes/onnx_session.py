@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
 KEPT = "logits_to_keep"
 """The graph's input that says of how many last tokens logits are wanted; as in transformers."""
+PAST = "past_key_values."
+INPUTS = ("input_ids", "attention_mask", "position_ids", KEPT)
+"""What a graph takes beside its layers' past keys and values."""
 WINDOW = "window"
 """Where a graph's metadata says at how many tokens its positions end."""
 BLOCK = 64
@@ -52,18 +55,9 @@ class DecoderSession:
         shapes = {each.name: each.shape for each in graph.get_inputs()}
         self._placed = "position_ids" in shapes
         self._window = int(graph.get_modelmeta().custom_metadata_map.get(WINDOW, sys.maxsize))
-        self._layers = {n: shape for n, shape in shapes.items() if n.startswith("past_key_values.")}
+        self._layers = {n: shape for n, shape in shapes.items() if n.startswith(PAST)}
         outputs = {each.name: each.shape for each in graph.get_outputs()}
         self._vocabulary = int(outputs["logits"][-1])
-        sizes = {n.removeprefix("present."): shape[-1] for n, shape in outputs.items()}
-        self._sizes = {  # of some graphs the inputs leave the size of a head open
-            name: next(
-                size
-                for size in (shape[-1], sizes[name.removeprefix("past_key_values.")])
-                if isinstance(size, int)
-            )
-            for name, shape in self._layers.items()
-        }
 
     def forward(self, inputs: Inputs) -> Tensor:
         """Returns the logits [b, t, v] of a batch that is padded on the right."""
@@ -77,7 +71,22 @@ class DecoderSession:
 
     def step(self, state: Buffers, ids: Tensor) -> Tensor:
         """Returns the logits [b, t, v] after each of the next ids [b, t]; the state moves on."""
-        return self._step(state, ids, ids.shape[1])
+        if len(ids) == 1 or ids.shape[1] == 1 or not state.lengths.any():
+            return self._step(state, ids, ids.shape[1])
+        return self._row_by_row(state, ids)
+
+    def _row_by_row(self, state: Buffers, ids: Tensor) -> Tensor:
+        """Steps with several tokens of several rows, which the graph's attention does not take."""
+        import torch
+
+        self._make_room(state, int(state.lengths.max()) + ids.shape[1])
+        found = []
+        for k in range(len(ids)):
+            row = slice(k, k + 1)
+            own = Buffers([each[row] for each in state.held], state.lengths[row])
+            found.append(self._step(own, ids[row], ids.shape[1]))
+        state.lengths = state.lengths + ids.shape[1]
+        return torch.cat(found)
 
     def fork(self, state: Buffers, n: int) -> Buffers:
         """Returns a new state with every row n times."""
@@ -111,8 +120,7 @@ class DecoderSession:
         import torch
 
         held = [
-            torch.zeros(rows, shape[1], room, self._sizes[name])
-            for name, shape in self._layers.items()
+            torch.zeros(rows, heads, room, size) for _, heads, _, size in self._layers.values()
         ]
         return Buffers(held, torch.zeros(rows, dtype=torch.int64))
 
@@ -155,7 +163,7 @@ class DecoderSession:
         state.binding = self._graph.io_binding()
         for name, tensor in zip(self._layers, state.held, strict=True):
             _bind(state.binding.bind_input, name, tensor)
-            present = name.replace("past_key_values.", "present.")
+            present = name.replace(PAST, "present.")
             _bind(state.binding.bind_output, present, tensor)
         return state.binding
 
