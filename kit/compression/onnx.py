@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import re
 from collections.abc import Iterator, Mapping
 from math import prod
 from pathlib import Path
@@ -91,11 +92,12 @@ def matmul_nbits(
     Raises:
         SpecError: the graph is broken, or holds what the quantizer cannot handle.
     """
-    from onnxruntime.quantization.matmul_nbits_quantizer import MatMulNBitsQuantizer
+    from onnxruntime.quantization import matmul_nbits_quantizer as library
 
+    library.logger.setLevel(logging.ERROR)  # it tells of each product
     with _no_advice():
         try:
-            quantizer = MatMulNBitsQuantizer(
+            quantizer = library.MatMulNBitsQuantizer(
                 str(path), bits=bits, block_size=block, is_symmetric=True, accuracy_level=accuracy
             )
             quantizer.process()
@@ -157,6 +159,11 @@ def stored_graph(graph: Path, *, compressed: bool) -> Stored:
         or (len(tensor.dims) > 2 and name in found | first & tables)
     ]
     counts = {name: prod(held[name].dims) for name in names}
+    counts |= {  # packed: several weights a number, and the last block filled
+        node.input[1]: prod(each.i for each in node.attribute if each.name in ("K", "N"))
+        for node in loaded.node
+        if node.op_type == "MatMulNBits"
+    }
     bits = {name: _bits(name, held) / max(counts[name], 1) for name in names}
     total = sum(counts.values())
     mean = sum(bits[name] * counts[name] for name in names) / total if total else 0.0
@@ -176,8 +183,9 @@ def _bits(name: str, held: Mapping[str, TensorProto]) -> float:
     """Returns the bits of an initializer, with the scale and zero point that belong to it."""
     from onnx import TensorProto, helper
 
-    base = name.removesuffix("_quantized")
-    parts = {name, f"{base}_scale", f"{base}_zero_point"} & held.keys()
+    base = re.sub(r"_(quantized|Q[248])$", "", name)
+    ends = ("scale", "zero_point", "scales", "zero_points")
+    parts = {name, *(f"{base}_{end}" for end in ends)} & held.keys()
     halves = (TensorProto.INT4, TensorProto.UINT4)
     total = 0.0
     for tensor in (held[part] for part in parts):

@@ -119,9 +119,7 @@ class DecoderSession:
     def _start(self, rows: int, room: int) -> Buffers:
         import torch
 
-        held = [
-            torch.zeros(rows, heads, room, size) for _, heads, _, size in self._layers.values()
-        ]
+        held = [torch.zeros(rows, heads, room, size) for _, heads, _, size in self._layers.values()]
         return Buffers(held, torch.zeros(rows, dtype=torch.int64))
 
     def _step(self, state: Buffers, ids: Tensor, kept: int) -> Tensor:
