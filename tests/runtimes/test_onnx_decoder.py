@@ -16,7 +16,7 @@ from kit.spec.checking import SpecError, Undefined
 
 IDS = torch.arange(1, 33).reshape(2, 16)
 SIZES: dict[str, Any] = {
-    **{"vocab_size": 64, "hidden_size": 64, "intermediate_size": 96, "num_hidden_layers": 2},
+    **{"vocab_size": 96, "hidden_size": 64, "intermediate_size": 96, "num_hidden_layers": 2},
     **{"num_attention_heads": 4, "num_key_value_heads": 2, "max_position_embeddings": 128},
 }
 
