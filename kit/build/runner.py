@@ -219,7 +219,7 @@ class GraphRunner(Runner):
         if schemes and plain.schemes == schemes:
             model = steps(plain)[-1].load(self.task)
             return replace(stored(model.module, model.bits), disk_bytes=size_of(self.graph))
-        if self.graph.suffix != ".onnx":  # nobody says how its weights are held
+        if not self.graph.suffix.startswith(".onnx"):  # nobody says how its weights are held
             return Stored(size_of(self.graph), size_of(self.graph), 0.0, {})
         return stored_graph(self.graph, compressed=bool(schemes))
 

@@ -22,7 +22,7 @@ from kit.compression.stored import Compressed
 from kit.runtimes.session import Session, as_array, open_session
 from kit.spec import registry
 from kit.spec.arguments import call
-from kit.spec.checking import SpecError
+from kit.spec.checking import SpecError, Undefined
 from kit.spec.entry import Entry
 from kit.spec.ref import Ref
 
@@ -45,15 +45,14 @@ def scheme(entry: Entry, ref: Ref) -> Iterator[Test]:
         yield f"compresses a {what} and leaves the old one", tried
 
 
-def _or_refused(refused: list[str], most: int, test: Callable[[], None]) -> str | None:
-    """Runs a test of a scheme; that it says clearly which models it does not take is no fault."""
+def _or_refused(refused: list[str], most: int, test: Callable[[], str | None]) -> str | None:
+    """Runs a test; that something says clearly which models it does not take is no fault."""
     try:
-        test()
-    except SpecError as error:
+        return test()
+    except (SpecError, Undefined) as error:
         refused.append(str(error))
         expect(len(refused) < most, f"it refuses every model: {error}")
         return f"refused: {error}"
-    return None
 
 
 def _module_scheme(entry: Entry, ref: Ref, model: Model) -> None:
@@ -157,8 +156,10 @@ def exporter(entry: Entry, ref: Ref) -> Iterator[Test]:
     """Yields the tests of an exporter: what it writes answers as the module does."""
     del ref
     runs = _runtime_of(entry.traits["target"])
-    for what, model in tiny_models().items():
-        yield f"writes a {what} that answers alike", partial(_agrees, runs, model, entry)
+    models, refused = tiny_models(), list[str]()
+    for what, model in models.items():
+        tried = partial(_or_refused, refused, len(models), partial(_agrees, runs, model, entry))
+        yield f"writes a {what} that answers alike", tried
 
 
 def _runtime_of(form: str) -> Ref:
@@ -171,9 +172,10 @@ def _runtime_of(form: str) -> Ref:
 
 def runtime(entry: Entry, ref: Ref) -> Iterator[Test]:
     """Yields the tests of a runtime on a tiny model of each kind."""
-    models = tiny_models()
+    models, refused = tiny_models(), list[str]()
     for what, model in models.items():
-        yield f"agrees with eager on a {what}", partial(_agrees, ref, model)
+        tried = partial(_or_refused, refused, len(models), partial(_agrees, ref, model))
+        yield f"agrees with eager on a {what}", tried
     if "decode" in entry.traits["gives"]:
         yield "decodes as it goes forward", lambda: _decodes(ref, models["language model"])
 

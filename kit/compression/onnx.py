@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import re
 from collections.abc import Iterator, Mapping
 from math import prod
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from pydantic import Field
 
 from kit.compression.stored import Stored, size_of
 from kit.spec.checking import SpecError, reason
@@ -27,6 +30,7 @@ MULTIPLIES: Mapping[str, tuple[int, ...]] = {
     "MatMulInteger": (1,),
     "ConvInteger": (1,),
     "DynamicQuantizeLSTM": (1, 2),
+    "MatMulNBits": (1,),
 }
 """Operations that multiply activations by weights, and which of their inputs those are."""
 
@@ -56,6 +60,51 @@ def dynamic_int8(path: Path, output: Path, *, per_channel: bool = True) -> None:
         except Exception as error:  # its exceptions have no class in common
             raise SpecError(
                 f"{path.name} is no ONNX graph that quantize_dynamic can compress: {reason(error)}"
+            ) from error
+
+
+@register_scheme(
+    form="onnx_decoder",
+    version=1,
+    tolerance=0.5,
+    aliases={"nbits_int8": {"bits": 8, "block": 128}, "nbits_int4": {"bits": 4, "block": 32}},
+)
+def matmul_nbits(
+    path: Path,
+    output: Path,
+    *,
+    bits: Literal[4, 8] = 8,
+    block: Literal[16, 32, 64, 128, 256] = 32,
+    accuracy: Annotated[int, Field(ge=0, le=4)] = 4,
+) -> None:
+    """Weights in a few bits, rounded to nearest, a scale a block, by ONNX Runtime's `MatMulNBits`.
+
+    What the model builder of ONNX Runtime GenAI does for `-p int8` and `-p int4`; the table of
+    embeddings is left as it is.
+
+    Args:
+        path: the ONNX file to read.
+        output: the ONNX file to write; its weights go to the same name with `.data`.
+        bits: of a weight.
+        block: weights of a column that share a scale.
+        accuracy: what activations are rounded to in the product: 4 is int8, 1 is fp32.
+
+    Raises:
+        SpecError: the graph is broken, or holds what the quantizer cannot handle.
+    """
+    from onnxruntime.quantization import matmul_nbits_quantizer as library
+
+    library.logger.setLevel(logging.ERROR)  # it tells of each product
+    with _no_advice():
+        try:
+            quantizer = library.MatMulNBitsQuantizer(
+                str(path), bits=bits, block_size=block, is_symmetric=True, accuracy_level=accuracy
+            )
+            quantizer.process()
+            quantizer.model.save_model_to_file(str(output), use_external_data_format=True)
+        except Exception as error:  # its exceptions have no class in common
+            raise SpecError(
+                f"{path.name} is no graph that MatMulNBits can compress: {reason(error)}"
             ) from error
 
 
@@ -110,6 +159,11 @@ def stored_graph(graph: Path, *, compressed: bool) -> Stored:
         or (len(tensor.dims) > 2 and name in found | first & tables)
     ]
     counts = {name: prod(held[name].dims) for name in names}
+    counts |= {  # packed: several weights a number, and the last block filled
+        node.input[1]: prod(each.i for each in node.attribute if each.name in ("K", "N"))
+        for node in loaded.node
+        if node.op_type == "MatMulNBits"
+    }
     bits = {name: _bits(name, held) / max(counts[name], 1) for name in names}
     total = sum(counts.values())
     mean = sum(bits[name] * counts[name] for name in names) / total if total else 0.0
@@ -129,8 +183,9 @@ def _bits(name: str, held: Mapping[str, TensorProto]) -> float:
     """Returns the bits of an initializer, with the scale and zero point that belong to it."""
     from onnx import TensorProto, helper
 
-    base = name.removesuffix("_quantized")
-    parts = {name, f"{base}_scale", f"{base}_zero_point"} & held.keys()
+    base = re.sub(r"_(quantized|Q[248])$", "", name)
+    ends = ("scale", "zero_point", "scales", "zero_points")
+    parts = {name, *(f"{base}_{end}" for end in ends)} & held.keys()
     halves = (TensorProto.INT4, TensorProto.UINT4)
     total = 0.0
     for tensor in (held[part] for part in parts):

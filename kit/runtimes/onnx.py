@@ -69,13 +69,30 @@ def to_onnx(model: nn.Module, inputs: Mapping[str, Tensor], output: Path) -> Non
 def onnx(path: Path, threads: int) -> Callable[[Mapping[str, Tensor]], np.ndarray]:
     """ONNX Runtime on the CPU, all graph optimizations on.
 
+    Raises:
+        SpecError: the graph is broken, or reads files from outside its folder.
+    """
+    import numpy as np
+
+    session = open_graph(path, threads)
+    names = [node.name for node in session.get_inputs()]
+
+    def forward(inputs: Mapping[str, Tensor]) -> np.ndarray:
+        outputs: list[Any] = session.run(None, {name: inputs[name].numpy() for name in names})
+        return np.asarray(outputs[0])
+
+    return forward
+
+
+def open_graph(path: Path, threads: int) -> Any:
+    """Returns an `onnxruntime.InferenceSession`.
+
     Its threads spin within a call, as they do where it serves, and rest when the call ends: else
     they would burn 25 ms of CPU after each, in the other side's turn.
 
     Raises:
         SpecError: the graph is broken, or reads files from outside its folder.
     """
-    import numpy as np
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -85,16 +102,9 @@ def onnx(path: Path, threads: int) -> Callable[[Mapping[str, Tensor]], np.ndarra
     options.log_severity_level = 4  # what it says of an error, the exception says too
     providers = ["CPUExecutionProvider"]
     try:
-        session = onnxruntime.InferenceSession(str(path), options, providers=providers)
+        return onnxruntime.InferenceSession(str(path), options, providers=providers)
     except Exception as error:  # its exceptions have no class in common
         raise SpecError(f"{path} is no ONNX graph that can run: {reason(error)}") from error
-    names = [node.name for node in session.get_inputs()]
-
-    def forward(inputs: Mapping[str, Tensor]) -> np.ndarray:
-        outputs: list[Any] = session.run(None, {name: inputs[name].numpy() for name in names})
-        return np.asarray(outputs[0])
-
-    return forward
 
 
 def _check(module: nn.Module, inputs: Mapping[str, Tensor], path: Path) -> None:

@@ -13,7 +13,10 @@ NAMES = [
     for name in each.names()
     if each.get(name).in_kit
 ]
-SLOW = ("runtimes/compiled", "runtimes/onnx", "schemes/dynamic_int8")  # they compile or export
+SLOW = (  # they compile or export
+    *("runtimes/compiled", "runtimes/onnx", "runtimes/onnx_decoder", "exporters/to_onnx_decoder"),
+    *("schemes/dynamic_int8", "schemes/matmul_nbits"),
+)
 MARKED = [pytest.param(name, marks=[pytest.mark.slow] * (name in SLOW)) for name in NAMES]
 
 
