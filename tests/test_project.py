@@ -16,7 +16,16 @@ from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).parents[1]
 # Called by name, or needed by a library where it is called: nothing imports them.
-NOT_IMPORTED = {"accelerate", "gguf", "ipykernel", "ipywidgets", "jupyterlab", "onnx", "onnxscript"}
+NOT_IMPORTED = {
+    "accelerate",
+    "gguf",
+    "ipykernel",
+    "ipywidgets",
+    "jupyterlab",
+    "onnx",
+    "onnxruntime-genai",
+    "onnxscript",
+}
 
 
 def project() -> dict:
