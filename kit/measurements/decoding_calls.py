@@ -148,7 +148,8 @@ class Step:
 
         session = decoder(runner)
         first = prompts(runner, examples, self.context + self.batch_size)[0]
-        before = session.prefill(torch.tensor([first[: self.context]]))[1]
+        text = torch.tensor([first[: self.context]])
+        before = runner.once(f"state of {self.context}", lambda: session.prefill(text)[1])
         now: dict[str, Any] = {}
 
         def begin() -> None:

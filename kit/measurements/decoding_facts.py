@@ -9,7 +9,7 @@ from kit.build.runner import Runner
 from kit.build.traits import on_eager, reads_task
 from kit.machine import environment
 from kit.measurements.decoding_calls import Cost, prompts
-from kit.measurements.going_on import AGAIN, decoder, recomputing
+from kit.measurements.going_on import AGAIN, decoder
 from kit.measurements.greedy import Parting, parting
 from kit.spec.checking import Undefined
 from kit.spec.ref import Ref, content_hash
@@ -26,7 +26,7 @@ class Facts(NamedTuple):
     """What was found out.
 
     Attributes:
-        partings: of greedy texts from those that eager writes by recomputation, one a text.
+        partings: of greedy texts from those of eager's plain forwards, one a text.
         tokens: that each text has.
         costs: of each call, in their order.
         note: of how it decodes, where that is not by what it keeps of the tokens so far.
@@ -75,7 +75,7 @@ def _find(
     given = prompts(runner, examples, PROMPT)
     plain = on_eager(variant)
     eager = runner if plain == variant else Runner(plain, threads, read, reference=True)
-    partings = [parting(decoder(runner), recomputing(eager), each, TOKENS) for each in given]
+    partings = [parting(decoder(runner), eager, each, TOKENS) for each in given]
     costs = [call.cost(runner, eager, examples) for call in calls]
     return Facts(partings, TOKENS, costs, "" if hasattr(runner.session, "step") else AGAIN)
 

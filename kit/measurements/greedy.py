@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+    from kit.build.runner import Runner
 
 
 class Parting(NamedTuple):
@@ -39,10 +42,25 @@ def greedy(decoder: Any, prompt: Sequence[int]) -> Iterator[tuple[int, Tensor]]:
         row = decoder.step(state, torch.tensor([[token]]))[0, -1]
 
 
-def parting(decoder: Any, reference: Any, prompt: Sequence[int], tokens: int) -> Parting:
-    """Returns where the first so many greedy tokens part."""
-    texts = zip(greedy(decoder, prompt), greedy(reference, prompt), range(tokens), strict=False)
-    for (ours, _), (theirs, logits), place in texts:
+def parting(decoder: Any, reference: Runner, prompt: Sequence[int], tokens: int) -> Parting:
+    """Returns where the first so many greedy tokens part from those of plain forwards.
+
+    One forward over the whole text tells: up to there both have read the same.
+
+    Args:
+        decoder: a session that decodes.
+        reference: goes forward.
+        prompt: tokens, at least one.
+        tokens: that are written.
+    """
+    import torch
+
+    text = [token for token, _ in islice(greedy(decoder, prompt), tokens)]
+    inputs = reference.model.preprocessor.collate([[*prompt, *text[:-1]]])
+    logits = torch.as_tensor(reference.session.forward(inputs))[0, len(prompt) - 1 :].float()
+    right = logits.argmax(-1).tolist()
+    for place, (ours, theirs) in enumerate(zip(text, right, strict=True)):
         if ours != theirs:
-            return Parting(place, float((logits[theirs] - logits[ours]) / logits.abs().max()))
+            row = logits[place]
+            return Parting(place, float((row[theirs] - row[ours]) / row.abs().max()))
     return Parting(tokens, 0.0)

@@ -19,8 +19,13 @@ PROMPT = [5, 9, 3, 7, 2]
 
 
 @pytest.fixture(scope="module")
-def session() -> Iterator[Any]:
-    yield decoder(Runner(Variant(Ref("llama", width=64, feed_forward=64, depth=1)), 1))
+def runner() -> Iterator[Runner]:
+    yield Runner(Variant(Ref("llama", width=64, feed_forward=64, depth=1)), 1)
+
+
+@pytest.fixture
+def session(runner: Runner) -> Any:
+    return decoder(runner)
 
 
 def plainly(session: Any, count: int) -> list[int]:
@@ -56,19 +61,19 @@ def test_a_text_is_what_plain_forwards_write(session: Any) -> None:
     assert found == plainly(session, 12)
 
 
-def test_equal_texts_never_part(session: Any) -> None:
-    assert parting(session, session, PROMPT, 12) == (12, 0.0)
+def test_equal_texts_never_part(runner: Runner, session: Any) -> None:
+    assert parting(session, runner, PROMPT, 12) == (12, 0.0)
 
 
 @pytest.mark.parametrize("place", [0, 3])
-def test_where_texts_part_and_how_much_that_is(session: Any, place: int) -> None:
+def test_where_texts_part_and_how_much_that_is(runner: Runner, session: Any, place: int) -> None:
     text = plainly(session, place + 1)
     logits = session.forward({"input_ids": torch.tensor([[*PROMPT, *text[:place]]])})[0, -1]
     wrong = int(logits.argsort()[-2])
     lead = float(logits.max() - logits[wrong])
     off = Off(session, place, wrong, 2 * lead)
-    same, gap = parting(off, session, PROMPT, 12)
+    same, gap = parting(off, runner, PROMPT, 12)
     assert same == place
     assert gap == pytest.approx(lead / float(logits.abs().max()), rel=1e-4)
     near = Off(session, place, wrong, 0.5 * lead)
-    assert parting(near, session, PROMPT, place + 1) == (place + 1, 0.0)
+    assert parting(near, runner, PROMPT, place + 1) == (place + 1, 0.0)
