@@ -12,6 +12,7 @@ from rich.table import Table
 
 from benchmarks.common import Figure, markdown
 from benchmarks.coverage import coverage
+from benchmarks.decoding import decoding
 from benchmarks.engine import engine
 from benchmarks.groups import groups
 from benchmarks.machine import memory, policies
@@ -22,7 +23,7 @@ from benchmarks.work import scaling, timing
 from kit.spec.checking import suggest
 
 EACH = (size, imports, analysis, coverage, groups, engine)
-EACH += (scaling, timing, memory, policies, scoring, states, choices)
+EACH += (scaling, timing, memory, policies, scoring, states, choices, decoding)
 ALL = {each.__name__: each for each in EACH}
 LAST = Path(__file__).with_name("last.md")
 WORDS = {True: "yes", False: "NO", None: ""}

@@ -54,7 +54,7 @@ def to_onnx_decoder(model: nn.Module, inputs: Mapping[str, Tensor], output: Path
         )
     with tempfile.TemporaryDirectory(dir=output.parent) as place:
         folder, built = Path(place) / "model", Path(place) / "built"
-        _save(model, folder)
+        save_for_builder(model, folder)
         _build(folder, built, output.name, type(model).__name__)
         for file in (output.name, f"{output.name}.data"):
             (built / file).rename(output.parent / file)
@@ -76,7 +76,7 @@ def onnx_decoder(path: Path, threads: int) -> DecoderSession:
     return DecoderSession(open_graph(path, threads))
 
 
-def _save(model: Any, folder: Path) -> None:
+def save_for_builder(model: Any, folder: Path) -> None:
     """Writes a module, and beside it a tokenizer of one word: the builder insists on one."""
     from tokenizers import Tokenizer
     from tokenizers.models import WordLevel
