@@ -218,6 +218,5 @@ def _states() -> Iterator[Figure]:
             for name in ("allocated", "expected")
         )
         apart = float(np.abs(held / told - 1).max())
-        yield Figure(
-            f"bytes of state, {scheme or 'full'}", f"{apart:.1%} off", "<= 2%", apart <= 0.02
-        )
+        name = f"bytes of state, {scheme or 'full'}"
+        yield Figure(name, f"{apart:.1%} off", "<= 2%", apart <= 0.02)

@@ -33,12 +33,15 @@ class Cost(NamedTuple):
         flops: of its products.
         guessed: tokens that are guessed ahead.
         right: of these, those that are right.
+        gap: by how much the first token that another kernel's rounding changed is the less likely
+            one, as a share of the largest logit.
     """
 
     moved_bytes: float = 0.0
     flops: float = 0.0
     guessed: int = 0
     right: int = 0
+    gap: float = 0.0
 
 
 def prompts(runner: Runner, examples: Sequence[Any], size: int) -> list[list[int]]:

@@ -9,7 +9,7 @@ from itertools import islice
 from typing import Any, ClassVar, Literal
 
 from kit.build.runner import Runner
-from kit.build.verify import TOLERANCE
+from kit.build.verify import tolerance
 from kit.measurements.decoding_calls import Cost, prompts
 from kit.measurements.going_on import Way, decoder, known_way
 from kit.measurements.greedy import greedy
@@ -84,14 +84,15 @@ class Writing:
             Undefined: what is written is not what greedy decoding writes.
         """
         del eager
-        guesser, guessed, right = self._guesser(runner), 0, 0
+        guesser, total = self._guesser(runner), Cost()
         if guesser is None:
-            return Cost()
+            return total
         for prompt in self._prompts(runner, examples):
             found = speculative(decoder(runner), prompt, self.tokens_each, guesser())
-            self._check(runner, prompt, found.tokens)
-            guessed, right = guessed + found.guessed, right + found.right
-        return Cost(guessed=guessed, right=right)
+            gap = max(total.gap, self._gap(runner, prompt, found.tokens))
+            guessed, right = total.guessed + found.guessed, total.right + found.right
+            total = Cost(guessed=guessed, right=right, gap=gap)
+        return total
 
     def _prompts(self, runner: Runner, examples: Sequence[Any]) -> list[list[int]]:
         if self.requests > 1:
@@ -133,17 +134,25 @@ class Writing:
             for _ in range(self.tokens_each - 1):
                 logits = going.step(logits.argmax(-1).tolist())
 
-    def _check(self, runner: Runner, prompt: list[int], written: list[int]) -> None:
-        """Raises Undefined where a token is not the likeliest, ties aside."""
+    def _gap(self, runner: Runner, prompt: list[int], written: list[int]) -> float:
+        """Returns by how much the first token that is not greedy decoding's is the less likely one.
+
+        As a share of the largest logit; 0 where there is none. A tie may be broken the other way
+        where several tokens go through other kernels than one.
+
+        Raises:
+            Undefined: no rounding of the variant explains it.
+        """
         for place, (token, logits) in zip(
             range(len(written)), greedy(decoder(runner), prompt), strict=False
         ):
             if token == written[place]:
                 continue
             gap = float((logits[token] - logits[written[place]]) / logits.abs().max())
-            if gap > TOLERANCE:
+            if gap > tolerance(runner.variant):
                 raise Undefined(
                     f"{runner.variant.name} with guesses={self.guesses} writes another token than "
                     f"without after {place}, by {gap:.2g} of the largest logit: not timed"
                 )
-            return  # a tie was broken the other way: from here on both are right
+            return gap
+        return 0.0
