@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Iterator
 from typing import Any
 
@@ -64,6 +65,9 @@ def _conflicts(variant: Variant, measurement: Ref | None) -> Iterator[str | None
             yield f"{name} is a predictor: it takes no scheme and no runtime"
         if registry.architectures.get(name).traits.get("fitted"):
             yield f"{name} is fitted by counting: eager alone, no scheme"
+    runtime = registry.runtimes.get(variant.runtime.name)
+    for entry in (*(registry.schemes.get(ref.name) for ref in variant.schemes), runtime):
+        yield _not_installed(entry)
     for ref in variant.schemes:
         yield _scheme_conflict(variant, ref)
     if variant.schemes:
@@ -76,6 +80,13 @@ def _conflicts(variant: Variant, measurement: Ref | None) -> Iterator[str | None
         yield _unreadable(variant, training.task)
     if training is not None and training.dtype != "float32":
         yield ceilings.slow_dtype(training.dtype)
+
+
+def _not_installed(entry: registry.Entry) -> str | None:
+    for package, source in entry.traits.get("packages", {}).items():
+        if importlib.util.find_spec(package) is None:
+            return f'{entry.name} needs {package}: pip install "{source}"'
+    return None
 
 
 def _scheme_conflict(variant: Variant, ref: Ref) -> str | None:

@@ -16,8 +16,7 @@ from kit.architectures.model import Model, shell
 from kit.build.build import conflict
 from kit.build.steps import steps
 from kit.build.traits import kind_of, length_of, on_eager, task_of
-from kit.compression.onnx import stored_graph
-from kit.compression.stored import Stored, size_of, stored
+from kit.compression.stored import Stored, files_alone, size_of, stored
 from kit.machine.imports import Imports, resident
 from kit.machine.progress import report
 from kit.runtimes.session import Forward, Session, as_array, open_session
@@ -219,9 +218,9 @@ class GraphRunner(Runner):
         if schemes and plain.schemes == schemes:
             model = steps(plain)[-1].load(self.task)
             return replace(stored(model.module, model.bits), disk_bytes=size_of(self.graph))
-        if not self.graph.suffix.startswith(".onnx"):  # nobody says how its weights are held
-            return Stored(size_of(self.graph), size_of(self.graph), 0.0, {})
-        return stored_graph(self.graph, compressed=bool(schemes))
+        form = registry.runtimes.get(self.variant.runtime.name).traits["form"]
+        count = registry.routes()[form][-1].traits["stored"] or files_alone
+        return cast(Stored, count(self.graph, compressed=bool(schemes)))
 
 
 class PredictorRunner(Runner):

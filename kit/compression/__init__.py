@@ -1,5 +1,5 @@
 """Compression schemes: a module a family. Importing this package registers them."""
 
-from kit.compression import caches, onnx, precision, rotation, rounding
+from kit.compression import caches, onnx, openvino, precision, rotation, rounding
 
-__all__ = ["caches", "onnx", "precision", "rotation", "rounding"]
+__all__ = ["caches", "onnx", "openvino", "precision", "rotation", "rounding"]

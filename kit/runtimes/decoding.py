@@ -180,7 +180,7 @@ class TreeSession(CacheSession):
     @property
     def longest(self) -> int:
         """Tokens of the longest state from which a tree may grow: a sliding layer forgets."""
-        window = _window(self.model.config)
+        window = window_of(self.model.config)
         return sys.maxsize - 1 if window is None else window - 1
 
     def _masks(self, past: int, positions: Tensor, allowed: Tensor) -> Any:
@@ -197,7 +197,7 @@ class TreeSession(CacheSession):
             closed = torch.zeros(seen.shape, dtype=dtype)
             return closed.masked_fill_(~seen, torch.finfo(dtype).min)[None, None]
 
-        window = _window(config)
+        window = window_of(config)
         if window is None:
             return additive(allowed)
         near = positions[:, None] - torch.cat([before, positions])[None] < window
@@ -216,7 +216,7 @@ class CropSession(TreeSession):
         state.crop(-n)
 
 
-def _window(config: Any) -> int | None:
+def window_of(config: Any) -> int | None:
     """Returns how many tokens back the sliding layers of a model look; None where none slides."""
     kinds = getattr(config, "layer_types", None)
     if kinds is not None and "sliding_attention" not in kinds:
@@ -244,4 +244,4 @@ def session_of(model: nn.Module) -> ModuleSession:
     attention = not recurrent if kinds is None else set(kinds) <= ATTENTION
     if not attention:
         return CacheSession(model)
-    return CropSession(model) if _window(config) is None else TreeSession(model)
+    return CropSession(model) if window_of(config) is None else TreeSession(model)

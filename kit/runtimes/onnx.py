@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kit.runtimes.failures import cause, quietly
+from kit.runtimes.fresh import check_forward
 from kit.spec.checking import SpecError, Undefined, reason
 from kit.spec.register_models import register_exporter, register_runtime
 
@@ -14,11 +15,17 @@ if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor, nn
 
-TOLERANCE = 1e-3
-"""By how much a fresh graph may differ from its module, as a share of the largest logit."""
+    from kit.compression.stored import Stored
 
 
-@register_exporter(source="module", target="onnx", version=1)
+def stored(path: Path, *, compressed: bool) -> Stored:
+    """Returns what a graph's matrices take (`kit.compression.onnx.stored_graph`)."""
+    from kit.compression.onnx import stored_graph  # schemes load after the forms they act on
+
+    return stored_graph(path, compressed=compressed)
+
+
+@register_exporter(source="module", target="onnx", version=1, stored=stored)
 def to_onnx(model: nn.Module, inputs: Mapping[str, Tensor], output: Path) -> None:
     """Writes a module as an ONNX graph of any batch and length (torch's dynamo path).
 
@@ -62,7 +69,7 @@ def to_onnx(model: nn.Module, inputs: Mapping[str, Tensor], output: Path) -> Non
         raise Undefined(f"torch.onnx cannot export this model: {cause(error)}") from error
     assert program is not None
     program.save(str(output))
-    _check(module, inputs, output)
+    check_forward(module, inputs, onnx(output, torch.get_num_threads()))
 
 
 @register_runtime(form="onnx", version=1)
@@ -106,47 +113,3 @@ def open_graph(path: Path, threads: int) -> Any:
     except Exception as error:  # its exceptions have no class in common
         raise SpecError(f"{path} is no ONNX graph that can run: {reason(error)}") from error
 
-
-def _check(module: nn.Module, inputs: Mapping[str, Tensor], path: Path) -> None:
-    """Raises Undefined unless a graph takes other shapes than its example's and answers right."""
-    import numpy as np
-    import torch
-
-    from kit.architectures.outputs import logits
-
-    for batch, length in ((3, 11), (1, 7)):
-        other = _resized(inputs, batch, length)
-        with torch.no_grad():
-            expected = logits(module(**other)).float().numpy()
-        try:
-            found = onnx(path, torch.get_num_threads())(other)
-        except Exception as error:  # ONNX Runtime's exceptions have no class in common
-            raise Undefined(
-                f"the exported graph works for inputs of {_shape(inputs)} alone; with "
-                f"{_shape(other)} it fails: {cause(error)}"
-            ) from error
-        allowed = TOLERANCE * max(float(np.abs(expected).max()), 1e-9)
-        alike = found.shape == expected.shape and np.abs(found - expected).max() <= allowed
-        if not alike:
-            raise Undefined(
-                f"the exported graph answers otherwise than the model on inputs of {_shape(other)}"
-            )
-
-
-def _shape(inputs: Mapping[str, Tensor]) -> str:
-    return " x ".join(map(str, next(iter(inputs.values())).shape))
-
-
-def _resized(inputs: Mapping[str, Tensor], batch: int, length: int) -> dict[str, Tensor]:
-    """Returns inputs of another batch and, of texts, length: first and last tokens stay."""
-    import torch
-
-    from kit.architectures.preprocessing import free_dimensions
-
-    found = {}
-    for name, tensor in inputs.items():
-        rows = tensor.repeat(batch, *[1] * (tensor.ndim - 1))[:batch]
-        if free_dimensions(tensor) > 1:
-            rows = torch.cat([rows[:, : length - 3], rows[:, -3:]], dim=1)
-        found[name] = rows
-    return found

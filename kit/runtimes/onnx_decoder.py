@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kit.runtimes.failures import cause, quietly
-from kit.runtimes.onnx import TOLERANCE, open_graph
+from kit.runtimes.fresh import check_decoding
+from kit.runtimes.onnx import open_graph, stored
 from kit.runtimes.onnx_session import INPUTS, KEPT, PAST, WINDOW, DecoderSession
 from kit.spec.checking import Undefined, reason
 from kit.spec.register_models import register_exporter, register_runtime
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 BUILDER = "onnxruntime_genai.models.builder"
 
 
-@register_exporter(source="module", target="onnx_decoder", version=1)
+@register_exporter(source="module", target="onnx_decoder", version=1, stored=stored)
 def to_onnx_decoder(model: nn.Module, inputs: Mapping[str, Tensor], output: Path) -> None:
     """Writes a language model of transformers as a graph that reads and writes its own cache.
 
@@ -42,6 +43,8 @@ def to_onnx_decoder(model: nn.Module, inputs: Mapping[str, Tensor], output: Path
         Undefined: the builder is not installed or does not take this module, or its graph answers
             otherwise than the module.
     """
+    import torch
+
     if importlib.util.find_spec("onnxruntime_genai") is None:
         raise Undefined(
             "onnx_decoder needs the model builder of ONNX Runtime GenAI: "
@@ -60,7 +63,8 @@ def to_onnx_decoder(model: nn.Module, inputs: Mapping[str, Tensor], output: Path
             (built / file).rename(output.parent / file)
         told = json.loads((built / "genai_config.json").read_text(encoding="utf-8"))["model"]
     _keep_last(output, told["context_length"], told["decoder"]["head_size"])
-    _check(model.eval(), inputs["input_ids"], output)
+    session = onnx_decoder(output, torch.get_num_threads())
+    check_decoding(model.eval(), inputs["input_ids"], session)
 
 
 @register_runtime(form="onnx_decoder", gives=("forward", "decode"), version=1)
@@ -160,26 +164,3 @@ def _last_product(nodes: Any) -> NodeProto:
         raise Undefined("the builder's graph does not end in a product with the output matrix")
     return made[name]
 
-
-def _check(module: nn.Module, ids: Tensor, path: Path) -> None:
-    """Raises Undefined unless a graph goes forward and decodes as its module goes forward."""
-    import torch
-
-    from kit.architectures.outputs import logits
-
-    ids = torch.cat([ids, ids.flip(1), ids.roll(3, 1)])[:3, :11]
-    with torch.no_grad():
-        expected = logits(module(input_ids=ids)).float()
-    allowed = TOLERANCE * max(float(expected.abs().max()), 1e-9)
-    try:
-        session = onnx_decoder(path, torch.get_num_threads())
-        whole = session.forward({"input_ids": ids})
-        first, state = session.prefill(ids[:, :4])
-        steps = [session.step(state, part) for part in (ids[:, 4:5], ids[:, 5:8], ids[:, 8:])]
-    except Exception as error:  # ONNX Runtime's exceptions have no class in common
-        raise Undefined(f"the builder's graph fails: {cause(error)}") from error
-    decoded = torch.cat([first[:, None], *steps], 1)
-    tried = {"forward": (whole, expected), "decoding": (decoded, expected[:, 3:])}
-    for how, (found, right) in tried.items():
-        if found.shape != right.shape or not (found - right).abs().max() <= allowed:
-            raise Undefined(f"the builder's graph answers otherwise than the model when {how}")

@@ -51,7 +51,7 @@ def register_architecture(
     )
 
 
-@with_traits("dtype")
+@with_traits("dtype", "packages")
 def register_scheme(
     *,
     form: str,
@@ -79,7 +79,8 @@ def register_scheme(
             the calibration task's training items one by one, and of those arguments of the scheme
             that it names. The dict of tensors that it returns is kept, and is the scheme's
             parameter `fitted`; the argument `calibration` of the scheme names the task.
-        **traits: `dtype="bfloat16"` (refused where the machine is slow in it).
+        **traits: `dtype="bfloat16"` (refused where the machine is slow in it), `packages=` what has
+            to be installed, and what of pip brings it: `{"nncf": "kit[openvino]"}`.
     """
     return lambda function: schemes.register(
         _fits(_takes(form, function), fit),
@@ -105,7 +106,13 @@ def _fits(function: F, fit: Callable[..., Any] | None) -> F:
     return function
 
 
-def register_exporter(*, source: str, target: str, version: int | None = None) -> Callable[[F], F]:
+def register_exporter(
+    *,
+    source: str,
+    target: str,
+    version: int | None = None,
+    stored: Callable[..., Any] | None = None,
+) -> Callable[[F], F]:
     """Registers what turns a model of one form into another: `f(model, inputs, output)`.
 
     It writes the model to `output`, a file or a folder; of a `source` that lies on disk itself it
@@ -115,10 +122,12 @@ def register_exporter(*, source: str, target: str, version: int | None = None) -
         source: the form that it takes: `module`, or what another exporter gives.
         target: the form that it gives: a name of its own, or that of a known one.
         version: raise it when it writes something else.
+        stored: says what the weights of that form take: of the path, and of `compressed` (whether a
+            scheme made it), a `kit.compression.stored.Stored`; else the files alone are counted.
     """
     check_name(target, "a form")
     return lambda function: exporters.register(
-        _takes(source, function), version=version, source=source, target=target
+        _takes(source, function), version=version, source=source, target=target, stored=stored
     )
 
 
@@ -139,7 +148,7 @@ SUPPLIED = {"module": ("model",), "state": ("keys", "values", "layer")}
 """What the kit supplies of a form, of which a function takes one; of all others the `path`."""
 
 
-@with_traits("compiles")
+@with_traits("compiles", "packages")
 def register_runtime(
     *,
     form: str = "module",
@@ -156,7 +165,8 @@ def register_runtime(
         form: what it runs: a `module` (`model`), or what an exporter gives (its `path`).
         gives: what its sessions can do: `forward`, `decode`.
         version: raise it when results change.
-        **traits: `compiles=True` (its first call takes long, for it compiles).
+        **traits: `compiles=True` (its first call takes long, for it compiles), `packages=` as a
+            scheme has them.
 
     A function that also takes `kept` (`kit.runtimes.keeping.Keeping`, or None) gives sessions
     whose state schemes may compress: it runs the form `state` too.
