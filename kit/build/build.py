@@ -83,7 +83,7 @@ def _conflicts(variant: Variant, measurement: Ref | None) -> Iterator[str | None
 
 
 def _not_installed(entry: registry.Entry) -> str | None:
-    for package, source in entry.traits.get("packages", {}).items():
+    for package, source in entry.traits["packages"].items():
         if importlib.util.find_spec(package) is None:
             return f'{entry.name} needs {package}: pip install "{source}"'
     return None

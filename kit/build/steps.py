@@ -199,7 +199,8 @@ class Written(Step):
     def __init__(self, entry: registry.Entry, ref: Ref, form: str, before: Step) -> None:
         self.entry, self.ref, self.form, self.before, self.name = entry, ref, form, before, ref.name
         about = environment.machine()
-        self.spec = [ref, entry.version, about["torch"], about["onnxruntime"], before.spec]
+        by = [about["torch"], about["onnxruntime"], *environment.versions(entry.traits["packages"])]
+        self.spec = [ref, entry.version, *by, before.spec]
 
     def make(self, folder: Path) -> None:
         report(self.name)

@@ -12,7 +12,7 @@ import math
 import os
 import platform
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import cache
 from importlib import metadata
 from pathlib import Path
@@ -168,6 +168,17 @@ def machine() -> dict[str, Any]:
         commit ('' outside a checkout). No host name, no user, no path.
     """
     return dict(_machine())
+
+
+def versions(packages: Iterable[str]) -> list[str]:
+    """Returns the version of each package; '' where it is not installed."""
+    found = []
+    for package in packages:
+        try:
+            found.append(metadata.version(package))
+        except metadata.PackageNotFoundError:
+            found.append("")
+    return found
 
 
 def machine_key() -> str:

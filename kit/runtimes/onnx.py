@@ -112,4 +112,3 @@ def open_graph(path: Path, threads: int) -> Any:
         return onnxruntime.InferenceSession(str(path), options, providers=providers)
     except Exception as error:  # its exceptions have no class in common
         raise SpecError(f"{path} is no ONNX graph that can run: {reason(error)}") from error
-

@@ -163,4 +163,3 @@ def _last_product(nodes: Any) -> NodeProto:
     if name not in made:
         raise Undefined("the builder's graph does not end in a product with the output matrix")
     return made[name]
-

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
     from kit.compression.stored import Stored
 
+PACKAGES = {"openvino": "kit[openvino]"}
+
 
 def stored(path: Path, *, compressed: bool) -> Stored:
     """Returns what a model's matrices take (`kit.compression.openvino.stored_model`)."""
@@ -28,7 +30,7 @@ def stored(path: Path, *, compressed: bool) -> Stored:
     return stored_model(path, compressed=compressed)
 
 
-@register_exporter(source="module", target="openvino", version=1, stored=stored)
+@register_exporter(source="module", target="openvino", version=1, stored=stored, packages=PACKAGES)
 def to_openvino(model: nn.Module, inputs: Mapping[str, Tensor], output: Path) -> None:
     """Writes a module as a model of OpenVINO, of any batch and length.
 
@@ -58,32 +60,36 @@ def to_openvino(model: nn.Module, inputs: Mapping[str, Tensor], output: Path) ->
     except Exception as error:  # whatever a step of the conversion, or the module itself, raises
         raise Undefined(f"OpenVINO cannot convert this model: {cause(error)}") from error
     save(converted, output)
-    session = openvino(output, torch.get_num_threads())
+    session: Any = openvino(output, torch.get_num_threads())
     if decodes:
         check_decoding(module, inputs["input_ids"], session)
     else:
         check_forward(module, inputs, session)
 
 
-@register_runtime(form="openvino", gives=("forward", "decode"), version=1, packages={"openvino": "kit[openvino]"})
+@register_runtime(
+    form="openvino", gives=("forward", "decode"), version=1, packages={"openvino": "kit[openvino]"}
+)
 def openvino(
     path: Path,
     threads: int,
     *,
-    precision: Literal["f32", "bf16", "f16"] = "f32",
-    kv_cache: Literal["f32", "bf16", "f16", "u8", "u4"] = "f32",
-) -> Callable[[Mapping[str, Tensor]], np.ndarray] | DecoderSession:
+    precision: Literal["f32", "bf16"] = "f32",
+    kv_cache: Literal["f32", "f16", "u8"] = "f32",
+) -> DecoderSession | Callable[[Mapping[str, Tensor]], np.ndarray]:
     """OpenVINO on the CPU, decoding by a cache of keys and values of its own.
 
     Args:
         path: the folder of its model.
         threads: of a call.
         precision: that it computes in; its own choice would be bf16 where the processor has that.
-        kv_cache: what keys and values are held in: of 8 and 4 bits with a scale a token and head.
+        kv_cache: what keys and values are held in: of 8 bits with a scale a token and head. There
+            are 4 bits too, but a process ends when such a state is set, as forking does.
 
     Raises:
         SpecError: the model is broken.
     """
+    import numpy as np
     import openvino as library
 
     from kit.compression.openvino import GRAPH
@@ -105,8 +111,8 @@ def openvino(
     names = [port.any_name for port in model.inputs]
 
     def forward(inputs: Mapping[str, Tensor]) -> np.ndarray:
-        found: Any = request.infer({name: inputs[name].numpy() for name in names})
-        return found[0].copy()  # the next call writes over it
+        found = request.infer({name: inputs[name].numpy() for name in names})
+        return np.array(found[0])  # a copy: the next call writes over it
 
     return forward
 

@@ -145,9 +145,10 @@ def _cache(tensors: Sequence[Tensor]) -> Any:
     """
     from transformers.cache_utils import Cache, DynamicLayer
 
-    layers: Any = []
+    made: Any = DynamicLayer
+    layers = []
     for keys, values in zip(tensors[::2], tensors[1::2], strict=True):
-        layer: Any = DynamicLayer()
+        layer = made()
         layer.keys, layer.values, layer.is_initialized = keys, values, True
         layer.dtype, layer.device = keys.dtype, keys.device
         layers.append(layer)

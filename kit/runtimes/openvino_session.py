@@ -19,9 +19,9 @@ ROWS = "beam_idx"
 """The model's input that says which row of the state each row goes on with."""
 WINDOW = ["kit", "window"]
 """Where a model says at how many tokens its positions end."""
-BITS = {"f32": 32, "bf16": 16, "f16": 16, "u8": 8, "u4": 4}
+BITS = {"f32": 32, "f16": 16, "u8": 8}
 SCALES = 64
-"""Bits of the scale and zero point of what a head holds of a token, in 8 bits and less."""
+"""Bits of the scale and zero point of what a head holds of a token, in 8 bits."""
 
 
 @dataclass
@@ -53,7 +53,7 @@ class DecoderSession:
         self._window = int(model.get_rt_info(WINDOW).astype(str))
         sizes = [each.get_info().data_shape for each in model.get_variables()]
         bits = BITS[kv_cache]
-        scales = SCALES if bits <= 8 else 0
+        scales = SCALES if bits == 8 else 0
         self._token_bits = sum(
             shape[1].get_length() * (shape[3].get_length() * bits + scales) for shape in sizes
         )
@@ -108,7 +108,8 @@ class DecoderSession:
 
     def bytes(self, state: Held) -> int:
         """Returns what the tokens held take; room that OpenVINO has for the next is not seen."""
-        return self._token_bits * len(state.filled) * state.length // 8
+        bits: int = self._token_bits
+        return bits * len(state.filled) * state.length // 8
 
     def _start(self, rows: int) -> Held:
         import torch

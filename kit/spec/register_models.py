@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterable, Mapping
+from types import MappingProxyType
 from typing import Any
 
 from kit.spec.arguments import positional
@@ -19,6 +20,8 @@ from kit.spec.registry import (
     schemes,
     with_traits,
 )
+
+NOTHING: Mapping[str, str] = MappingProxyType({})
 
 
 @with_traits(*("fitted", "width_multiple", "assets", "modality", "probabilities", "rate", "passes"))
@@ -51,7 +54,7 @@ def register_architecture(
     )
 
 
-@with_traits("dtype", "packages")
+@with_traits("dtype")
 def register_scheme(
     *,
     form: str,
@@ -61,6 +64,7 @@ def register_scheme(
     runtimes: Iterable[str] = (),
     tolerance: float = 1e-3,
     fit: Callable[..., Any] | None = None,
+    packages: Mapping[str, str] = NOTHING,
     **traits: Any,
 ) -> Callable[[F], F]:
     """Registers a compression.
@@ -79,8 +83,8 @@ def register_scheme(
             the calibration task's training items one by one, and of those arguments of the scheme
             that it names. The dict of tensors that it returns is kept, and is the scheme's
             parameter `fitted`; the argument `calibration` of the scheme names the task.
-        **traits: `dtype="bfloat16"` (refused where the machine is slow in it), `packages=` what has
-            to be installed, and what of pip brings it: `{"nncf": "kit[openvino]"}`.
+        packages: what has to be installed, and what pip installs then: `{"nncf": "kit[openvino]"}`.
+        **traits: `dtype="bfloat16"` (refused where the machine is slow in it).
     """
     return lambda function: schemes.register(
         _fits(_takes(form, function), fit),
@@ -91,6 +95,7 @@ def register_scheme(
         simulated=simulated,
         runtimes=tuple(runtimes),
         tolerance=tolerance,
+        packages=packages,
         **traits,
     )
 
@@ -112,6 +117,7 @@ def register_exporter(
     target: str,
     version: int | None = None,
     stored: Callable[..., Any] | None = None,
+    packages: Mapping[str, str] = NOTHING,
 ) -> Callable[[F], F]:
     """Registers what turns a model of one form into another: `f(model, inputs, output)`.
 
@@ -124,11 +130,11 @@ def register_exporter(
         version: raise it when it writes something else.
         stored: says what the weights of that form take: of the path, and of `compressed` (whether a
             scheme made it), a `kit.compression.stored.Stored`; else the files alone are counted.
+        packages: as a scheme has them.
     """
     check_name(target, "a form")
-    return lambda function: exporters.register(
-        _takes(source, function), version=version, source=source, target=target, stored=stored
-    )
+    traits: dict[str, Any] = {"source": source, "target": target, "stored": stored, "packages": packages}
+    return lambda function: exporters.register(_takes(source, function), version=version, **traits)
 
 
 def _takes(form: str, function: F) -> F:
@@ -148,12 +154,13 @@ SUPPLIED = {"module": ("model",), "state": ("keys", "values", "layer")}
 """What the kit supplies of a form, of which a function takes one; of all others the `path`."""
 
 
-@with_traits("compiles", "packages")
+@with_traits("compiles")
 def register_runtime(
     *,
     form: str = "module",
     gives: Iterable[str] = ("forward",),
     version: int | None = None,
+    packages: Mapping[str, str] = NOTHING,
     **traits: Any,
 ) -> Callable[[F], F]:
     """Registers what executes a model: `f(model)`, or `f(path)`, gives a session.
@@ -165,8 +172,8 @@ def register_runtime(
         form: what it runs: a `module` (`model`), or what an exporter gives (its `path`).
         gives: what its sessions can do: `forward`, `decode`.
         version: raise it when results change.
-        **traits: `compiles=True` (its first call takes long, for it compiles), `packages=` as a
-            scheme has them.
+        packages: as a scheme has them.
+        **traits: `compiles=True` (its first call takes long, for it compiles).
 
     A function that also takes `kept` (`kit.runtimes.keeping.Keeping`, or None) gives sessions
     whose state schemes may compress: it runs the form `state` too.
@@ -175,8 +182,7 @@ def register_runtime(
 
     def register(function: F) -> F:
         runs = (form, "state") if "kept" in positional(function) else (form,)
-        return runtimes.register(
-            _takes(form, function), version=version, form=form, runs=runs, gives=able, **traits
-        )
+        own = {"form": form, "runs": runs, "gives": able, "packages": packages, **traits}
+        return runtimes.register(_takes(form, function), version=version, **own)
 
     return register
