@@ -22,8 +22,8 @@ GRAPH = "model.xml"
 """The file of a model's folder that names the others."""
 MULTIPLIES = frozenset({"MatMul", "Convolution", "GroupConvolution", "LSTMSequence", "GRUSequence"})
 """Operations that multiply activations by weights."""
-UNPACKS = frozenset({"Convert", "Multiply", "Subtract", "Reshape", "Transpose", "Unsqueeze"})
-"""Operations that make weights of what is held, each of one or two constants."""
+UNPACKS = {"Convert": 1, "Multiply": 2, "Subtract": 2, "Reshape": 1, "Transpose": 1, "Unsqueeze": 1}
+"""Operations that make weights of what is held, and how many of their inputs hold it."""
 
 
 @register_scheme(
@@ -121,7 +121,8 @@ def _constants(node: Node) -> Iterator[Node]:
     if kind == "Constant":
         yield node
     elif kind in UNPACKS:
-        parts = [[*_constants(each.get_node())] for each in node.input_values()]
+        inputs = node.input_values()[: UNPACKS[kind]]
+        parts = [[*_constants(each.get_node())] for each in inputs]
         if all(parts):
             yield from (constant for part in parts for constant in part)
 

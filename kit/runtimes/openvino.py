@@ -67,9 +67,7 @@ def to_openvino(model: nn.Module, inputs: Mapping[str, Tensor], output: Path) ->
         check_forward(module, inputs, session)
 
 
-@register_runtime(
-    form="openvino", gives=("forward", "decode"), version=1, packages={"openvino": "kit[openvino]"}
-)
+@register_runtime(form="openvino", version=1, packages=PACKAGES)
 def openvino(
     path: Path,
     threads: int,

@@ -133,8 +133,15 @@ def register_exporter(
         packages: as a scheme has them.
     """
     check_name(target, "a form")
-    traits: dict[str, Any] = {"source": source, "target": target, "stored": stored, "packages": packages}
-    return lambda function: exporters.register(_takes(source, function), version=version, **traits)
+    traits: dict[str, Any] = {
+        "source": source,
+        "target": target,
+        "stored": stored,
+        "packages": packages,
+    }
+    return lambda function: exporters.register(
+        _takes(source, function), version=version, stored=stored, **traits
+    )
 
 
 def _takes(form: str, function: F) -> F:

@@ -15,7 +15,8 @@ NAMES = [
 ]
 SLOW = (  # they compile or export
     *("runtimes/compiled", "runtimes/onnx", "runtimes/onnx_decoder", "exporters/to_onnx_decoder"),
-    *("schemes/dynamic_int8", "schemes/matmul_nbits"),
+    *("runtimes/openvino", "exporters/to_openvino"),
+    *("schemes/dynamic_int8", "schemes/matmul_nbits", "schemes/nncf_weights"),
 )
 MARKED = [pytest.param(name, marks=[pytest.mark.slow] * (name in SLOW)) for name in NAMES]
 
