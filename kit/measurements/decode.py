@@ -92,8 +92,7 @@ def decode(
     ]
     pairing = paired(
         driver, against, task, split, calls,
-        threads=threads, seconds=seconds, wait=wait,
-        stopping=driver.stopping(*(launches,) if until is None else (launches, until, most)),
+        launches=launches, until=until, most=most, threads=threads, seconds=seconds, wait=wait,
     )  # fmt: skip
     known, notes = found_out(driver, pairing)
     return beside(timed(driver, pairing, "decoding", notes), pairing, known.costs)

@@ -86,8 +86,7 @@ def write(
         raise SpecError("nothing to write: expected guesses, such as ('none',), or requests")
     pairing = paired(
         driver, against, task, split, calls,
-        threads=threads, seconds=seconds, wait=wait,
-        stopping=driver.stopping(*(launches,) if until is None else (launches, until, most)),
+        launches=launches, until=until, most=most, threads=threads, seconds=seconds, wait=wait,
         baseline_calls=[call.plainly for call in calls],
     )  # fmt: skip
     known, notes = found_out(driver, pairing)
