@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import numpy as np
 from pydantic import Field
 
-from kit.build.verify import tolerance
+from kit.build.traits import tolerance
 from kit.machine.ceilings import ceilings
 from kit.measurements import pairs
 from kit.measurements.decoding_calls import Cost, Prefill, Step
