@@ -12,12 +12,11 @@ import contextlib
 import inspect
 import math
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from kit.architectures.matrices import embeddings, matrices
 from kit.architectures.preprocessing import positions
-from kit.architectures.states import cache_layers
 from kit.spec import registry
 from kit.spec.checking import SpecError, Undefined
 from kit.spec.ref import Ref
@@ -66,26 +65,6 @@ def _output_matrix(module: Any, vocab_size: int) -> nn.Module | None:
         if isinstance(part, nn.Linear) and part.out_features == vocab_size
     ]
     return linears[-1] if linears else None
-
-
-def state_bytes(module: nn.Module, context: int) -> int:
-    """Returns the bytes that decoding keeps for one sequence after `context` tokens.
-
-    The architecture says it (`state_bytes(context)`); of a model of transformers its cache does.
-
-    Raises:
-        Undefined: neither does.
-    """
-    if hasattr(module, "state_bytes"):
-        method: Callable[..., int] = module.state_bytes  # type: ignore[assignment]
-        sizes = {parameter.element_size() for parameter in module.parameters()}
-        if "itemsize" in inspect.signature(method).parameters and len(sizes) == 1:
-            return int(method(context, itemsize=sizes.pop()))
-        return int(method(context))
-    if not (hasattr(module, "config") and hasattr(module, "generate")):
-        name = type(module).__name__
-        raise Undefined(f"{name} has no method state_bytes(context), so its state is not known")
-    return sum(layer.bytes(context) for layer in cache_layers(module))
 
 
 def flops_per_token(module: nn.Module, inputs: Mapping[str, Any]) -> float:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import inspect
 import math
+from collections.abc import Callable
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from kit.spec.checking import Undefined, reason
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    from torch import Tensor, nn
 
 
 class Layer(NamedTuple):
@@ -29,6 +31,26 @@ class Layer(NamedTuple):
     def bytes(self, context: int) -> int:
         """Returns what it holds after so many tokens."""
         return self.fixed + self.token * int(min(context, self.most))
+
+
+def state_bytes(module: nn.Module, context: int) -> int:
+    """Returns the bytes that decoding keeps for one sequence after `context` tokens.
+
+    The architecture says it (`state_bytes(context)`); of a model of transformers its cache does.
+
+    Raises:
+        Undefined: neither does.
+    """
+    if hasattr(module, "state_bytes"):
+        method: Callable[..., int] = module.state_bytes  # type: ignore[assignment]
+        sizes = {parameter.element_size() for parameter in module.parameters()}
+        if "itemsize" in inspect.signature(method).parameters and len(sizes) == 1:
+            return int(method(context, itemsize=sizes.pop()))
+        return int(method(context))
+    if not (hasattr(module, "config") and hasattr(module, "generate")):
+        name = type(module).__name__
+        raise Undefined(f"{name} has no method state_bytes(context), so its state is not known")
+    return sum(layer.bytes(context) for layer in cache_layers(module))
 
 
 def cache_layers(module: Any) -> list[Layer]:

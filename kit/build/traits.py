@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from kit.architectures.model import Model
     from kit.tasks.task import Task
 
+TOLERANCE = 1e-3
+"""Share of the largest output that rounding may change; a scheme may allow more."""
+
 
 def kind_of(variant: Variant) -> str:
     """Returns the kind its architecture is registered with."""
@@ -60,3 +63,9 @@ def on_eager(variant: Variant) -> Variant:
     schemes, known = variant.schemes, registry.schemes
     kept = [ref for ref in schemes if known.get(ref.name).traits["form"] == "module"]
     return bare(variant).replace(schemes=kept)
+
+
+def tolerance(variant: Variant) -> float:
+    """Returns the share of the largest output that rounding and the schemes may change."""
+    schemes = (registry.schemes.get(ref.name).traits["tolerance"] for ref in variant.schemes)
+    return float(max([TOLERANCE, *schemes]))

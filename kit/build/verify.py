@@ -19,7 +19,7 @@ from kit.architectures.folder import locate
 from kit.architectures.reference import Deployment
 from kit.architectures.tokenizers import HFTokenizer
 from kit.build.runner import Runner
-from kit.build.traits import bare, kind_of, on_eager
+from kit.build.traits import TOLERANCE, bare, kind_of, on_eager, tolerance
 from kit.machine import environment
 from kit.machine.progress import report
 from kit.spec import registry
@@ -30,8 +30,6 @@ from kit.store import store
 
 VERSION = 4
 """Raised when other examples are tried or other differences allowed."""
-TOLERANCE = 1e-3
-"""Share of the largest output that rounding may change; a scheme may allow more."""
 TRIED = 8
 """Examples that are tried."""
 MADE_UP = ("It was", "not a good film,", "Anna said:", "42 of 100 liked it.")
@@ -113,12 +111,6 @@ def _as_eager(variant: Variant, found: Finding) -> float:
             f"(allowed: {allowed:g}), so neither its quality nor its time is counted"
         )
     return found.difference
-
-
-def tolerance(variant: Variant) -> float:
-    """Returns the share of the largest output that rounding and the schemes may change."""
-    schemes = (registry.schemes.get(ref.name).traits["tolerance"] for ref in variant.schemes)
-    return float(max([TOLERANCE, *schemes]))
 
 
 def _kept(

@@ -192,7 +192,7 @@ def _round_trip(model: Model, make: Callable[..., Model]) -> None:
 
 
 def _state(model: Model) -> str:
-    from kit.architectures.budget import state_bytes
+    from kit.architectures.states import state_bytes
 
     try:
         sizes = [state_bytes(model.module, context) for context in (1, 64, 128)]

@@ -42,8 +42,9 @@ def cost(runner: Runner, *, context: Positive = 1024) -> Raw:
         runner: the variant; its module is counted.
         context: tokens whose cache or state is counted, for one sequence.
     """
-    from kit.architectures.budget import count_parameters, flops_per_token, state_bytes
+    from kit.architectures.budget import count_parameters, flops_per_token
     from kit.architectures.preprocessing import positions
+    from kit.architectures.states import state_bytes
 
     module = runner.model.module if isinstance(runner, TorchRunner) else None
     rows: list[tuple[str, str, float]] = []

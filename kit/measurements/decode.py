@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import numpy as np
 from pydantic import Field
 
-from kit.build.verify import tolerance
+from kit.build.traits import tolerance
 from kit.machine.ceilings import ceilings
 from kit.measurements import pairs
 from kit.measurements.decoding_calls import Cost, Prefill, Step
@@ -92,8 +92,7 @@ def decode(
     ]
     pairing = paired(
         driver, against, task, split, calls,
-        threads=threads, seconds=seconds, wait=wait,
-        stopping=driver.stopping(*(launches,) if until is None else (launches, until, most)),
+        launches=launches, until=until, most=most, threads=threads, seconds=seconds, wait=wait,
     )  # fmt: skip
     known, notes = found_out(driver, pairing)
     return beside(timed(driver, pairing, "decoding", notes), pairing, known.costs)

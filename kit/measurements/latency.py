@@ -104,8 +104,7 @@ def latency(
     calls = [Call(*kind) for kind in itertools.product(batch_sizes, lengths)]
     pairing = paired(
         driver, against, task, split, calls,
-        threads=threads, seconds=seconds, wait=wait,
-        stopping=driver.stopping(*(launches,) if until is None else (launches, until, most)),
+        launches=launches, until=until, most=most, threads=threads, seconds=seconds, wait=wait,
     )  # fmt: skip
     return timed(driver, pairing, "timing", verified(driver, pairing, max(batch_sizes)))
 
@@ -116,9 +115,15 @@ def paired(
     task: Ref,
     split: str,
     calls: Sequence[Any],
+    *,
+    launches: int,
+    until: float | None,
+    most: int,
     **how: Any,
 ) -> pairs.Pairing:
     """Returns what launches of a variant and its baseline do: see `kit.measurements.pairs.Pairing`.
+
+    Launches are as many as asked for, or as `until` needs.
 
     Raises:
         SpecError: no other side.
@@ -128,7 +133,9 @@ def paired(
         raise SpecError("a timing is a pair: give Latency(against=...) or a study's baseline")
     data = tasks.load(task)
     sides = {"variant": driver.variant, "baseline": against}
-    return pairs.Pairing(sides, task, data.examples(data.split(split, POOL)), calls, **how)
+    stopping = driver.stopping(*(launches,) if until is None else (launches, until, most))
+    examples = data.examples(data.split(split, POOL))
+    return pairs.Pairing(sides, task, examples, calls, stopping=stopping, **how)
 
 
 def timed(driver: Driver, pairing: pairs.Pairing, kind: str, notes: Sequence[str]) -> Raw:

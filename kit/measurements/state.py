@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import numpy as np
 from pydantic import Field
 
-from kit.architectures.budget import state_bytes
+from kit.architectures.states import state_bytes
 from kit.build.runner import Runner, TorchRunner
 from kit.build.steps import steps
 from kit.build.traits import on_eager
@@ -48,7 +48,7 @@ def state(runner: Runner, *, contexts: Contexts, batch_sizes: Sizes) -> Raw:
     """Bytes that a session allocates for its state, beside those that a formula gives.
 
     The formula is the session's own where it has one, else the architecture's
-    (`kit.architectures.budget.state_bytes`); where neither is known its rows are missing.
+    (`kit.architectures.states.state_bytes`); where neither is known its rows are missing.
 
     Args:
         runner: of a language model that keeps a state.

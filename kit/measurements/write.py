@@ -86,14 +86,13 @@ def write(
         raise SpecError("nothing to write: expected guesses, such as ('none',), or requests")
     pairing = paired(
         driver, against, task, split, calls,
-        threads=threads, seconds=seconds, wait=wait,
-        stopping=driver.stopping(*(launches,) if until is None else (launches, until, most)),
+        launches=launches, until=until, most=most, threads=threads, seconds=seconds, wait=wait,
         baseline_calls=[call.plainly for call in calls],
     )  # fmt: skip
     known, notes = found_out(driver, pairing)
-    gaps = [cost.gap for cost in known.costs if cost.gap]
-    notes += [
-        f"with {len(gaps)} of the ways a text parts from greedy decoding's in a near tie, by "
-        f"{max(gaps):.2g} of the largest logit: several tokens at once are rounded otherwise"
-    ] * bool(gaps)
+    if gap := max(cost.gap for cost in known.costs):
+        notes.append(
+            f"guessing ahead breaks a near tie the other way, by {gap:.2g} of the largest logit: "
+            "several tokens at once are rounded otherwise"
+        )
     return beside(timed(driver, pairing, "writing", notes), pairing, known.costs)

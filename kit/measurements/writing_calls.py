@@ -9,7 +9,7 @@ from itertools import islice
 from typing import Any, ClassVar, Literal
 
 from kit.build.runner import Runner
-from kit.build.verify import tolerance
+from kit.build.traits import tolerance
 from kit.measurements.decoding_calls import Cost, prompts
 from kit.measurements.going_on import Way, decoder, known_way
 from kit.measurements.greedy import greedy

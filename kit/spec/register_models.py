@@ -133,12 +133,7 @@ def register_exporter(
         packages: as a scheme has them.
     """
     check_name(target, "a form")
-    traits: dict[str, Any] = {
-        "source": source,
-        "target": target,
-        "stored": stored,
-        "packages": packages,
-    }
+    traits: dict[str, Any] = {"source": source, "target": target, "packages": packages}
     return lambda function: exporters.register(
         _takes(source, function), version=version, stored=stored, **traits
     )

@@ -4,8 +4,9 @@ import pytest
 import torch
 from torch import nn
 
-from kit.architectures.budget import count_parameters, flops_per_token, solve_width, state_bytes
+from kit.architectures.budget import count_parameters, flops_per_token, solve_width
 from kit.architectures.model import make_model
+from kit.architectures.states import state_bytes
 from kit.spec.checking import SpecError, Undefined
 from kit.spec.ref import Ref
 from kit.spec.spec import Budget

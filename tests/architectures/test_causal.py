@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from torch import nn
 
 from kit.architectures.baselines import NGram
-from kit.architectures.budget import state_bytes
 from kit.architectures.model import load_weights, make_model, save_model
 from kit.architectures.outputs import logits
+from kit.architectures.states import state_bytes
 from kit.spec.checking import SpecError
 from kit.spec.ref import Ref
 from kit.tasks.task import Task

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 import torch
 
-from kit.architectures.budget import state_bytes
 from kit.architectures.folder import locate
 from kit.architectures.model import load_weights, make_model, save_model, shell
 from kit.architectures.outputs import logits
 from kit.architectures.pretrained import kind_of
+from kit.architectures.states import state_bytes
 from kit.spec.checking import SpecError
 from kit.spec.ref import Ref
 from kit.tasks.task import Task

@@ -9,8 +9,7 @@ import tiny_models
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM
 
-from kit.architectures.budget import state_bytes
-from kit.architectures.states import attention_bytes, cache_layers
+from kit.architectures.states import attention_bytes, cache_layers, state_bytes
 from kit.runtimes.decoding import session_of
 from kit.spec.checking import Undefined
 

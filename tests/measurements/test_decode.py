@@ -13,7 +13,8 @@ from test_scoring import saved
 from kit.analysis.metrics import timing
 from kit.analysis.score import score
 from kit.analysis.stopping import Stopping
-from kit.architectures.budget import flops_per_token, state_bytes
+from kit.architectures.budget import flops_per_token
+from kit.architectures.states import state_bytes
 from kit.build.runner import Runner
 from kit.machine.workers import inline
 from kit.measurements import Decode, decoding_facts, pairs, timer

@@ -13,7 +13,7 @@ from helpers import toy_variant
 from torch import Tensor, nn
 
 import kit
-from kit.architectures.budget import state_bytes
+from kit.architectures.states import state_bytes
 from kit.build import build
 from kit.build.runner import Runner
 from kit.checks import check
