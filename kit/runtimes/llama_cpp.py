@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from kit.runtimes.llama_cpp_calls import Loaded
-from kit.runtimes.llama_cpp_session import LlamaSession, RecurrentSession
+from kit.runtimes.llama_cpp_session import CropSession, LlamaSession
+from kit.spec.checking import Undefined
 from kit.spec.register_models import register_exporter, register_runtime
 
 if TYPE_CHECKING:
@@ -22,13 +23,18 @@ def stored(path: Path, *, compressed: bool) -> Stored:
 
 
 @register_exporter(source="module", target="gguf", version=1, stored=stored)
-def to_gguf(checkpoint: Path, output: Path) -> None:
+def to_gguf(checkpoint: Path | None, output: Path) -> None:
     """Copies the GGUF file that a model was read from, byte by byte.
 
     Args:
-        checkpoint: the file.
+        checkpoint: the file; None where there is none.
         output: the file to write.
+
+    Raises:
+        Undefined: there is none.
     """
+    if checkpoint is None:
+        raise Undefined("a GGUF is run as it is, and this model was not read from one")
     shutil.copyfile(checkpoint, output)
 
 
@@ -44,7 +50,7 @@ def llama_cpp(
     threads: int,
     *,
     kv_cache: Literal["f32", "f16", "q8_0", "q4_0"] = "f16",
-) -> LlamaSession | RecurrentSession:
+) -> LlamaSession:
     """llama.cpp on the CPU, which multiplies weights in few bits by activations in 8 bits.
 
     Args:
@@ -57,4 +63,4 @@ def llama_cpp(
         SpecError: llama.cpp does not run the file.
     """
     loaded = Loaded(path)
-    return (RecurrentSession if loaded.recurrent else LlamaSession)(loaded, threads, kv_cache)
+    return (LlamaSession if loaded.recurrent else CropSession)(loaded, threads, kv_cache)

@@ -6,6 +6,7 @@ import ctypes
 import functools
 import weakref
 from collections import deque
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,8 @@ from kit.spec.checking import SpecError
 ERROR = 4
 """The level of llama.cpp's log from which a line says why something failed."""
 _said: deque[str] = deque(maxlen=1)
+_logs: list[Any] = []
+"""What llama.cpp calls with a line of its log, for as long as the process lives."""
 
 
 @functools.cache
@@ -23,14 +26,13 @@ def library() -> Any:
     """Returns llama.cpp's functions, its log turned to `said`."""
     import llama_cpp.llama_cpp as calls
 
-    @calls.llama_log_callback
     def log(level: int, text: bytes, _: object) -> None:
         if level == ERROR:
             _said.append(text.decode(errors="replace").strip())
 
-    calls.llama_log_set(log, None)
+    _logs.append(calls.llama_log_callback(log))
+    calls.llama_log_set(_logs[0], None)
     calls.llama_backend_init()
-    calls.kit_log = log  # llama.cpp calls it for as long as the process lives
     return calls
 
 
@@ -109,9 +111,9 @@ class Batch:
     """
 
     def __init__(self, size: int) -> None:
-        names = {"token": np.int32, "pos": np.int32, "n_seq_id": np.int32, "row": np.int32}
-        self._held = {name: np.ones(size, kind) for name, kind in names.items()}
-        self._held["logits"] = np.ones(size, np.int8)
+        names: dict[str, Any] = dict.fromkeys(("token", "pos", "n_seq_id", "row"), np.int32)
+        names["logits"] = np.int8
+        self._held: dict[str, np.ndarray] = {n: np.ones(size, kind) for n, kind in names.items()}
         start, step = self._held["row"].ctypes.data, self._held["row"].itemsize
         self._held["seq_id"] = np.arange(size, dtype=np.uintp) * step + start
         struct = library().llama_batch
@@ -119,23 +121,13 @@ class Batch:
         given = {n: self._held[n].ctypes.data_as(kinds[n]) for n in kinds if n in self._held}
         self._struct = struct(n_tokens=0, **given)
 
-    def run(
-        self,
-        context: Any,
-        tokens: np.ndarray,
-        places: np.ndarray,
-        rows: np.ndarray,
-        wanted: np.ndarray,
-        vocabulary: int,
-    ) -> np.ndarray:
+    def run(self, context: Any, given: Mapping[str, np.ndarray], vocabulary: int) -> np.ndarray:
         """Decodes one call.
 
         Args:
             context: llama.cpp's pointer.
-            tokens: [n]; with
-            places: of each in its sequence,
-            rows: the sequence,
-            wanted: and whether logits are.
+            given: of each `token` [n] also its `pos` in its sequence, the sequence's `row`, and
+                whether its `logits` are wanted.
             vocabulary: v.
 
         Returns:
@@ -144,13 +136,12 @@ class Batch:
         Raises:
             RuntimeError: llama.cpp fails.
         """
-        given = {"token": tokens, "pos": places, "row": rows, "logits": wanted}
+        self._struct.n_tokens = len(given["token"])
         for name, values in given.items():
-            self._held[name][: len(tokens)] = values
-        self._struct.n_tokens = len(tokens)
+            self._held[name][: len(values)] = values
         if code := library().llama_decode(context, self._struct):
             raise RuntimeError(f"llama.cpp failed to decode (code {code}): {said()}")
-        if not (count := int(wanted.sum())):
+        if not (count := int(given["logits"].sum())):
             return np.empty((0, vocabulary), np.float32)
         logits = library().llama_get_logits(context)
         return np.ctypeslib.as_array(logits, (count, vocabulary))

@@ -6,12 +6,11 @@ import ctypes
 import weakref
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from kit.runtimes.llama_cpp_calls import Batch, library, said
+from kit.runtimes.llama_cpp_calls import Batch, Loaded, library, said
 from kit.runtimes.session import Inputs
 from kit.spec.checking import SpecError, Undefined
 
@@ -26,25 +25,24 @@ class Context:
     """Cells for some sequences of a model, freed when nothing holds this object any more.
 
     Args:
-        model: llama.cpp's pointer.
+        loaded: the model, which is not freed before.
         settings: `llama_context_params`.
-        owner: what frees the model; it has to outlive the context.
 
     Raises:
         SpecError: llama.cpp makes no such context.
     """
 
-    def __init__(self, model: Any, settings: Any, owner: object) -> None:
-        self.pointer = library().llama_init_from_model(model, settings)
+    def __init__(self, loaded: Loaded, settings: Any) -> None:
+        self.pointer = library().llama_init_from_model(loaded.pointer, settings)
         if not self.pointer:
             raise SpecError(f"llama.cpp makes no context of this model: {said()}")
         self.memory = library().llama_get_memory(self.pointer)
         self.room = int(library().llama_n_ctx_seq(self.pointer))
-        weakref.finalize(self, _free, self.pointer, owner)
+        weakref.finalize(self, _free, self.pointer, loaded)
 
 
-def _free(pointer: Any, owner: object) -> None:
-    del owner
+def _free(pointer: Any, loaded: Loaded) -> None:
+    del loaded
     library().llama_free(pointer)
 
 
@@ -61,20 +59,20 @@ class Cells:
     lengths: np.ndarray
 
 
-class RecurrentSession:
+class LlamaSession:
     """Decodes by llama.cpp, whatever the model keeps.
 
     A sequence has cells of its own, so that a row reads no other row's. A sliding layer holds all
     tokens too.
 
     Args:
-        model: as `kit.runtimes.llama_cpp_calls.Loaded` holds it.
+        loaded: the model.
         threads: of a call.
         kv_cache: what keys and values are held in, by the name of a type of ggml.
     """
 
-    def __init__(self, model: Any, threads: int, kv_cache: str) -> None:
-        self._loaded, self._threads, self._kind = model, threads, kv_cache
+    def __init__(self, loaded: Loaded, threads: int, kv_cache: str) -> None:
+        self._loaded, self._threads, self._kind = loaded, threads, kv_cache
         self._batch = Batch(AT_ONCE)
         self._alone: Cells | None = None
 
@@ -87,7 +85,7 @@ class RecurrentSession:
         if self._alone is None or self._alone.context.room < length:
             self._alone = self._start(1, length)
         found = []
-        for row in ids.split(1):
+        for row in (ids[k : k + 1] for k in range(len(ids))):
             library().llama_memory_clear(self._alone.context.memory, False)
             self._alone.lengths[:] = 0
             found.append(self._step(self._alone, row, length))
@@ -132,7 +130,7 @@ class RecurrentSession:
         settings.type_k = settings.type_v = self._loaded.kind(self._kind)
         settings.flash_attn_type = calls.LLAMA_FLASH_ATTN_TYPE_ENABLED
         settings.kv_unified, settings.swa_full, settings.no_perf = False, True, True
-        context = Context(self._loaded.pointer, settings, self._loaded)
+        context = Context(self._loaded, settings)
         return Cells(context, np.zeros(rows, np.int64))
 
     def _step(self, state: Cells, ids: Tensor, kept: int) -> Tensor:
@@ -146,17 +144,17 @@ class RecurrentSession:
                 f"a text of {total:,} tokens; expected at most {window:,}, the model's window"
             )
         self._make_room(state, total)
-        given = (
-            ids.numpy().reshape(-1),
-            (state.lengths[:, None] + np.arange(fresh)).reshape(-1),
-            np.arange(rows).repeat(fresh),
-            np.tile(np.arange(fresh) >= fresh - kept, rows),
-        )
+        given = {
+            "token": ids.numpy().reshape(-1),
+            "pos": (state.lengths[:, None] + np.arange(fresh)).reshape(-1),
+            "row": np.arange(rows).repeat(fresh),
+            "logits": np.tile(np.arange(fresh) >= fresh - kept, rows),
+        }
         logits = np.empty((rows * kept, self._loaded.vocabulary), np.float32)
         done = 0
         for start in range(0, rows * fresh, AT_ONCE):
-            part = [each[start : start + AT_ONCE] for each in given]
-            found = self._batch.run(state.context.pointer, *part, logits.shape[1])
+            part = {name: each[start : start + AT_ONCE] for name, each in given.items()}
+            found = self._batch.run(state.context.pointer, part, logits.shape[1])
             logits[done : done + len(found)] = found
             done += len(found)
         state.lengths = state.lengths + fresh
@@ -171,7 +169,7 @@ class RecurrentSession:
             state.context = grown.context
 
 
-class LlamaSession(RecurrentSession):
+class CropSession(LlamaSession):
     """Decodes a model all of whose layers are attention: its state can forget."""
 
     def crop(self, state: Cells, n: int) -> None:

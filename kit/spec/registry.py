@@ -11,6 +11,7 @@ import itertools
 from collections.abc import Callable, Iterable
 from typing import Any, cast
 
+from kit.spec.arguments import positional
 from kit.spec.checking import SpecError, suggest
 from kit.spec.entries import F, Registry
 from kit.spec.entry import Entry
@@ -110,6 +111,11 @@ def routes(source: str = "module") -> dict[str, list[Entry]]:
     }:
         found |= more
     return found
+
+
+def as_it_is(form: str) -> bool:
+    """Says whether a form is the very file that a model was read from: nothing else leads there."""
+    return any("model" not in positional(each.function) for each in routes().get(form, ())[:1])
 
 
 def abilities(names: Iterable[str]) -> tuple[str, ...]:
