@@ -19,10 +19,12 @@ if TYPE_CHECKING:
 
 AT_ONCE = 512
 """Tokens of a call: llama.cpp's own choice."""
+BLOCK = 256
+"""Cells by which contexts grow, as llama.cpp has it."""
 
 
 class Context:
-    """Cells for some sequences of a model, freed when nothing holds this object any more.
+    """Cells that the sequences of a model share, freed when nothing holds this object any more.
 
     Args:
         loaded: the model, which is not freed before.
@@ -37,7 +39,7 @@ class Context:
         if not self.pointer:
             raise SpecError(f"llama.cpp makes no context of this model: {said()}")
         self.memory = library().llama_get_memory(self.pointer)
-        self.room = int(library().llama_n_ctx_seq(self.pointer))
+        self.room = int(library().llama_n_ctx(self.pointer))
         weakref.finalize(self, _free, self.pointer, loaded)
 
 
@@ -62,8 +64,7 @@ class Cells:
 class LlamaSession:
     """Decodes by llama.cpp, whatever the model keeps.
 
-    A sequence has cells of its own, so that a row reads no other row's. A sliding layer holds all
-    tokens too.
+    A token takes a cell of its own in each layer, sliding ones too: all can be taken back.
 
     Args:
         loaded: the model.
@@ -93,7 +94,7 @@ class LlamaSession:
 
     def prefill(self, ids: Tensor) -> tuple[Tensor, Cells]:
         """Returns the logits [b, v] of the token after ids [b, t], and the state they leave."""
-        state = self._start(len(ids), _room(ids.shape[1]))
+        state = self._start(len(ids), _room(ids.numel()))
         return self._step(state, ids, 1)[:, -1], state
 
     def step(self, state: Cells, ids: Tensor) -> Tensor:
@@ -107,7 +108,7 @@ class LlamaSession:
     def merge(self, parts: Sequence[tuple[Cells, Sequence[int]]]) -> Cells:
         """Returns a new state of some rows of several, whatever their lengths."""
         lengths = np.concatenate([state.lengths[[*rows]] for state, rows in parts])
-        made = self._start(len(lengths), _room(int(lengths.max())))
+        made = self._start(len(lengths), _room(int(lengths.sum())))
         made.lengths = lengths
         places = iter(range(len(lengths)))
         for state, rows in parts:
@@ -119,17 +120,17 @@ class LlamaSession:
         sizes = library().llama_state_seq_get_size
         return sum(int(sizes(state.context.pointer, row)) for row in range(len(state.lengths)))
 
-    def _start(self, rows: int, room: int) -> Cells:
+    def _start(self, rows: int, cells: int) -> Cells:
         calls = library()
         if rows > (most := int(calls.llama_max_parallel_sequences())):
             raise Undefined(f"a batch of {rows:,} on llama.cpp; expected at most {most}")
         settings = calls.llama_context_default_params()
-        settings.n_ctx, settings.n_seq_max = rows * _blocks(room), rows
+        settings.n_ctx, settings.n_seq_max = -(-cells // BLOCK) * BLOCK, rows
         settings.n_batch = settings.n_ubatch = AT_ONCE
         settings.n_threads = settings.n_threads_batch = self._threads
         settings.type_k = settings.type_v = self._loaded.kind(self._kind)
         settings.flash_attn_type = calls.LLAMA_FLASH_ATTN_TYPE_ENABLED
-        settings.kv_unified, settings.swa_full, settings.no_perf = False, True, True
+        settings.kv_unified = settings.swa_full = settings.no_perf = True
         context = Context(self._loaded, settings)
         return Cells(context, np.zeros(rows, np.int64))
 
@@ -143,7 +144,7 @@ class LlamaSession:
             raise SpecError(
                 f"a text of {total:,} tokens; expected at most {window:,}, the model's window"
             )
-        self._make_room(state, total)
+        self._make_room(state, ids.numel())
         given = {
             "token": ids.numpy().reshape(-1),
             "pos": (state.lengths[:, None] + np.arange(fresh)).reshape(-1),
@@ -160,8 +161,9 @@ class LlamaSession:
         state.lengths = state.lengths + fresh
         return torch.from_numpy(logits).view(rows, kept, -1)
 
-    def _make_room(self, state: Cells, total: int) -> None:
-        """Moves a state into a larger context where so many tokens do not fit."""
+    def _make_room(self, state: Cells, fresh: int) -> None:
+        """Moves a state into a larger context where so many more tokens do not fit."""
+        total = int(state.lengths.sum()) + fresh
         if total > state.context.room:
             rows = range(len(state.lengths))
             grown = self._start(len(rows), _room(total))
@@ -197,10 +199,5 @@ def _copy(old: Context, rows: Sequence[int], new: Context, places: Iterator[int]
 
 
 def _room(tokens: int) -> int:
-    """Returns the tokens of a context that is to hold so many: an eighth more."""
+    """Returns the cells of a context that is to hold so many tokens: an eighth more."""
     return tokens + tokens // 8 + 1
-
-
-def _blocks(tokens: int) -> int:
-    """Returns the tokens filled up to whole blocks, as llama.cpp does of each sequence."""
-    return -(-tokens // 256) * 256

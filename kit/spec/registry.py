@@ -41,7 +41,9 @@ schemes = Registry(
     "kit.compression",
     ("model", "path", "output", "fitted", "keys", "values", "attention", "positions", "layer"),
 )
-exporters = Registry("exporter", "kit.runtimes", ("model", "inputs", "path", "output"))
+exporters = Registry(
+    "exporter", "kit.runtimes", ("model", "inputs", "checkpoint", "path", "output")
+)
 runtimes = Registry("runtime", "kit.runtimes", ("model", "path", "threads", "kept"))
 measurements = Registry("measurement", "kit.measurements", ("runner", "driver"))
 metrics = Registry("metric", "kit.analysis.metrics", None)
