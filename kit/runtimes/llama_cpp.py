@@ -42,7 +42,7 @@ def to_gguf(checkpoint: Path | None, output: Path) -> None:
     form="gguf",
     gives=("forward", "decode"),
     version=1,
-    tolerance=0.3,
+    tolerance=0.5,
     packages={"llama_cpp": "kit[llama-cpp]"},
 )
 def llama_cpp(
@@ -57,7 +57,8 @@ def llama_cpp(
         path: the file.
         threads: of a call.
         kv_cache: what keys and values are held in: numbers, or blocks of 32 in 8 or 4 bits with a
-            scale. In fp16 its attention is at its fastest, and no further from eager than in fp32.
+            scale. In fp16 it is no further from eager than in fp32, and faster: that one goes
+            without flash attention, which would round to fp16.
 
     Raises:
         SpecError: llama.cpp does not run the file.

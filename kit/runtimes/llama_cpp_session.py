@@ -129,7 +129,7 @@ class LlamaSession:
         settings.n_batch = settings.n_ubatch = AT_ONCE
         settings.n_threads = settings.n_threads_batch = self._threads
         settings.type_k = settings.type_v = self._loaded.kind(self._kind)
-        settings.flash_attn_type = calls.LLAMA_FLASH_ATTN_TYPE_ENABLED
+        settings.flash_attn_type = int(self._kind != "f32")  # it would round fp32 to fp16
         settings.kv_unified = settings.swa_full = settings.no_perf = True
         context = Context(self._loaded, settings)
         return Cells(context, np.zeros(rows, np.int64))
