@@ -36,6 +36,7 @@ VERSIONS: Mapping[str, Variant] = {
     "ONNX Runtime fp32": BASE.replace(runtime="onnx_decoder"),
     "ONNX Runtime int8": BASE.replace(schemes=["nbits_int8"], runtime="onnx_decoder"),
     "ONNX Runtime int4": BASE.replace(schemes=["nbits_int4"], runtime="onnx_decoder"),
+    "llama.cpp, the file as it is": BASE.replace(runtime="llama_cpp"),
 }
 LEAST, FLOOR, REPEATED, AT_ONCE = 6, 0.6, 10, 4
 
