@@ -231,11 +231,10 @@ def steps(variant: Variant) -> list[Step]:
     for ref in variant.schemes:
         entry = registry.schemes.get(ref.name)
         export(form := entry.traits["form"])
-        last = chain[-1]
         if form in IN_MEMORY:
-            chain.append(IN_MEMORY[form](variant, ref, last))
+            chain.append(IN_MEMORY[form](variant, ref, chain[-1]))
         else:
-            chain.append(Written(entry, ref, form, last))
+            chain.append(Written(entry, ref, form, chain[-1]))
     export(registry.runtimes.get(variant.runtime.name).traits["form"])
     return chain
 
