@@ -16,7 +16,8 @@ import kit
 from kit.build.build import conflict
 from kit.build.runner import Runner
 from kit.build.verify import tolerance
-from kit.runtimes.llama_cpp import to_gguf
+from kit.runtimes.llama_cpp import llama_cpp, to_gguf
+from kit.runtimes.llama_cpp_calls import library
 from kit.spec.checking import SpecError, Undefined
 from kit.spec.ref import Ref
 from kit.spec.spec import Variant
@@ -48,9 +49,7 @@ def file(model: nn.Module, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def opened(file: Path, kv_cache: str = "f32") -> Any:
     pytest.importorskip("llama_cpp")
-    from kit.runtimes.llama_cpp import llama_cpp
-
-    return llama_cpp(file, 1, kv_cache=kv_cache)
+    return llama_cpp(file, 1, kv_cache=kv_cache)  # type: ignore[arg-type]
 
 
 def expected(model: nn.Module, ids: Tensor) -> Tensor:
@@ -117,20 +116,20 @@ def test_a_cache_in_few_bits_is_near_and_as_small_as_it_says(model: nn.Module, f
     assert gaps["f32"] < 1e-4 < gaps["q8_0"] < gaps["q4_0"] < 0.3 and gaps["f16"] < 2e-3
 
 
-def test_contexts_and_models_are_freed_with_what_holds_them(file: Path) -> None:
-    session = opened(file)
-    freed: list[str] = []
-    calls = __import__("kit.runtimes.llama_cpp_calls", fromlist=["library"]).library()
+def test_a_context_is_freed_with_the_state_that_holds_it(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session, calls, freed = opened(file), library(), list[Any]()
     real = calls.llama_free
-    try:
-        calls.llama_free = lambda pointer: (freed.append("context"), real(pointer))
-        _, state = session.prefill(IDS)
-        assert not freed
-        del state
-        gc.collect()
-    finally:
-        calls.llama_free = real
-    assert freed == ["context"]
+    monkeypatch.setattr(calls, "llama_free", lambda each: (freed.append(each), real(each)))
+    _, state = session.prefill(IDS)
+    old = state.context.pointer
+    session.step(state, torch.ones(2, 500, dtype=torch.int64))  # moves into a larger one
+    assert freed == [old]
+    new = state.context.pointer
+    del state
+    gc.collect()
+    assert freed == [old, new]
 
 
 def test_too_many_rows_and_no_file_are_told(file: Path, tmp_path: Path) -> None:
