@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, Literal
 from kit.runtimes.decoding import TreeSession, session_of
 from kit.runtimes.failures import cause, quietly
 from kit.runtimes.fresh import check_decoding, check_forward
-from kit.runtimes.openvino_decoder import convert
 from kit.runtimes.openvino_session import DecoderSession
 from kit.spec.checking import SpecError, Undefined, reason
 from kit.spec.register_models import register_exporter, register_runtime
@@ -51,6 +50,7 @@ def to_openvino(model: nn.Module, inputs: Mapping[str, Tensor], output: Path) ->
     import torch
 
     from kit.compression.openvino import save
+    from kit.runtimes.openvino_decoder import convert
 
     module = copy.deepcopy(model).eval()
     decodes = isinstance(session_of(module), TreeSession)
