@@ -35,6 +35,8 @@ VERSIONS: Mapping[str, Variant] = {
     "compiled, static cache": BASE.replace(runtime=Ref("compiled", cache="static")),
     "ONNX Runtime fp32": BASE.replace(runtime="onnx_decoder"),
     "ONNX Runtime int8": BASE.replace(schemes=["nbits_int8"], runtime="onnx_decoder"),
+    "OpenVINO fp32": BASE.replace(runtime="openvino"),
+    "OpenVINO int8": BASE.replace(schemes=["nncf_int8"], runtime="openvino"),
     "ONNX Runtime int4": BASE.replace(schemes=["nbits_int4"], runtime="onnx_decoder"),
     "llama.cpp, the file as it is": BASE.replace(runtime="llama_cpp"),
 }

@@ -41,6 +41,15 @@ def measure(runner: Any, ask: Ref) -> Any:
     return registry.measurements.get(ask.name).function(runner, **ask.args)
 
 
+def driver_of(variant: Variant) -> Any:
+    """Returns a driver that works in this process and keeps nothing."""
+    from kit.analysis.stopping import Stopping
+    from kit.machine.workers import inline
+    from kit.measurements.interface import Driver
+
+    return Driver(variant, inline, {}, lambda *_: None, lambda _: None, Stopping)
+
+
 def toy_frame(count: int = 120, start: int = 0) -> Any:
     """Texts whose first word gives the label away, of very different lengths."""
     import pandas as pd

@@ -15,7 +15,7 @@ from kit.machine import ceilings
 from kit.spec import registry
 from kit.spec.checking import SpecError
 from kit.spec.ref import Ref, to_json
-from kit.spec.spec import Run, Variant, uses
+from kit.spec.spec import Run, Variant, exporters, uses
 from kit.store.built import seconds
 
 
@@ -67,7 +67,8 @@ def _conflicts(variant: Variant, measurement: Ref | None) -> Iterator[str | None
         if registry.architectures.get(name).traits.get("fitted"):
             yield f"{name} is fitted by counting: eager alone, no scheme"
     runtime = registry.runtimes.get(variant.runtime.name)
-    for entry in (*(registry.schemes.get(ref.name) for ref in variant.schemes), runtime):
+    schemes = [registry.schemes.get(ref.name) for ref in variant.schemes]
+    for entry in (*schemes, runtime, *exporters(variant)):
         yield _not_installed(entry)
     if registry.as_it_is(runtime.traits["form"]):
         yield _no_file(variant, runtime.name)
@@ -75,7 +76,10 @@ def _conflicts(variant: Variant, measurement: Ref | None) -> Iterator[str | None
         yield _scheme_conflict(variant, ref)
     if variant.schemes:
         yield _no_way(variant.schemes[-1], variant.runtime)
-    if kept := [short(each) for each in variant.schemes if _form(each) == "state"]:
+    kept = [short(each) for each in variant.schemes if _form(each) == "state"]
+    args, exact = variant.runtime.args, runtime.traits.get("exact", {})
+    kept += [f"{n}={args[n]}" for n, value in exact.items() if args.get(n, value) != value]
+    if kept:
         yield _stateless(variant, kept, measurement)
     if measurement is not None:
         yield _lack(variant.runtime, measurement)

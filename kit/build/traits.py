@@ -74,6 +74,14 @@ def on_eager(variant: Variant) -> Variant:
     return bare(variant).replace(schemes=kept)
 
 
+def rounds_rows(variant: Variant) -> bool:
+    """Says whether kernels that a call's shape chooses round the activations of its rows.
+
+    Then two ways of computing the same agree to that rounding alone.
+    """
+    return any(registry.schemes.get(ref.name).traits.get("rounds_rows") for ref in variant.schemes)
+
+
 def tolerance(variant: Variant) -> float:
     """Returns the share of the largest output that rounding, schemes and runtime may change."""
     entries = [registry.schemes.get(ref.name) for ref in variant.schemes]

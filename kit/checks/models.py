@@ -25,6 +25,7 @@ from kit.spec.arguments import positional
 from kit.spec.checking import SpecError, Undefined
 from kit.spec.entry import Entry
 from kit.spec.ref import Ref
+from kit.spec.spec import Variant
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -68,7 +69,7 @@ def architecture(entry: Entry, ref: Ref) -> Iterator[Test]:
     yield "keeps its weights when saved", lambda: _round_trip(model, make)
     if model.kind == "causal":
         yield "tells the size of its state", lambda: _state(model)
-        yield "scores what shares a prefix", lambda: _scored(model)
+        yield "scores what shares a prefix", lambda: _scored(model, Variant(ref))
 
 
 def _sized(entry: Entry, ref: Ref, task: Task | None) -> Ref:
@@ -90,7 +91,7 @@ def _sized(entry: Entry, ref: Ref, task: Task | None) -> Ref:
     raise refusal or SpecError(f"{ref.name} cannot be built")
 
 
-def _scored(model: Model) -> str:
+def _scored(model: Model, variant: Variant) -> str:
     """Finds out by which of the ways of `kit.measurements.walks` the model's answers are had."""
     from types import SimpleNamespace
 
@@ -103,7 +104,9 @@ def _scored(model: Model) -> str:
         "plain": "each sequence by itself",
         "alone": "each in a call of its own",
     }
-    runner: Any = SimpleNamespace(model=model, session=session_of(model.module.eval()))
+    runner: Any = SimpleNamespace(
+        model=model, session=session_of(model.module.eval()), variant=variant
+    )
     return ways[way(runner).name]
 
 

@@ -67,6 +67,7 @@ def dynamic_int8(path: Path, output: Path, *, per_channel: bool = True) -> None:
     form="onnx_decoder",
     version=1,
     tolerance=0.8,
+    rounds_rows=True,
     aliases={"nbits_int8": {"bits": 8, "block": 128}, "nbits_int4": {"bits": 4, "block": 32}},
 )
 def matmul_nbits(

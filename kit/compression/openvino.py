@@ -30,6 +30,7 @@ UNPACKS = {"Convert": 1, "Multiply": 2, "Subtract": 2, "Reshape": 1, "Transpose"
     form="openvino",
     version=1,
     tolerance=0.8,
+    rounds_rows=True,
     packages={"nncf": "kit[openvino]"},
     aliases={"nncf_int8": {"bits": 8}, "nncf_int4": {"bits": 4}},
 )

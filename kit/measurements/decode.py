@@ -94,12 +94,11 @@ def decode(
         driver, against, task, split, calls,
         launches=launches, until=until, most=most, threads=threads, seconds=seconds, wait=wait,
     )  # fmt: skip
-    known, notes = found_out(driver, pairing)
-    return beside(timed(driver, pairing, "decoding", notes), pairing, known.costs)
+    return decoded(driver, pairing, "decoding")
 
 
-def found_out(driver: Driver, pairing: pairs.Pairing) -> tuple[Facts, list[str]]:
-    """Returns what is known of the variant's decoding, and notes of it: is it right?
+def decoded(driver: Driver, pairing: pairs.Pairing, kind: str) -> Raw:
+    """Finds out whether a variant writes rightly, then does the launches.
 
     Raises:
         Undefined: a side answers or writes otherwise than it has to.
@@ -108,7 +107,13 @@ def found_out(driver: Driver, pairing: pairs.Pairing) -> tuple[Facts, list[str]]
     with driver.worker(Bench, threads=pairing.threads) as worker:
         asked = driver.variant, pairing.task, pairing.examples, pairing.calls, pairing.threads
         known: Facts = worker.call("find", facts, *asked)
-    return known, [*notes, *_written(driver, known), *filter(None, [known.note])]
+    notes += [*_written(driver, known), *filter(None, [known.note])]
+    if gap := max(cost.gap for cost in known.costs):
+        notes.append(
+            f"guessing ahead breaks a near tie the other way, by {gap:.2g} of the largest logit: "
+            "several tokens at once are rounded otherwise"
+        )
+    return _beside(timed(driver, pairing, kind, notes), pairing, known.costs)
 
 
 def _written(driver: Driver, known: Facts) -> list[str]:
@@ -132,7 +137,7 @@ def _written(driver: Driver, known: Facts) -> list[str]:
     ]
 
 
-def beside(raw: Raw, pairing: pairs.Pairing, costs: Sequence[Cost]) -> Raw:
+def _beside(raw: Raw, pairing: pairs.Pairing, costs: Sequence[Cost]) -> Raw:
     """Returns a timing with what each call has to do, and what the machine can do at most."""
     names, most = raw.columns["condition"], ceilings(pairing.threads)
     ours = raw.columns["side"] == "variant"

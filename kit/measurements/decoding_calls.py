@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import itertools
 from collections.abc import Sequence
@@ -10,9 +11,10 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from kit.architectures.budget import flops_per_token
 from kit.architectures.matrices import embeddings
+from kit.architectures.states import state_bytes
 from kit.build.runner import Runner, TorchRunner
 from kit.measurements.going_on import decoder
-from kit.measurements.state import check_fits
+from kit.measurements.limits import within_memory
 from kit.measurements.timer import Ready
 from kit.spec.checking import Undefined
 
@@ -54,8 +56,9 @@ def prompts(runner: Runner, examples: Sequence[Any], size: int) -> list[list[int
     """
     tokenizer = runner.model.tokenizer
     assert tokenizer is not None
-    rows = tokenizer.encode([*map(_text, examples)])
-    stream = itertools.cycle(itertools.chain([tokenizer.separator_id], *rows))
+    rows = (tokenizer.encode([_text(each)])[0] for each in examples)  # no more than are needed
+    tokens = itertools.chain([tokenizer.separator_id], itertools.chain.from_iterable(rows))
+    stream = itertools.cycle(tokens)
     return [[*itertools.islice(stream, size)] for _ in range(PROMPTS)]
 
 
@@ -151,8 +154,7 @@ class Step:
 
         session = decoder(runner)
         first = prompts(runner, examples, self.context + self.batch_size)[0]
-        text = torch.tensor([first[: self.context]])
-        before = runner.once(f"state of {self.context}", lambda: session.prefill(text)[1])
+        before = self._before(runner, first)
         now: dict[str, Any] = {}
 
         def begin() -> None:
@@ -173,14 +175,20 @@ class Step:
         Raises:
             Undefined: the states of the batch, and a copy of one, do not fit into memory.
         """
+        text = prompts(runner, examples, self.context)[0]
+        state = float(decoder(runner).bytes(self._before(runner, text)))
+        with contextlib.suppress(Undefined):  # room for further tokens is held, and not read
+            state = min(state, state_bytes(eager.model.module, self.context))
+        within_memory(runner, self.batch_size, self.context, state, others=1)
+        return Cost(weight_bytes(runner) + self.batch_size * state)
+
+    def _before(self, runner: Runner, text: Sequence[int]) -> Any:
+        """Returns the state after the context, read once a model."""
         import torch
 
-        del eager
-        session = decoder(runner)
-        text = prompts(runner, examples, self.context)[0]
-        state = session.bytes(session.prefill(torch.tensor([text]))[1])
-        check_fits(runner, self.batch_size + 1, self.context, state)
-        return Cost(weight_bytes(runner) + self.batch_size * state)
+        ids = torch.tensor([text[: self.context]])
+        name = f"state of {self.context} tokens"
+        return runner.once(name, lambda: decoder(runner).prefill(ids)[1])
 
 
 def weight_bytes(runner: Runner) -> float:
@@ -188,7 +196,7 @@ def weight_bytes(runner: Runner) -> float:
 
     Of a mixture of experts a token reads fewer.
     """
-    total = runner.stored().nominal_bytes
+    total: float = runner.once("stored", runner.stored).nominal_bytes
     if not isinstance(runner, TorchRunner):
         return total
     module: Any = runner.model.module

@@ -11,12 +11,13 @@ from kit.machine import environment
 from kit.measurements.decoding_calls import Cost, prompts
 from kit.measurements.going_on import AGAIN, decoder
 from kit.measurements.greedy import Parting, parting
+from kit.measurements.limits import within_window
 from kit.spec.checking import Undefined
 from kit.spec.ref import Ref, content_hash
 from kit.spec.spec import Variant, uses
 from kit.store import store
 
-VERSION = 1
+VERSION = 2
 """Raised when other texts are tried or other costs counted."""
 PROMPT, TOKENS = 32, 24
 """Of a text that is tried: tokens that are read, and that are written."""
@@ -55,7 +56,8 @@ def facts(
             not fit into memory, or guessing ahead changes what is written.
     """
     asked = [[type(call).__name__, *vars(call).values()] for call in calls]
-    about = VERSION, variant, uses(variant), task, asked, environment.machine_key()
+    used = [uses(each) for each in (variant, *sum(asked, [])) if isinstance(each, Variant)]
+    about = VERSION, variant, used, task, asked, environment.machine_key()
     key = content_hash("decoding", *about)
     found = Facts(*store.memo(key, lambda: _find(variant, task, examples, calls, threads)))
     return found._replace(
@@ -71,22 +73,11 @@ def _find(
     runner = Runner(variant, threads, read)
     if runner.model.kind != "causal":
         raise Undefined(f"{variant.name} is no language model: it writes nothing")
-    _check_window(runner, calls)
+    for call in calls:
+        within_window(runner, call.context, call.longest - call.context)
     given = prompts(runner, examples, PROMPT)
     plain = on_eager(variant)
     eager = runner if plain == variant else Runner(plain, threads, read, reference=True)
     partings = [parting(decoder(runner), eager, each, TOKENS) for each in given]
     costs = [call.cost(runner, eager, examples) for call in calls]
     return Facts(partings, TOKENS, costs, "" if hasattr(runner.session, "step") else AGAIN)
-
-
-def _check_window(runner: Runner, calls: Sequence[Any]) -> None:
-    """Raises Undefined where a call would read or write beyond the model's window."""
-    window = runner.model.window
-    for call in calls:
-        if window is not None and call.longest > window:
-            written = call.longest - call.context
-            raise Undefined(
-                f"a context of {call.context:,} tokens and {written} to write: the window of "
-                f"{runner.variant.name} is {window:,} tokens; expected at most {window - written:,}"
-            )

@@ -11,8 +11,9 @@ from kit.build.runner import Runner
 from kit.machine.progress import report
 from kit.measurements.haystack import KEYS, TELLINGS, WORDS, Haystack, haystack
 from kit.measurements.interface import Positive, Raw, Split, of_kind
+from kit.measurements.limits import within_window
 from kit.measurements.score_choices import answers_of, requests
-from kit.measurements.score_last import documents, within_window
+from kit.measurements.score_last import documents
 from kit.measurements.scoring import Scores, known_way, score
 from kit.spec.checking import SpecError
 from kit.spec.presets import Preset

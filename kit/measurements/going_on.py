@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from kit.build.runner import Runner
+from kit.build.traits import rounds_rows
 from kit.runtimes.recomputing import Recomputing
 
 if TYPE_CHECKING:
@@ -134,7 +135,8 @@ def way(runner: Runner, rows: int) -> Way:
     """Returns the quickest way that gives each row what a plain forward gives it alone.
 
     Tried on made-up tokens: rows of different lengths, of which one joins and one leaves. A session
-    that is `lossy`, whose state holds less than the text, is not tried: it goes by its state.
+    that is `lossy`, whose state holds less than the text, is not tried: it goes by its state. Nor
+    is a variant that rounds the activations of its rows, whose ways agree to that rounding alone.
 
     Args:
         runner: of a causal model.
@@ -142,7 +144,7 @@ def way(runner: Runner, rows: int) -> Way:
     """
     import torch
 
-    if getattr(runner.session, "lossy", False):
+    if getattr(runner.session, "lossy", False) or rounds_rows(runner.variant):
         return next(_ways(runner, rows))
     size = runner.model.tokenizer.vocab_size if runner.model.tokenizer else 2
     texts = [[place % size for place in each] for each in TRIED]

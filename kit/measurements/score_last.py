@@ -13,6 +13,7 @@ from kit.build.runner import Runner
 from kit.machine.progress import report
 from kit.measurements.going_on import known_way
 from kit.measurements.interface import Positive, Raw, Split, of_kind
+from kit.measurements.limits import within_window
 from kit.spec.checking import SpecError, Undefined
 from kit.spec.presets import Preset
 from kit.spec.register_measures import register_measurement
@@ -135,17 +136,6 @@ def _tails(
             )
         kept = ids[len(ids) - (context - 1) :]
         yield _Tail([tokenizer.separator_id, *kept], scored, whole[len(before) :])
-
-
-def within_window(runner: Runner, context: int, more: int) -> None:
-    """Raises Undefined where a context, and the tokens after it, are beyond a model's window."""
-    window = runner.model.window
-    if window is not None and context + more > window:
-        after = f" and the {more} tokens after it are" if more else " is"
-        raise Undefined(
-            f"context={context}{after} more than the {window} tokens that {runner.variant.name} "
-            f"reads at once; expected at most context={window - more}"
-        )
 
 
 def parted(text: str, last: int) -> tuple[str, str]:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from kit.build.runner import Runner
+from kit.build.traits import rounds_rows
 from kit.measurements.sharing import KeptWalk, StateWalk, TreeWalk
 from kit.measurements.trie import Trie, grow
 from kit.measurements.walks import AloneWalk, Walk, vocabulary
@@ -99,11 +100,14 @@ def way(runner: Runner) -> type[Walk]:
     A model whose answer to a row depends on what else is in the call, as with experts that take so
     many tokens and leave out the others, gets each request alone. A session that is `lossy`, whose
     state holds less than the text, answers otherwise than by going forward: it goes by its state.
+    A variant that rounds the activations of its rows is not tried: ways agree to that rounding.
     """
     import torch
 
     if getattr(runner.session, "lossy", False):
         return KeptWalk
+    if rounds_rows(runner.variant):
+        return StateWalk if hasattr(runner.session, "step") else Walk
     tokens = vocabulary(runner)
     made_up = [tuple(7 * place % tokens for place in each) for each in TRIED]
     trie = grow(made_up, [1] * len(TRIED))

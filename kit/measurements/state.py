@@ -14,6 +14,7 @@ from kit.build.runner import Runner, TorchRunner
 from kit.build.steps import steps
 from kit.build.traits import on_eager
 from kit.measurements.interface import Positive, Raw
+from kit.measurements.limits import GIB, within_memory, within_window
 from kit.measurements.memory import STATUS, status
 from kit.spec.checking import Undefined
 from kit.spec.kinds import Quantity
@@ -21,7 +22,6 @@ from kit.spec.presets import Preset
 from kit.spec.register_measures import register_measurement
 from kit.store import results
 
-GIB = 2**30
 Contexts = Annotated[
     tuple[Positive, ...],
     Field(min_length=1),
@@ -39,6 +39,7 @@ Rows = list[tuple[str, str, float]]
     quantities={
         "allocated_state_bytes": Quantity("bytes"),
         "expected_state_bytes": Quantity("bytes"),
+        "weight_bytes": Quantity("bytes"),
     },
     decodes=True,
     version=1,
@@ -46,6 +47,8 @@ Rows = list[tuple[str, str, float]]
 )
 def state(runner: Runner, *, contexts: Contexts, batch_sizes: Sizes) -> Raw:
     """Bytes that a session allocates for its state, beside those that a formula gives.
+
+    And those of the weights (`weight_bytes`, as `Memory` has them), which are there beside.
 
     The formula is the session's own where it has one, else the architecture's
     (`kit.architectures.states.state_bytes`); where neither is known its rows are missing.
@@ -58,13 +61,13 @@ def state(runner: Runner, *, contexts: Contexts, batch_sizes: Sizes) -> Raw:
     Raises:
         Undefined: it keeps no state, a context is beyond its window, or a batch does not fit.
     """
-    rows: Rows = []
+    rows: Rows = [("weight_bytes", "", runner.stored().nominal_bytes)]
     session: Any = runner.session
     for context in contexts:
         one = read(runner, context)
         expected = expected_bytes(runner, context)
         for size in batch_sizes:
-            check_fits(runner, size, context, session.bytes(one))
+            within_memory(runner, size, context, session.bytes(one))
             condition = results.condition(batch_size=size, context=context)
             held = session.bytes(one if size == 1 else session.fork(one, size))
             rows.append(("allocated_state_bytes", condition, held))
@@ -120,7 +123,7 @@ def users(
             f"any user and {each / GIB:.2g} GiB with each; expected at least "
             f"{(alone + each) / GIB:.2f}"
         )
-    check_fits(runner, most + 1, context, each)
+    within_memory(runner, most + 1, context, each)
     rows: Rows = [("users", results.condition(context=context), most)]
     rows.append(("given_bytes", results.condition(context=context), given))
     for count in (most, most + 1):
@@ -139,13 +142,10 @@ def read(runner: Runner, context: int) -> Any:
     """
     import torch
 
-    name, window = runner.variant.name, runner.model.window
     if not hasattr(runner.session, "prefill"):
+        name = runner.variant.name
         raise Undefined(f"{name} keeps no state on {runner.variant.runtime.name}")
-    if window is not None and context > window:
-        raise Undefined(
-            f"context={context:,}: the window of {name} is {window:,} tokens; expected at most that"
-        )
+    within_window(runner, context)
     tokenizer = runner.model.tokenizer
     assert tokenizer is not None
     ids = 7 * torch.arange(context) % tokenizer.vocab_size
@@ -175,20 +175,6 @@ def _module(runner: Runner) -> Any:
     if isinstance(runner, TorchRunner):
         return runner.model.module
     return steps(on_eager(runner.variant))[-1].load(runner.task).module
-
-
-def check_fits(runner: Runner, batch_size: int, context: int, each: float) -> None:
-    """Raises Undefined where the states of a batch, beside the first, do not fit into memory."""
-    import psutil
-
-    free = psutil.virtual_memory().available
-    fits = int(free // each) if each else batch_size
-    if batch_size > fits:
-        raise Undefined(
-            f"batch_size={batch_size} at a context of {context:,} tokens holds "
-            f"{batch_size * each / GIB:.1f} GiB of state beside {runner.variant.name}, and "
-            f"{free / GIB:.1f} GiB are free; expected at most {fits}"
-        )
 
 
 def _raw(rows: Rows) -> Raw:

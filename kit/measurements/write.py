@@ -8,9 +8,9 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, SkipValidation
 
 from kit.measurements import pairs
-from kit.measurements.decode import beside, found_out
+from kit.measurements.decode import decoded
 from kit.measurements.interface import AllCores, Driver, Positive, Raw, Split
-from kit.measurements.latency import Against, Launches, Most, Seconds, Until, paired, timed
+from kit.measurements.latency import Against, Launches, Most, Seconds, Until, paired
 from kit.measurements.writing_calls import Text, Writing
 from kit.spec.checking import SpecError
 from kit.spec.presets import Preset
@@ -89,10 +89,4 @@ def write(
         launches=launches, until=until, most=most, threads=threads, seconds=seconds, wait=wait,
         baseline_calls=[call.plainly for call in calls],
     )  # fmt: skip
-    known, notes = found_out(driver, pairing)
-    if gap := max(cost.gap for cost in known.costs):
-        notes.append(
-            f"guessing ahead breaks a near tie the other way, by {gap:.2g} of the largest logit: "
-            "several tokens at once are rounded otherwise"
-        )
-    return beside(timed(driver, pairing, "writing", notes), pairing, known.costs)
+    return decoded(driver, pairing, "writing")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import subprocess
@@ -26,7 +25,13 @@ if TYPE_CHECKING:
 BUILDER = "onnxruntime_genai.models.builder"
 
 
-@register_exporter(source="module", target="onnx_decoder", version=1, stored=stored)
+@register_exporter(
+    source="module",
+    target="onnx_decoder",
+    version=1,
+    stored=stored,
+    packages={"onnxruntime_genai": "onnxruntime-genai"},
+)
 def to_onnx_decoder(model: nn.Module, inputs: Mapping[str, Tensor], output: Path) -> None:
     """Writes a language model of transformers as a graph that reads and writes its own cache.
 
@@ -40,16 +45,10 @@ def to_onnx_decoder(model: nn.Module, inputs: Mapping[str, Tensor], output: Path
         output: the file to write; its weights go to the same name with `.data`.
 
     Raises:
-        Undefined: the builder is not installed or does not take this module, or its graph answers
-            otherwise than the module.
+        Undefined: the builder does not take this module, or its graph answers otherwise.
     """
     import torch
 
-    if importlib.util.find_spec("onnxruntime_genai") is None:
-        raise Undefined(
-            "onnx_decoder needs the model builder of ONNX Runtime GenAI: "
-            "pip install onnxruntime-genai"
-        )
     if not (hasattr(model, "generate") and hasattr(model, "save_pretrained")):
         raise Undefined(
             "the model builder of ONNX Runtime GenAI takes language models of transformers, and "

@@ -116,6 +116,11 @@ class DecoderSession:
         """Returns what a state takes in memory, room for the next tokens included."""
         return sum(each.nbytes for each in state.held)
 
+    def state_bytes(self, context: int) -> int:
+        """Returns the bytes of one text's state by formula: whole blocks of room."""
+        sizes = (heads * size for _, heads, _, size in self._layers.values())
+        return 4 * _room(context) * sum(map(int, sizes))
+
     def _start(self, rows: int, room: int) -> Buffers:
         import torch
 

@@ -67,7 +67,7 @@ def to_openvino(model: nn.Module, inputs: Mapping[str, Tensor], output: Path) ->
         check_forward(module, inputs, session)
 
 
-@register_runtime(form="openvino", version=1, packages=PACKAGES)
+@register_runtime(form="openvino", version=2, packages=PACKAGES, exact={"kv_cache": "f32"})
 def openvino(
     path: Path,
     threads: int,

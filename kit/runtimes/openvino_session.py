@@ -46,6 +46,9 @@ class DecoderSession:
         model: an `openvino.Model`.
         compiled: the same, compiled.
         kv_cache: what keys and values are held in.
+
+    Attributes:
+        lossy: whether that is less than they are computed in, which going forward does not see.
     """
 
     def __init__(self, model: Any, compiled: Any, kv_cache: str) -> None:
@@ -53,6 +56,7 @@ class DecoderSession:
         self._window = int(model.get_rt_info(WINDOW).astype(str))
         sizes = [each.get_info().data_shape for each in model.get_variables()]
         bits = BITS[kv_cache]
+        self.lossy = bits < 32
         scales = SCALES if bits == 8 else 0
         self._token_bits = sum(
             shape[1].get_length() * (shape[3].get_length() * bits + scales) for shape in sizes

@@ -54,7 +54,7 @@ def register_architecture(
     )
 
 
-@with_traits("dtype")
+@with_traits("dtype", "rounds_rows")
 def register_scheme(
     *,
     form: str,
@@ -84,7 +84,9 @@ def register_scheme(
             that it names. The dict of tensors that it returns is kept, and is the scheme's
             parameter `fitted`; the argument `calibration` of the scheme names the task.
         packages: what has to be installed, and what pip installs then: `{"nncf": "kit[openvino]"}`.
-        **traits: `dtype="bfloat16"` (refused where the machine is slow in it).
+        **traits: `dtype="bfloat16"` (refused where the machine is slow in it), `rounds_rows=True`
+            (rounds the activations of each row by themselves, in kernels that a call's shape
+            chooses: answers to a row differ with it, by that rounding and no more).
     """
     return lambda function: schemes.register(
         _fits(_takes(form, function), fit),
@@ -161,7 +163,7 @@ SUPPLIED = {"module": ("model",), "state": ("keys", "values", "layer")}
 """What the kit supplies of a form, of which a function takes one; of all others the `path`."""
 
 
-@with_traits("compiles")
+@with_traits("compiles", "exact")
 def register_runtime(
     *,
     form: str = "module",
@@ -182,7 +184,9 @@ def register_runtime(
         version: raise it when results change.
         tolerance: as a scheme has it, of one that rounds more than fp32 does.
         packages: as a scheme has them.
-        **traits: `compiles=True` (its first call takes long, for it compiles).
+        **traits: `compiles=True` (its first call takes long, for it compiles), `exact={"kv_cache":
+            "f32"}` (arguments that at other values keep less than the text while it decodes, which
+            going forward alone does not see).
 
     A function that also takes `kept` (`kit.runtimes.keeping.Keeping`, or None) gives sessions
     whose state schemes may compress: it runs the form `state` too.

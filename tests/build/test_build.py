@@ -101,6 +101,15 @@ def test_schemes_on_the_state_are_refused_where_nothing_would_see_them(
     assert reason is None if says is None else says in str(reason)
 
 
+def test_a_runtime_that_keeps_less_is_refused_where_nothing_would_see_it() -> None:
+    pytest.importorskip("openvino")
+    base = Variant(Ref("llama", width=64, depth=1))
+    exact, less = (base.replace(runtime=Ref("openvino", kv_cache=c)) for c in ("f32", "u8"))
+    assert build.conflict(exact, ScoreText("wikipedia")) is None
+    assert build.conflict(less, ScoreChoices("piqa")) is None
+    assert "see nothing of kv_cache=u8" in str(build.conflict(less, ScoreText("wikipedia")))
+
+
 def test_a_measurement_that_needs_decoding_sees_the_state(registries: None) -> None:
     def pace(runner: Any) -> Any:
         """Nothing."""

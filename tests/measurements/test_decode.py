@@ -7,19 +7,15 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from helpers import measure, toy_texts, toy_variant
+from helpers import driver_of, measure, toy_texts, toy_variant
 from test_scoring import saved
 
-from kit.analysis.metrics import timing
 from kit.analysis.score import score
-from kit.analysis.stopping import Stopping
 from kit.architectures.budget import flops_per_token
 from kit.architectures.states import state_bytes
 from kit.build.runner import Runner
-from kit.machine.workers import inline
-from kit.measurements import Decode, decoding_facts, pairs, timer
+from kit.measurements import Decode, decoding_facts
 from kit.measurements.decoding_calls import MOST_STEPS, Prefill, Step, prompts, weight_bytes
-from kit.measurements.interface import Driver
 from kit.spec.checking import SpecError, Undefined
 from kit.spec.ref import Ref
 from kit.spec.register_models import register_runtime
@@ -29,6 +25,7 @@ from kit.store.store import Artifact
 LLAMA = Variant(Ref("llama", width=64, feed_forward=64, depth=1))
 LSTM = Variant(Ref("lstm", width=16, depth=1))
 NGRAM = Variant(Ref("ngram"))
+pytestmark = pytest.mark.usefixtures("short_turns")
 SIZES: dict[str, Any] = {
     **{"prompts": (12, 20), "contexts": (8,), "batch_sizes": (1, 3), "launches": 1, "threads": 1},
     **{"seconds": 0.02, "wait": 0.0, "shared": (0.5,)},
@@ -40,23 +37,13 @@ CONDITIONS = {
 }
 
 
-@pytest.fixture(autouse=True)
-def short_turns(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Short turns on a machine that is never busy."""
-    monkeypatch.setattr(timer, "TURN_SECONDS", 0.002)
-    for module in (pairs, timing):
-        monkeypatch.setattr(module, "BUSY_SHARE", 1.0)
-
-
 @pytest.fixture
 def texts(registries: None) -> Ref:
     return toy_texts()
 
 
 def decoded(variant: Variant, task: Ref, against: Variant = LLAMA, **asked: Any) -> Any:
-    keep: Any = lambda *_: None  # noqa: E731
-    driver = Driver(variant, inline, {}, keep, keep, Stopping)
-    return measure(driver, Decode(task=task, against=against, **{**SIZES, **asked}))
+    return measure(driver_of(variant), Decode(task=task, against=against, **{**SIZES, **asked}))
 
 
 def rows(variant: Variant, raw: Any, texts: Ref) -> Any:
@@ -171,7 +158,7 @@ def test_what_cannot_be_decoded_says_why(
     with pytest.raises(Undefined, match="no language model"):
         decoded(toy_variant(toys), texts)
     short = saved(tmp_path / "llama", "llama", max_position_embeddings=160)
-    with pytest.raises(Undefined, match=r"window of .* is 160 tokens; expected at most 32"):
+    with pytest.raises(Undefined, match=r"context=64 and the 128 .* 160 .* at most context=32"):
         decoded(short, texts, against=short, contexts=(64,))
     monkeypatch.setattr(decoding_facts, "VERSION", -1)
 
@@ -179,7 +166,7 @@ def test_what_cannot_be_decoded_says_why(
         available = 3.5 * state_bytes(Runner(LLAMA, 1).model.module, 8)
 
     monkeypatch.setattr("psutil.virtual_memory", Little)
-    with pytest.raises(Undefined, match=r"batch_size=4 at a context of 8 .* expected at most 3"):
+    with pytest.raises(Undefined, match=r"batch_size=3 at a context of 8 .* expected at most 2"):
         decoded(LLAMA, texts)
     with pytest.raises(SpecError, match="timing is a pair"):
         decoded(LLAMA, texts, against=None)

@@ -27,15 +27,8 @@ from kit.store.store import Artifact
 CONDITIONS = {
     f"batch_size={batch};length={length};threads=1" for batch in (1, 4) for length in ("task", 16)
 }
+pytestmark = pytest.mark.usefixtures("short_turns")
 SIZES = {"batch_sizes": (1, 4), "lengths": ("task", 16), "seconds": 0.05, "wait": 0.0, "threads": 1}
-
-
-@pytest.fixture(autouse=True)
-def short_turns(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Turns so short that the rounds of a test take no seconds, on a machine that is never busy."""
-    monkeypatch.setattr(timer, "TURN_SECONDS", 0.005)
-    monkeypatch.setattr(pairs, "BUSY_SHARE", 1.0)
-    monkeypatch.setattr(timing, "BUSY_SHARE", 1.0)
 
 
 @pytest.fixture

@@ -90,6 +90,6 @@ def test_a_lookup_finds_the_last_like_of_the_longest_end(text: list[int], most: 
 
 def test_a_state_that_forgets_nothing_is_told() -> None:
     runner = Runner(Variant(Ref("lstm", width=16, depth=1)), 1)
-    if not hasattr(decoder(runner), "crop"):
-        with pytest.raises(Undefined, match="cannot forget a wrong guess"):
-            speculative(decoder(runner), PROMPT, 4, Lookup())
+    assert not hasattr(decoder(runner), "crop")
+    with pytest.raises(Undefined, match="cannot forget a wrong guess"):
+        speculative(decoder(runner), PROMPT, 4, Lookup())

@@ -6,17 +6,13 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
-from helpers import measure, toy_texts
+from helpers import driver_of, measure, toy_texts
 from test_scoring import saved
 
-from kit.analysis.metrics import timing
 from kit.analysis.score import score
-from kit.analysis.stopping import Stopping
 from kit.build.runner import Runner
-from kit.machine.workers import inline
-from kit.measurements import Write, pairs, speculation, timer
+from kit.measurements import Write, speculation
 from kit.measurements.going_on import recomputing
-from kit.measurements.interface import Driver
 from kit.measurements.writing_calls import LONGER, Writing
 from kit.spec.checking import SpecError, Undefined
 from kit.spec.ref import Ref
@@ -26,19 +22,12 @@ from kit.store.store import Artifact
 
 LLAMA = Variant(Ref("llama", width=64, feed_forward=64, depth=1))
 NGRAM = Variant(Ref("ngram"))
+pytestmark = pytest.mark.usefixtures("short_turns")
 SIZES: dict[str, Any] = {
     **{"context": 12, "tokens": 9, "launches": 1, "threads": 1, "seconds": 0.01, "wait": 0.0},
     **{"texts": ("plain", "repeated"), "guesses": ("none", "lookup"), "requests": (3,)},
 }
 GIVEN = ["a first text", "another one that is longer", "and a third"]
-
-
-@pytest.fixture(autouse=True)
-def short_turns(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Short turns on a machine that is never busy."""
-    monkeypatch.setattr(timer, "TURN_SECONDS", 0.002)
-    for module in (pairs, timing):
-        monkeypatch.setattr(module, "BUSY_SHARE", 1.0)
 
 
 @pytest.fixture
@@ -47,9 +36,7 @@ def texts(registries: None) -> Ref:
 
 
 def written(variant: Variant, task: Ref, **asked: Any) -> Any:
-    keep: Any = lambda *_: None  # noqa: E731
-    driver = Driver(variant, inline, {}, keep, keep, Stopping)
-    return measure(driver, Write(task=task, against=variant, **{**SIZES, **asked}))
+    return measure(driver_of(variant), Write(task=task, against=variant, **{**SIZES, **asked}))
 
 
 def test_rows_tell_what_guesses_and_batches_gain(texts: Ref) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +11,13 @@ import pytest
 import torch
 from test_scoring import FAMILIES, saved
 
+import kit
 from kit.build.runner import Runner
 from kit.measurements.footprint import written_bytes
 from kit.measurements.going_on import Going, Way, way
 from kit.measurements.sampling import chooser
+from kit.measurements.scoring import way as way_to_score
+from kit.measurements.sharing import StateWalk, TreeWalk
 from kit.measurements.writing import Room, each_written, write
 from kit.spec.checking import Undefined
 from kit.spec.ref import Ref
@@ -138,6 +142,24 @@ def test_what_depends_on_its_neighbours_is_written_one_by_one(
     found = way(runner, 4)
     assert found[:2] == (1, True) and "from the whole text" in found.note
     assert together(runner, given, 4) == alone
+
+
+def test_rounded_activations_are_no_other_answer(
+    registries: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    @kit.register_scheme(form="module", rounds_rows=True, tolerance=0.1)
+    def int8_rows(model: torch.nn.Module) -> torch.nn.Module:
+        return copy.deepcopy(model)
+
+    plain = saved(tmp_path / "llama", "llama")
+    rounded = plain.replace(schemes=["int8_rows"])
+    for variant, expected in ((plain, (1, True)), (rounded, (4, False))):
+        runner = Runner(variant, 1)
+        session: Any = runner.session
+        step = session.step
+        monkeypatch.setattr(session, "step", lambda state, ids, step=step: 1.01 * step(state, ids))
+        assert way(runner, 4)[:2] == expected
+        assert way_to_score(runner) is (StateWalk if expected[0] > 1 else TreeWalk)
 
 
 def test_a_session_that_merges_nothing_writes_one_by_one(

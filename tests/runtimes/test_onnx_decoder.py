@@ -63,6 +63,7 @@ def test_a_state_grows_past_its_room_up_to_the_window(model: nn.Module, graph: P
     ids = torch.randint(64, (1, 128), generator=torch.Generator().manual_seed(1))
     _, state = session.prefill(ids[:, :40])
     before = session.bytes(state)
+    assert before == session.state_bytes(40)
     found = torch.cat([session.step(state, ids[:, k : k + 1]) for k in range(40, 128)], 1)
     torch.testing.assert_close(found, expected(model, ids)[:, 40:], rtol=0, atol=1e-4)
     assert session.bytes(state) > before

@@ -93,6 +93,7 @@ def test_a_cache_in_few_bits_is_near_and_smaller(made: tuple[nn.Module, Path]) -
     gaps = {}
     for kept in ("f32", "f16", "u8"):
         session: Any = openvino(path, 1, kv_cache=kept)
+        assert session.lossy == (kept != "f32")
         _, state = session.prefill(IDS[:, :8])
         forked = session.fork(state, 1)
         found = torch.cat([session.step(forked, IDS[:, k : k + 1]) for k in range(8, 16)], 1)

@@ -20,12 +20,12 @@ def users_that_fit(
     """Returns how many texts a memory holds at once, by variant and context.
 
     users = floor((memory - process - weights) / state of one text), where weights are the
-    `weight_bytes` of `Memory`, and the state is what `State` saw a session allocate for the
+    `weight_bytes` of `State`, and the state is what it saw a session allocate for the
     largest batch that it tried, over that batch: schemes of the cache are rows like others.
     `kit.Users` allocates so many, and one more.
 
     Args:
-        table: of a study with `kit.Memory` and `kit.State`.
+        table: of a study with `kit.State`.
         memory_gib: for model and states, in GiB.
         process_gib: what the process needs beside them: its libraries, and what a step holds.
 
@@ -44,8 +44,8 @@ def users_that_fit(
     weights = found[found["metric"] == "weight_bytes"].groupby("variant", sort=False)["value"].max()
     states = found[found["metric"] == STATE]
     if states.empty or weights.empty:
-        lacking = "states (kit.State)" if states.empty else "weights (kit.Memory)"
-        raise SpecError(f"the table has no {lacking}; users are counted from both")
+        lacking = "states" if states.empty else "weights"
+        raise SpecError(f"the table has no {lacking} (kit.State); users are counted from both")
     parts = states["condition"].map(parse_condition)
     sizes = {"context": "context", "size": "batch_size"}
     told = {column: [part[name] for part in parts] for column, name in sizes.items()}

@@ -49,11 +49,20 @@ def test_the_largest_batch_counts() -> None:
     pd.testing.assert_frame_equal(kit.users_that_fit(rows, 2), kit.users_that_fit(WHOLE, 2))
 
 
+def test_a_smaller_cache_serves_more_users() -> None:
+    full = kit.Variant(kit.Ref("llama", width=64, feed_forward=64, depth=2))
+    packed = full.replace(schemes=["kv_int4"])
+    ask = kit.State(contexts=(512,), batch_sizes=(1,))
+    study = kit.Study("users", [kit.Run(each, ask) for each in (full, packed)], full)
+    found = kit.users_that_fit(study.run(executor="inline", on_error="raise"), memory_gib=0.1)
+    assert found.loc[packed.name, 512] > 3 * found.loc[full.name, 512] > 0
+
+
 def test_what_lacks_is_told() -> None:
     states = WHOLE["metric"] == "allocated_state_bytes"
     with pytest.raises(SpecError, match=r"no states \(kit.State\)"):
         kit.users_that_fit(WHOLE[~states], 2)
-    with pytest.raises(SpecError, match=r"no weights \(kit.Memory\)"):
+    with pytest.raises(SpecError, match=r"no weights \(kit.State\)"):
         kit.users_that_fit(WHOLE[states], 2)
     with pytest.raises(SpecError, match="memory_gib=1 with process_gib=2: expected a memory above"):
         kit.users_that_fit(WHOLE, 1, 2)
