@@ -14,6 +14,7 @@ from kit.spec.spec import Variant
 
 if TYPE_CHECKING:
     from kit.architectures.model import Model
+    from kit.spec.entry import Entry
     from kit.tasks.task import Task
 
 TOLERANCE = 1e-3
@@ -79,11 +80,15 @@ def rounds_rows(variant: Variant) -> bool:
 
     Then two ways of computing the same agree to that rounding alone.
     """
-    return any(registry.schemes.get(ref.name).traits.get("rounds_rows") for ref in variant.schemes)
+    return any(entry.traits.get("rounds_rows") for entry in _entries(variant))
 
 
 def tolerance(variant: Variant) -> float:
     """Returns the share of the largest output that rounding, schemes and runtime may change."""
-    entries = [registry.schemes.get(ref.name) for ref in variant.schemes]
-    entries.append(registry.runtimes.get(variant.runtime.name))
-    return float(max([TOLERANCE, *(entry.traits["tolerance"] for entry in entries)]))
+    return float(max([TOLERANCE, *(entry.traits["tolerance"] for entry in _entries(variant))]))
+
+
+def _entries(variant: Variant) -> list[Entry]:
+    """Returns what its schemes and its runtime are registered as."""
+    schemes = [registry.schemes.get(ref.name) for ref in variant.schemes]
+    return [*schemes, registry.runtimes.get(variant.runtime.name)]

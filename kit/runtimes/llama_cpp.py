@@ -43,6 +43,7 @@ def to_gguf(checkpoint: Path | None, output: Path) -> None:
     gives=("forward", "decode"),
     version=1,
     tolerance=0.5,
+    rounds_rows=True,
     packages={"llama_cpp": "kit[llama-cpp]"},
 )
 def llama_cpp(

@@ -163,7 +163,7 @@ SUPPLIED = {"module": ("model",), "state": ("keys", "values", "layer")}
 """What the kit supplies of a form, of which a function takes one; of all others the `path`."""
 
 
-@with_traits("compiles", "exact")
+@with_traits("compiles", "exact", "rounds_rows")
 def register_runtime(
     *,
     form: str = "module",
@@ -184,9 +184,9 @@ def register_runtime(
         version: raise it when results change.
         tolerance: as a scheme has it, of one that rounds more than fp32 does.
         packages: as a scheme has them.
-        **traits: `compiles=True` (its first call takes long, for it compiles), `exact={"kv_cache":
-            "f32"}` (arguments that at other values keep less than the text while it decodes, which
-            going forward alone does not see).
+        **traits: `compiles=True` (its first call takes long, for it compiles), `rounds_rows=True`
+            (as a scheme has it), `exact={"kv_cache": "f32"}` (arguments that at other values keep
+            less than the text while it decodes, which going forward alone does not see).
 
     A function that also takes `kept` (`kit.runtimes.keeping.Keeping`, or None) gives sessions
     whose state schemes may compress: it runs the form `state` too.
