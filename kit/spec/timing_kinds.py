@@ -48,8 +48,7 @@ def timing() -> Columns:
     **{**_CALLS, "columns": DECODED},
     metrics=(
         *("speedup", "time_to_first_token", "time_per_output_token", "tokens_per_second"),
-        *("bandwidth_utilisation", "flops_utilisation", "cold_start_seconds"),
-        *("cold_start_phase_seconds", "foreign_load"),
+        *("bandwidth_utilisation", "flops_utilisation", "foreign_load"),
     ),
 )
 def decoding() -> Columns:

@@ -140,6 +140,7 @@ def speedup(launch: Array, side: Array, seconds: Array, turn: Array, foreign: Ar
     return np.exp(_by_launch((launch, side, seconds, turn, foreign), "speedup"))
 
 
+_starts = partial(register_metric, artifact="timing")  # of a process, whatever else it is timed for
 _start = {"condition": ""}  # what a launch recorded of its start belongs to no condition
 
 
@@ -147,7 +148,7 @@ def _sums(launch: Array, seconds: Array) -> Array:
     return np.array([seconds[launch == one].sum() for one in np.unique(launch)])
 
 
-@_launches(higher_is_better=False, unit="s", where={**_start, "side": "variant"})
+@_starts(higher_is_better=False, unit="s", where={**_start, "side": "variant"})
 def cold_start_seconds(launch: Array, seconds: Array) -> Array:
     """Seconds from the start of a process to its first answer: what a serverless user waits for.
 
@@ -156,7 +157,7 @@ def cold_start_seconds(launch: Array, seconds: Array) -> Array:
     return _sums(launch, seconds)
 
 
-@_launches(higher_is_better=False, unit="s", where={**_start, "side": "variant"})
+@_starts(higher_is_better=False, unit="s", where={**_start, "side": "variant"})
 def cold_start_phase_seconds(launch: Array, phase: Array, seconds: Array) -> dict[str, Array]:
     """The parts of the cold start: `import`, `load`, `compile` (where it does) and `first_call`."""
     return {
@@ -165,7 +166,7 @@ def cold_start_phase_seconds(launch: Array, phase: Array, seconds: Array) -> dic
     }
 
 
-@_launches(higher_is_better=True, unit="ratio", where=_start)
+@_starts(higher_is_better=True, unit="ratio", where=_start)
 def cold_start_speedup(launch: Array, side: Array, seconds: Array) -> Array:
     """The baseline's cold start over the variant's in the same launch."""
     theirs, ours = side == "baseline", side == "variant"
@@ -197,7 +198,7 @@ def context_switches(launch: Array, switches: Array) -> Array:
     return _mean(launch, switches)
 
 
-@_launches(higher_is_better=False, unit="s", where={"phase": "first_call", "side": "variant"})
+@_starts(higher_is_better=False, unit="s", where={"phase": "first_call", "side": "variant"})
 def first_call_seconds(seconds: Array) -> Array:
     """Seconds of the first call in a process, compilation and warm caches included."""
     return seconds
