@@ -38,6 +38,7 @@ VERSIONS: Mapping[str, Variant] = {
     "OpenVINO fp32": BASE.replace(runtime="openvino"),
     "OpenVINO int8": BASE.replace(schemes=["nncf_int8"], runtime="openvino"),
     "ONNX Runtime int4": BASE.replace(schemes=["nbits_int4"], runtime="onnx_decoder"),
+    "llama.cpp, the file as it is": BASE.replace(runtime="llama_cpp"),
 }
 LEAST, FLOOR, REPEATED, AT_ONCE = 6, 0.6, 10, 4
 

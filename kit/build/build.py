@@ -7,9 +7,10 @@ from collections.abc import Iterator
 from typing import Any
 
 from kit import tasks
+from kit.architectures.checkpoint import has_checkpoint
 from kit.assets import assets
 from kit.build.steps import calibration, steps
-from kit.build.traits import is_trained, kind_of, reads_task
+from kit.build.traits import is_trained, kind_of, on_eager, reads_task
 from kit.machine import ceilings
 from kit.spec import registry
 from kit.spec.checking import SpecError
@@ -69,6 +70,8 @@ def _conflicts(variant: Variant, measurement: Ref | None) -> Iterator[str | None
     schemes = [registry.schemes.get(ref.name) for ref in variant.schemes]
     for entry in (*schemes, runtime, *exporters(variant)):
         yield _not_installed(entry)
+    if registry.as_it_is(runtime.traits["form"]):
+        yield _no_file(variant, runtime.name)
     for ref in variant.schemes:
         yield _scheme_conflict(variant, ref)
     if variant.schemes:
@@ -91,6 +94,21 @@ def _not_installed(entry: registry.Entry) -> str | None:
         if importlib.util.find_spec(package) is None:
             return f'{entry.name} needs {package}: pip install "{source}"'
     return None
+
+
+def _no_file(variant: Variant, runtime: str) -> str | None:
+    """Returns why there is no file that a runtime runs as it is."""
+    if touched := [ref.name for ref in on_eager(variant).schemes]:
+        return (
+            f"{runtime} runs the file that a model was read from as it is, so {touched[0]} cannot "
+            "act on its weights; expected no such scheme"
+        )
+    if kind_of(variant) == "pretrained" and has_checkpoint(variant.architecture.args["source"]):
+        return None
+    return (
+        f"{runtime} runs a file as it is, and {variant.architecture.name} is not read from one; "
+        f"expected a GGUF, as hf:./model.gguf, or {_or(assets.language_models())}"
+    )
 
 
 def _scheme_conflict(variant: Variant, ref: Ref) -> str | None:

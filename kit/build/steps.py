@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING, Any
 
 from kit import tasks
 from kit.architectures.model import Model, load_weights, make_model, save_model, seeded
-from kit.build.traits import bare, is_trained, length_of, task_of
+from kit.build.traits import bare, checkpoint_of, is_trained, length_of, task_of
 from kit.compression.stored import Compressed, merged
 from kit.machine import environment
 from kit.machine.progress import report
 from kit.spec import registry
-from kit.spec.arguments import call
+from kit.spec.arguments import call, positional
 from kit.spec.checking import SpecError
 from kit.spec.ref import Ref
 from kit.spec.spec import Variant, uses
@@ -204,11 +204,15 @@ class Written(Step):
 
     def make(self, folder: Path) -> None:
         report(self.name)
-        before = self.before.load()
-        given = {"path": before}
-        if self.before.form == "module":
-            inputs = before.preprocessor.collate(before.preprocessor.made_up(2, 16))
-            given = {"model": before.module, "inputs": inputs}
+        before: Any = self.before
+        if before.form != "module":
+            given = {"path": before.load()}
+        elif "model" not in positional(self.entry.function):
+            given = {"checkpoint": checkpoint_of(before.variant)}
+        else:
+            model = before.load()
+            inputs = model.preprocessor.collate(model.preprocessor.made_up(2, 16))
+            given = {"model": model.module, "inputs": inputs}
         call(self.entry.function, self.ref, output=folder / f"model.{self.form}", **given)
 
     def load(self, task: Ref | None = None) -> Path:
@@ -227,11 +231,10 @@ def steps(variant: Variant) -> list[Step]:
     for ref in variant.schemes:
         entry = registry.schemes.get(ref.name)
         export(form := entry.traits["form"])
-        last = chain[-1]
         if form in IN_MEMORY:
-            chain.append(IN_MEMORY[form](variant, ref, last))
+            chain.append(IN_MEMORY[form](variant, ref, chain[-1]))
         else:
-            chain.append(Written(entry, ref, form, last))
+            chain.append(Written(entry, ref, form, chain[-1]))
     export(registry.runtimes.get(variant.runtime.name).traits["form"])
     return chain
 

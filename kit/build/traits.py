@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kit import tasks
+from kit.architectures.checkpoint import checkpoint
 from kit.spec import registry
 from kit.spec.ref import Ref
 from kit.spec.spec import Variant
 
 if TYPE_CHECKING:
     from kit.architectures.model import Model
+    from kit.spec.entry import Entry
     from kit.tasks.task import Task
 
 TOLERANCE = 1e-3
-"""Share of the largest output that rounding may change; a scheme may allow more."""
+"""Share of the largest output that rounding may change; a scheme or a runtime may allow more."""
 
 
 def kind_of(variant: Variant) -> str:
@@ -53,6 +56,13 @@ def length_of(variant: Variant, model: Model) -> int | None:
     return model.window
 
 
+def checkpoint_of(variant: Variant) -> Path | None:
+    """Returns the one file that its weights are read from, as they are in it; else None."""
+    if kind_of(variant) != "pretrained" or on_eager(variant).schemes:
+        return None
+    return checkpoint(variant.architecture.args["source"])
+
+
 def bare(variant: Variant) -> Variant:
     """Returns the variant on eager, without schemes."""
     return dataclasses.replace(variant, schemes=(), runtime=Ref("eager"), name="bare")
@@ -70,10 +80,15 @@ def rounds_rows(variant: Variant) -> bool:
 
     Then two ways of computing the same agree to that rounding alone.
     """
-    return any(registry.schemes.get(ref.name).traits.get("rounds_rows") for ref in variant.schemes)
+    return any(entry.traits.get("rounds_rows") for entry in _entries(variant))
 
 
 def tolerance(variant: Variant) -> float:
-    """Returns the share of the largest output that rounding and the schemes may change."""
-    schemes = (registry.schemes.get(ref.name).traits["tolerance"] for ref in variant.schemes)
-    return float(max([TOLERANCE, *schemes]))
+    """Returns the share of the largest output that rounding, schemes and runtime may change."""
+    return float(max([TOLERANCE, *(entry.traits["tolerance"] for entry in _entries(variant))]))
+
+
+def _entries(variant: Variant) -> list[Entry]:
+    """Returns what its schemes and its runtime are registered as."""
+    schemes = [registry.schemes.get(ref.name) for ref in variant.schemes]
+    return [*schemes, registry.runtimes.get(variant.runtime.name)]

@@ -13,7 +13,7 @@ from typing import NamedTuple
 from kit.checks import corruptions, data, forms, metrics, models, pretrained, tiny
 from kit.spec.checking import SpecError, Undefined, suggest
 from kit.spec.ref import Ref
-from kit.spec.registry import REGISTRIES, Entry
+from kit.spec.registry import REGISTRIES, Entry, as_it_is
 
 __all__ = ["Check", "check"]
 
@@ -116,6 +116,10 @@ def _all_tests(kind: str, ref: Ref, task: Ref | None) -> Iterator[tiny.Test]:
         yield "travels to a worker process", lambda: tiny.travels(entry)
     if entry.traits.get("kind") == "pretrained":
         yield from pretrained.pretrained(ref, task)
+        return
+    form = entry.traits.get({"exporters": "target", "runtimes": "form"}.get(kind, ""))
+    if form is not None and as_it_is(form):
+        yield "has a file to run", lambda: "skipped: none of the tiny models was read from a file"
         return
     yield from TESTS[kind](entry, ref)
 

@@ -93,10 +93,10 @@ def matmul_nbits(
     Raises:
         SpecError: the graph is broken, or holds what the quantizer cannot handle.
     """
-    from onnxruntime.quantization import matmul_nbits_quantizer as library
+    with _no_advice():  # at its import too, which otherwise sets up the root logger
+        from onnxruntime.quantization import matmul_nbits_quantizer as library
 
-    library.logger.setLevel(logging.ERROR)  # it tells of each product
-    with _no_advice():
+        library.logger.setLevel(logging.ERROR)  # it tells of each product
         try:
             quantizer = library.MatMulNBitsQuantizer(
                 str(path), bits=bits, block_size=block, is_symmetric=True, accuracy_level=accuracy

@@ -1,5 +1,5 @@
 """Runtimes: what executes a model. Importing this package registers them."""
 
-from kit.runtimes import compiled, eager, onnx, onnx_decoder, openvino
+from kit.runtimes import compiled, eager, llama_cpp, onnx, onnx_decoder, openvino
 
-__all__ = ["compiled", "eager", "onnx", "onnx_decoder", "openvino"]
+__all__ = ["compiled", "eager", "llama_cpp", "onnx", "onnx_decoder", "openvino"]

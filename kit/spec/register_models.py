@@ -124,7 +124,9 @@ def register_exporter(
     """Registers what turns a model of one form into another: `f(model, inputs, output)`.
 
     It writes the model to `output`, a file or a folder; of a `source` that lies on disk itself it
-    gets the `path` in place of `model` and of `inputs`, an example batch.
+    gets the `path` in place of `model` and of `inputs`, an example batch. One that takes none of
+    these may take the `checkpoint`: the one file that a model without schemes was read from, a
+    GGUF, or None.
 
     Args:
         source: the form that it takes: `module`, or what another exporter gives.
@@ -137,15 +139,18 @@ def register_exporter(
     check_name(target, "a form")
     traits: dict[str, Any] = {"source": source, "target": target, "packages": packages}
     return lambda function: exporters.register(
-        _takes(source, function), version=version, stored=stored, **traits
+        _takes(source, function, *(("checkpoint",) if source == "module" else ())),
+        version=version,
+        stored=stored,
+        **traits,
     )
 
 
-def _takes(form: str, function: F) -> F:
-    """Returns a function that takes a model of a form, which has to be known."""
+def _takes(form: str, function: F, *others: str) -> F:
+    """Returns a function that takes a model of a form, which has to be known, or of `others`."""
     if form not in (known := routes()):
         raise SpecError(suggest(form, known, "form"))
-    asked = SUPPLIED.get(form, ("path",))
+    asked = (*SUPPLIED.get(form, ("path",)), *others)
     if not {*asked} & {*(takes := positional(function))}:
         raise SpecError(
             f"{function.__name__} takes {', '.join(takes) or 'nothing'}; of the form {form} the "
@@ -158,12 +163,13 @@ SUPPLIED = {"module": ("model",), "state": ("keys", "values", "layer")}
 """What the kit supplies of a form, of which a function takes one; of all others the `path`."""
 
 
-@with_traits("compiles", "exact")
+@with_traits("compiles", "exact", "rounds_rows")
 def register_runtime(
     *,
     form: str = "module",
     gives: Iterable[str] = ("forward",),
     version: int | None = None,
+    tolerance: float = 1e-3,
     packages: Mapping[str, str] = NOTHING,
     **traits: Any,
 ) -> Callable[[F], F]:
@@ -176,10 +182,11 @@ def register_runtime(
         form: what it runs: a `module` (`model`), or what an exporter gives (its `path`).
         gives: what its sessions can do: `forward`, `decode`.
         version: raise it when results change.
+        tolerance: as a scheme has it, of one that rounds more than fp32 does.
         packages: as a scheme has them.
-        **traits: `compiles=True` (its first call takes long, for it compiles), `exact={"kv_cache":
-            "f32"}` (arguments that at other values keep less than the text while it decodes, which
-            going forward alone does not see).
+        **traits: `compiles=True` (its first call takes long, for it compiles), `rounds_rows=True`
+            (as a scheme has it), `exact={"kv_cache": "f32"}` (arguments that at other values keep
+            less than the text while it decodes, which going forward alone does not see).
 
     A function that also takes `kept` (`kit.runtimes.keeping.Keeping`, or None) gives sessions
     whose state schemes may compress: it runs the form `state` too.
@@ -188,7 +195,10 @@ def register_runtime(
 
     def register(function: F) -> F:
         runs = (form, "state") if "kept" in positional(function) else (form,)
-        own = {"form": form, "runs": runs, "gives": able, "packages": packages, **traits}
-        return runtimes.register(_takes(form, function), version=version, **own)
+        able_to: dict[str, Any] = {"form": form, "runs": runs, "gives": able}
+        known: dict[str, Any] = {"tolerance": tolerance, "packages": packages}
+        return runtimes.register(
+            _takes(form, function), version=version, **able_to, **known, **traits
+        )
 
     return register

@@ -11,6 +11,7 @@ import itertools
 from collections.abc import Callable, Iterable
 from typing import Any, cast
 
+from kit.spec.arguments import positional
 from kit.spec.checking import SpecError, suggest
 from kit.spec.entries import F, Registry
 from kit.spec.entry import Entry
@@ -40,7 +41,9 @@ schemes = Registry(
     "kit.compression",
     ("model", "path", "output", "fitted", "keys", "values", "attention", "positions", "layer"),
 )
-exporters = Registry("exporter", "kit.runtimes", ("model", "inputs", "path", "output"))
+exporters = Registry(
+    "exporter", "kit.runtimes", ("model", "inputs", "checkpoint", "path", "output")
+)
 runtimes = Registry("runtime", "kit.runtimes", ("model", "path", "threads", "kept"))
 measurements = Registry("measurement", "kit.measurements", ("runner", "driver"))
 metrics = Registry("metric", "kit.analysis.metrics", None)
@@ -110,6 +113,11 @@ def routes(source: str = "module") -> dict[str, list[Entry]]:
     }:
         found |= more
     return found
+
+
+def as_it_is(form: str) -> bool:
+    """Says whether a form is the very file that a model was read from: nothing else leads there."""
+    return any("model" not in positional(each.function) for each in routes().get(form, ())[:1])
 
 
 def abilities(names: Iterable[str]) -> tuple[str, ...]:

@@ -93,7 +93,7 @@ def test_exporters_lead_from_form_to_form(
 ) -> None:
     base = toy_variant(toys)
     variant = base.replace(runtime="folder_runtime")
-    known = {"module", "state", "onnx", "onnx_decoder", "openvino"}
+    known = {"module", "state", "onnx", "onnx_decoder", "openvino", "gguf"}
     assert registry.routes().keys() == known | {"pt2", "folder"}
     assert missing(variant) == ["training", "to_program", "gather"]
     assert set(uses(variant)) >= {"exporters/to_program", "exporters/gather"}

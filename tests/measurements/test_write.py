@@ -11,12 +11,14 @@ from test_scoring import saved
 
 from kit.analysis.score import score
 from kit.build.runner import Runner
-from kit.measurements import Write, speculation
+from kit.measurements import Decode, Latency, Write, speculation
 from kit.measurements.going_on import recomputing
 from kit.measurements.writing_calls import LONGER, Writing
+from kit.spec import registry
 from kit.spec.checking import SpecError, Undefined
 from kit.spec.ref import Ref
 from kit.spec.register_models import register_runtime
+from kit.spec.roles import saves
 from kit.spec.spec import Run, Variant
 from kit.store.store import Artifact
 
@@ -59,6 +61,23 @@ def test_rows_tell_what_guesses_and_batches_gain(texts: Ref) -> None:
         if metric == "guesses_right":
             guessed = "guesses=lookup" in condition
             assert row["status"] == ("ok" if guessed and row["value"] >= 0 else "undefined")
+
+
+def test_several_timings_of_a_variant_fit_one_table(texts: Ref) -> None:
+    sizes = {name: SIZES[name] for name in ("launches", "threads", "seconds", "wait")}
+    step = {"prompts": (4,), "contexts": (4,), "batch_sizes": (1,), **sizes}
+    asked = [
+        Write(task=texts, against=NGRAM, **SIZES),
+        Decode(task=texts, against=NGRAM, **step),
+        Latency(texts, against=NGRAM, batch_sizes=(1,), lengths=(8,), **sizes),
+    ]
+    names = registry.wanted([saves(each) for each in asked], "metrics")
+    keys = []
+    for each in asked:
+        raw = measure(driver_of(NGRAM), each)
+        made = Artifact(Run(NGRAM, each), "timed", raw.kind, raw.columns, raw.info)
+        keys += [(row["metric"], row["condition"]) for row in score(made, names)]
+    assert len(keys) == len({*keys})
 
 
 def test_a_call_writes_what_one_by_one_would(tmp_path: Any, monkeypatch: Any) -> None:

@@ -136,7 +136,8 @@ def test_what_a_runtime_does_not_give_stands_in_the_plan(decoding: None, toys: R
     rows = study.plan().set_index("variant")
     assert dict(rows.status) == {"able": "to do", "plain": "cannot"}
     said = (
-        "greedy needs a runtime that gives decode, which eager does not; use cached or onnx_decoder"
+        "greedy needs a runtime that gives decode, which eager does not; use cached or llama_cpp "
+        "or onnx_decoder"
     )
     assert rows.reason["plain"] == said == build.conflict(eager, Ref("greedy"))
     assert build.conflict(eager, Quality(toys)) is None
