@@ -5,6 +5,10 @@ Part of `kit.plot`; the rules of `kit.report.plot` hold here too.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, NullLocator
@@ -71,7 +75,7 @@ def growth(
         scale.set_minor_locator(NullLocator())
     axes.set_xlabel(PLAIN.get(x, x.replace("_", " ")))
     axes.set_ylabel(axis(metric, unit))
-    figure.legend(loc="outside right upper")
+    figure.legend(loc="outside right center")
     return figure
 
 
@@ -100,7 +104,7 @@ def ceilings(table: pd.DataFrame, *, at: str = "batch_size=1", title: str = "") 
     height = 1.3 + 0.36 * len(names)
     figure, (axes,) = empty(question, 8.0, height, notes + tables.unmeasured(table, ["speedup"]))
     for y, row in enumerate(records(rates)):
-        _against_limit(axes, y, row["value"], shares.get(row["variant"]))
+        _against_limit(axes, y, row, shares.get(row["variant"]))
         axes.hlines(y, row["ci_low"], row["ci_high"], color=COLOURS[0], linewidth=2)
         dot(axes, row["value"], y, COLOURS[0], null=False)
     axes.set_yticks(range(len(names)), [shortened(name) for name in names])
@@ -112,15 +116,16 @@ def ceilings(table: pd.DataFrame, *, at: str = "batch_size=1", title: str = "") 
     return figure
 
 
-def _against_limit(axes: Axes, y: int, value: float, share: float | None) -> None:
+def _against_limit(axes: Axes, y: int, row: Mapping[str, Any], share: float | None) -> None:
     """Marks the limit of a row, and says which share of it is reached."""
     if not share:
         return
-    limit = value / share
+    limit = row["value"] / share
+    right = max(limit, row["value"], np.nan_to_num(row["ci_high"]))
     axes.hlines(y, 0, limit, color=GREY, linewidth=0.8, linestyle=":", zorder=1)
     axes.plot(limit, y, "|", color=GREY, markersize=14, markeredgewidth=1.6, zorder=2)
     axes.annotate(
-        *(f"{share:.0%}", (max(limit, value), y), (7, 0)),
+        *(f"{share:.0%}", (right, y), (7, 0)),
         textcoords="offset points",
         va="center",
         fontsize=9,

@@ -6,6 +6,7 @@ Part of `kit.plot`; the rules of `kit.report.plot` hold here too.
 from __future__ import annotations
 
 import math
+import textwrap
 
 import pandas as pd
 from matplotlib.axes import Axes
@@ -59,7 +60,8 @@ def needles(table: pd.DataFrame, metric: str = "acc", *, at: str = "", title: st
         cells = part.pivot_table(index="depth", columns="_x", values="value")
         cells = cells.reindex(index=depths, columns=contexts)
         _map(axes, cells, 0.0 if math.isnan(low) else low)
-        axes.set_title(shortened(variant, int(11 * wide)), fontsize=9.5)
+        lines = textwrap.wrap(variant, most := int(11 * wide), break_long_words=False)
+        axes.set_title("\n".join(shortened(line, most) for line in lines), fontsize=9.5)
         axes.set_xticks(range(len(contexts)), [f"{context:,}" for context in contexts])
     grid[0].set_yticks(range(len(depths)), depths)
     grid[0].set_ylabel("depth")
