@@ -32,8 +32,12 @@ def cause(error: BaseException) -> str:
 
 @contextlib.contextmanager
 def quietly() -> Iterator[None]:
-    """Keeps what libraries print, log and warn of off the screen; a failure is an error."""
-    off = logging.root.manager.disable
+    """Keeps what libraries print, log and warn of off the screen; a failure is an error.
+
+    The root logger is afterwards as it was: OpenVINO's conversion sets its level.
+    """
+    root, off = logging.getLogger(), logging.root.manager.disable
+    level, filters, handlers = root.level, [*root.filters], [*root.handlers]
     logging.disable(logging.CRITICAL)
     try:
         with (
@@ -45,3 +49,5 @@ def quietly() -> Iterator[None]:
             yield
     finally:
         logging.disable(off)
+        root.setLevel(level)
+        root.filters[:], root.handlers[:] = filters, handlers
