@@ -60,7 +60,7 @@ def nncf_weights(
     import nncf
     import openvino
 
-    nncf.set_log_level(logging.ERROR)  # it tells of each kind of layer
+    logging.getLogger("nncf").setLevel(logging.ERROR)  # it tells of each kind of layer
     kind = nncf.CompressWeightsMode[f"INT{bits}_{'SYM' if symmetric else 'ASYM'}"]
     try:
         with contextlib.redirect_stdout(io.StringIO()):  # it draws tables and bars of progress
